@@ -1,0 +1,50 @@
+# make train   simulate a survey, train the simple CNN on it, evaluate      (ARGS="model=resnet50 data=galaxy10")
+# make study   repeat the published study and its better twins, then compare them   (ARGS=data=simulated SEEDS=0,1,2)
+# make test    run the tests                                               (ARGS="-k split")
+# make check   format, lint, type-check
+# Each sets up .venv by itself, once. PYTHON=python3.12 chooses the interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+ARGS ?=
+SEEDS ?= 0
+STUDY ?= runs/study
+RECIPES := study_pca,better_pca,study_cnn,better_cnn,study_resnet50,better_resnet50,study_inceptionv3,better_inceptionv3
+
+.PHONY: train study test check install clean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# \(make\|Each\)/\1/p' Makefile
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "galaxy10 needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Say e.g.: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
+	@echo "Installing into $(VENV) (torch is large: this takes a few minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[weights,dev]'
+	@touch $(READY)
+
+train: $(READY)
+	@$(BIN)/python train.py $(if $(findstring data=,$(ARGS)),,data=simulated) $(ARGS)
+
+# What fails must not keep the rest from being compared; the exit code is the grid's.
+study: $(READY)
+	@$(BIN)/python train.py -m experiment=$(RECIPES) seed=$(SEEDS) run.root=$(STUDY) $(ARGS); code=$$?; \
+	test $$code -gt 1 || $(BIN)/galaxy10 compare '$(STUDY)/grid-*' -o $(STUDY)/comparison || code=1; exit $$code
+
+test: $(READY)
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+check: $(READY)
+	@$(BIN)/ruff format $(if $(CI),--check) .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -1,0 +1,155 @@
+"""How an entry script starts: Hydra composes, the door checks, and whatever is wrong comes as one line."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from galaxy10.config.rules import check_values, did_you_mean
+from galaxy10.errors import Galaxy10Error, first_line
+
+REFUSED = 2
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+class Composed:
+    """What Hydra made of the command line: one (configuration, overrides) per experiment, several with --multirun."""
+
+    def __init__(self) -> None:
+        self.experiments: list[tuple[dict[str, Any], list[str]]] = []
+        self.multirun = False
+        self._composed: list[tuple[DictConfig, list[str], str | None]] = []
+
+    def take(self, config: DictConfig) -> None:
+        """Called by Hydra's main function, once per experiment."""
+        context = HydraConfig.get()
+        self.multirun = context.mode is not None and context.mode.name == "MULTIRUN"
+        experiment = context.runtime.choices.get("experiment")
+        self._composed.append((config, list(context.overrides.task), experiment))
+
+    def resolve(self) -> None:
+        """Turn what was taken into plain containers; outside of Hydra, which comments on every exception."""
+        for config, overrides, experiment in self._composed:
+            self.experiments.append(({"experiment": experiment, **plain(config)}, overrides))
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """A composed configuration as plain containers, every reference resolved."""
+    container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def compose(hydra_main: Callable[[], None], composed: Composed) -> None:
+    """Let Hydra compose (or answer --help, --cfg …) and check every value of what comes out.
+
+    Raises:
+        Galaxy10Error: an unknown key, group or choice, a wrong value, a mistake of syntax.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed by Hydra
+    try:
+        with _hydra_writes_nothing_here():
+            hydra_main()
+        composed.resolve()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise Galaxy10Error(explain(error, sys.argv[1:])) from error
+    for config, _ in composed.experiments:
+        check_values(config)
+
+
+@contextmanager
+def _hydra_writes_nothing_here() -> Iterator[None]:
+    """With --multirun Hydra leaves a folder with its own notes, wherever it is told to."""
+    if not {"-m", "--multirun"} & set(sys.argv[1:]):
+        yield
+        return
+    before = list(sys.argv)
+    with TemporaryDirectory(prefix="galaxy10-") as folder:
+        sys.argv.append(f"hydra.sweep.dir={folder}")
+        try:
+            yield
+        finally:
+            sys.argv[:] = before
+
+
+def refuse(error: Galaxy10Error) -> int:
+    """Show an error as one line; the exit code of a refused command."""
+    print(f"error: {error}", file=sys.stderr)
+    return REFUSED
+
+
+def explain(error: Exception, arguments: Sequence[str]) -> str:
+    """One line for a command line that Hydra could not compose: what was typed, and the nearest thing that exists."""
+    if isinstance(error, MissingMandatoryValue):
+        return _explain_missing(error)
+    for argument in arguments:
+        if argument.startswith("-"):
+            continue
+        try:
+            override = OverridesParser.create().parse_override(argument)
+        except HydraException:
+            return f"{argument!r} cannot be read as group=choice or key=value; quote lists as 'key=[a,b]'"
+        if not override.is_sweep_override():
+            value = override.get_value_element_as_str()
+        elif not {"-m", "--multirun"} & set(arguments):
+            return f"{argument} gives several values: add -m to run one experiment for each"
+        elif override.is_discrete_sweep():
+            value = ",".join(map(str, override.sweep_string_iterator()))
+        else:
+            return f"{argument} gives no list of values; type e.g. {override.key_or_group}=1,2"
+        complaint = _explain_override(override.key_or_group, value, override.is_add())
+        if complaint and not override.is_delete():
+            return complaint
+    return f"the configuration cannot be composed: {first_line(error)}"
+
+
+def _explain_missing(error: MissingMandatoryValue) -> str:
+    key = getattr(error, "full_key", None) or first_line(error).rsplit(" ", 1)[-1]
+    return f"{key} is not set; add {key}=…" + (" (any network of timm)" if key == "model.backbone" else "")
+
+
+def _groups() -> dict[str, list[str]]:
+    return {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()
+    }
+
+
+def _explain_override(key: str, value: str, added: bool) -> str | None:
+    groups = _groups()
+    if key in groups:
+        unknown = [name for name in value.split(",") if name not in (*groups[key], "null")]
+        if unknown:
+            hint = did_you_mean(unknown[0], groups[key])
+            listed = f" (choices: {', '.join(groups[key])})" if groups[key] else ""
+            return f"there is no {key}={unknown[0]}{hint}{listed}"
+        return None
+    known = known_keys()
+    if key in known or key.startswith("hydra"):
+        return None
+    if added and key.split(".")[0] in ("optimizer", "trainer"):
+        return None
+    return (
+        f"there is no setting {key}{did_you_mean(key, [*known, *groups])}; `python train.py --cfg job` lists them all"
+    )
+
+
+def known_keys() -> set[str]:
+    """Every setting that some choice of some group has, as dotted keys."""
+    from galaxy10.config.rules import RULES
+
+    return {key for key in RULES if not key.endswith("*")} | _keys_of_trainer()
+
+
+def _keys_of_trainer() -> set[str]:
+    import yaml
+
+    return {f"trainer.{key}" for key in yaml.safe_load((CONF / "trainer" / "default.yaml").read_text())}

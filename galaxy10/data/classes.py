@@ -1,0 +1,34 @@
+"""The ten classes of Galaxy10 DECaLS, and how a class name becomes a column name."""
+
+import re
+from collections.abc import Sequence
+
+# Names and counts: Henry Leung's Galaxy10 DECaLS record, doi:10.5281/zenodo.10845026.
+GALAXY10_CLASSES = (
+    "Disturbed",
+    "Merging",
+    "Round Smooth",
+    "In-between Round Smooth",
+    "Cigar Shaped Smooth",
+    "Barred Spiral",
+    "Unbarred Tight Spiral",
+    "Unbarred Loose Spiral",
+    "Edge-on without Bulge",
+    "Edge-on with Bulge",
+)
+GALAXY10_COUNTS = (1081, 1853, 2645, 2027, 334, 2043, 1829, 2628, 1423, 1873)
+
+
+def slug(name: str) -> str:
+    """A class name as part of a column name: lower case, every other character an underscore.
+
+    >>> slug("In-between Round Smooth")
+    'in_between_round_smooth'
+    """
+    return re.sub(r"[^a-z0-9]", "_", name.lower())
+
+
+def slugs(class_names: Sequence[str]) -> list[str]:
+    """Column names for all classes, kept distinct: a slug that two names share gets the class number behind it."""
+    plain = [slug(name) for name in class_names]
+    return [s if plain.count(s) == 1 else f"{s}_{i}" for i, s in enumerate(plain)]

@@ -1,0 +1,67 @@
+"""Which images show the same piece of sky or the same pixels, and which are the same galaxy under two labels."""
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+FIELD_ARCSEC = 67.0  # one image of 256 px at 0.262 arcsec/pixel
+TWIN_ARCSEC = 0.5  # the same galaxy: closer than the survey's astrometry could separate two
+
+
+def sky_pairs(ra: np.ndarray, dec: np.ndarray, radius_arcsec: float) -> np.ndarray:
+    """All pairs of rows (P, 2) whose positions lie within radius_arcsec of each other on the sphere.
+
+    ra, dec: (N,) degrees; rows where either is not finite pair with nothing.
+    """
+    rows = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    if len(rows) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    lon, lat = np.radians(ra[rows]), np.radians(dec[rows])
+    unit = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
+    return rows[cKDTree(unit).query_pairs(chord, output_type="ndarray")]
+
+
+def pixel_pairs(pixel_hash: np.ndarray) -> np.ndarray:
+    """Pairs of rows (P, 2) that chain all rows of identical pixels together."""
+    order = np.argsort(pixel_hash, kind="stable")
+    same = pixel_hash[order[1:]] == pixel_hash[order[:-1]]
+    return np.column_stack([order[:-1][same], order[1:][same]])
+
+
+def group_rows(num_rows: int, pairs: np.ndarray) -> np.ndarray:
+    """Single linkage: (N,) group numbers, 0, 1, … in order of first appearance."""
+    graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(num_rows, num_rows))
+    _, component = connected_components(graph, directed=False)
+    _, first, group = np.unique(component, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[group]
+
+
+def has_positions(table: pd.DataFrame) -> bool:
+    """Whether any row has a sky position."""
+    return bool((np.isfinite(table["ra"]) & np.isfinite(table["dec"])).any())
+
+
+def find_groups(table: pd.DataFrame) -> np.ndarray:
+    """Rows that must stay together: within one field of each other, or of identical pixels. (N,) group numbers.
+
+    table: ra, dec (degrees), pixel_hash. All rows take part, also those that are dropped later: what links two
+    galaxies links them whether or not it is kept.
+    """
+    sky = sky_pairs(table["ra"].to_numpy(), table["dec"].to_numpy(), FIELD_ARCSEC)
+    return group_rows(len(table), np.vstack([sky, pixel_pairs(table["pixel_hash"].to_numpy())]))
+
+
+def find_twins(table: pd.DataFrame) -> np.ndarray:
+    """The same galaxy under contradictory labels: (N,) number of the galaxy, −1 for all other rows.
+
+    Same galaxy: closer than 0.5″ or identical pixels; blank images are no galaxy.
+    """
+    sky = sky_pairs(table["ra"].to_numpy(), table["dec"].to_numpy(), TWIN_ARCSEC)
+    pairs = np.vstack([sky, pixel_pairs(table["pixel_hash"].to_numpy())])
+    blank = table["blank"].to_numpy()
+    galaxy = group_rows(len(table), pairs[~blank[pairs].any(axis=1)])
+    labels_of_galaxy = pd.Series(table["label"].to_numpy()).groupby(galaxy).transform("nunique").to_numpy()
+    return np.where(labels_of_galaxy > 1, galaxy, -1)

@@ -1,0 +1,112 @@
+"""Which file an experiment reads: the published one, anyone's, or a simulated survey made on first use."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from galaxy10.data.hdf5 import SourceFile, open_source, published_names
+from galaxy10.data.store import Progress, Store, open_store, store_directory
+
+
+def check_source(data: dict[str, Any]) -> SourceFile | None:
+    """What can be said of an experiment's file before anything heavy is done.
+
+    data: the `data` section of the configuration. None where the file is still to be downloaded or simulated.
+
+    Raises:
+        Galaxy10Error: it is not there and cannot be had, or it is not what it should be.
+    """
+    path = source_path(data)
+    if path is not None:
+        return _open(data, path)
+    if data["name"] == "galaxy10":
+        from galaxy10.data.download import check_published_available
+
+        check_published_available(_path(data["path"]), Path(data["dir"]), data["variant"])
+    return None
+
+
+def source_path(data: dict[str, Any]) -> Path | None:
+    """The experiment's file if it is there."""
+    if data["name"] == "hdf5":
+        return Path(data["path"])
+    if data["name"] == "simulated":
+        path = _simulated_path(data)
+        return path if path.exists() else None
+    from galaxy10.data.download import locate_published
+
+    return locate_published(_path(data["path"]), Path(data["dir"]), data["variant"])
+
+
+def obtain_source(data: dict[str, Any]) -> SourceFile:
+    """The experiment's file, downloaded or simulated if it is not there yet, and checked."""
+    path = source_path(data)
+    if path is None:
+        from galaxy10.data.download import download_published
+
+        path = (
+            _simulate(data) if data["name"] == "simulated" else download_published(Path(data["dir"]), data["variant"])
+        )
+    return _open(data, path)
+
+
+def obtain_store(data: dict[str, Any], source: SourceFile) -> Store:
+    """The store of the experiment's file, built if it is not there yet."""
+    directory = store_directory(source.path, _path(data["store_dir"]), Path(data["dir"]))
+    with progress_bar("reading images") as progress:
+        return open_store(source, directory, progress)
+
+
+def _open(data: dict[str, Any], path: Path) -> SourceFile:
+    source = open_source(path, data["class_names"])
+    if source.class_names is None and data["name"] == "galaxy10":
+        source = replace(source, class_names=published_names(source), num_classes=len(published_names(source)))
+    return source
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _simulated_path(data: dict[str, Any]) -> Path:
+    name = f"simulated-{data['num_images']}x{data['image_px']}px-seed{data['simulation_seed']}.h5"
+    return Path(data["dir"]) / name
+
+
+def _simulate(data: dict[str, Any]) -> Path:
+    from galaxy10.data.simulation import simulate_survey
+
+    path = _simulated_path(data)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_suffix(".lock")):
+        if not path.exists():
+            with progress_bar("simulating galaxies") as progress:
+                simulate_survey(
+                    path,
+                    num_images=data["num_images"],
+                    size_px=data["image_px"],
+                    seed=data["simulation_seed"],
+                    progress=progress,
+                )
+    return path
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress | None]:
+    """A function (done, total) that draws a bar on the terminal; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,165 @@
+"""Who trains, who validates, who tests: made once per (file, protocol, split seed), the same on every machine."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from galaxy10.data.groups import find_groups, find_twins, has_positions
+from galaxy10.errors import Galaxy10Error
+
+SUBSETS = ("train", "val", "test")
+# Shares of train, val and test. In the study's two protocols the held-out part is the test subset,
+# and a tenth of the rest validates.
+PROTOCOLS = {
+    "default": (0.70, 0.10, 0.20),
+    "study_80_20": (0.72, 0.08, 0.20),
+    "study_90_10": (0.81, 0.09, 0.10),
+}
+MIN_GROUPS_PER_CLASS = 3
+
+
+@dataclass(frozen=True)
+class Split:
+    """table: row, subset (train|val|test|dropped), fold (−1 without folds), group, reason (if dropped), label."""
+
+    table: pd.DataFrame
+    hash: str
+    notes: tuple[str, ...]
+
+    def rows(self, subset: str) -> np.ndarray:
+        """Rows (n,) of one subset, in file order."""
+        return self.table.loc[self.table["subset"] == subset, "row"].to_numpy()
+
+    def counts(self) -> dict[str, int]:
+        """Images per subset, the dropped included."""
+        found = self.table["subset"].value_counts()
+        return {subset: int(found.get(subset, 0)) for subset in (*SUBSETS, "dropped")}
+
+
+def make_split(
+    table: pd.DataFrame,
+    content: str,
+    class_names: tuple[str, ...],
+    *,
+    protocol: str = "default",
+    split_seed: int = 0,
+    num_folds: int | None = None,
+    fold: int | None = None,
+    duplicates: str = "drop",
+    blanks: str = "drop",
+) -> Split:
+    """Stratified by class, and no group (one field of sky, or identical pixels) crosses a border.
+
+    Args:
+        table: the store's table: row, label, ra, dec, pixel_hash, blank.
+        content: the store's content hash, part of the split's hash.
+        num_folds, fold: n-fold protocol: fold k is test, fold (k+1) mod n is val.
+        duplicates: what becomes of one galaxy under contradictory labels: drop both, keep the first row, keep all.
+
+    Raises:
+        Galaxy10Error: a class too small to be in every subset.
+    """
+    groups = find_groups(table)
+    reason = _reasons(table, duplicates, blanks)
+    kept = reason == ""
+    shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
+    labels = table["label"].to_numpy()
+    _check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS))
+    part = np.full(len(table), -1)
+    part[kept] = _assign(groups[kept], labels[kept], len(class_names), shares, np.random.default_rng(split_seed))
+    subset = np.full(len(table), "dropped", dtype=object)
+    if num_folds:
+        assert fold is not None
+        subset[kept] = "train"
+        subset[part == fold] = "test"
+        subset[part == (fold + 1) % num_folds] = "val"
+    else:
+        for number, name in enumerate(SUBSETS):
+            subset[part == number] = name
+    result = pd.DataFrame(
+        {
+            "row": table["row"].to_numpy(),
+            "subset": subset,
+            "fold": part if num_folds else -1,
+            "group": groups,
+            "reason": reason,
+            "label": labels,
+        }
+    )
+    return Split(result, split_hash(result, content), _notes(table, result))
+
+
+def split_hash(table: pd.DataFrame, content: str) -> str:
+    """A name for who is in which subset of which pixels; results with different names are not comparable."""
+    codes = table["subset"].map({name: i for i, name in enumerate((*SUBSETS, "dropped"))}).to_numpy(np.uint8)
+    return hashlib.sha256(content.encode() + codes.tobytes()).hexdigest()[:16]
+
+
+def _reasons(table: pd.DataFrame, duplicates: str, blanks: str) -> np.ndarray:
+    reason = np.full(len(table), "", dtype=object)
+    if duplicates != "keep":
+        galaxy = find_twins(table)
+        contradictory = galaxy >= 0
+        if duplicates == "first":
+            contradictory &= pd.Series(galaxy).duplicated().to_numpy()
+        reason[contradictory] = "twin with a contradictory label"
+    if blanks == "drop":
+        reason[table["blank"].to_numpy()] = "blank image"
+    return reason
+
+
+def _notes(table: pd.DataFrame, result: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
+    if not has_positions(table):
+        notes.append("the file has no sky positions (ra, dec): galaxies are grouped by identical pixels only")
+    for reason, count in result.loc[result["reason"] != "", "reason"].value_counts().items():
+        notes.append(f"{count} images dropped: {reason}")
+    return tuple(notes)
+
+
+def _check_class_sizes(labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], needed: int) -> None:
+    sizes = pd.Series(groups).groupby(labels).nunique()
+    for label, size in sizes.items():
+        if size < needed:
+            raise Galaxy10Error(
+                f"class {class_names[int(str(label))]!r} has {size} separate galaxies, too few for {needed} subsets; "
+                "give it more images, merge it into another class, or leave it out of the file"
+            )
+
+
+def _assign(
+    groups: np.ndarray, labels: np.ndarray, num_classes: int, shares: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """(N,) part numbers: every group goes whole to a part drawn in proportion to the room left for its classes.
+
+    Groups of one image thereby fill every part exactly. Large groups go first, while all parts have room for them.
+    """
+    _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
+    content = np.zeros((len(size), num_classes), dtype=np.int64)  # (G, C) images of each class in each group
+    np.add.at(content, (group, labels), 1)
+    missing = np.array([_targets(total, shares) for total in content.sum(axis=0)], dtype=float).T  # (P, C)
+    order = rng.permutation(len(size))
+    order = order[np.argsort(-size[order], kind="stable")]
+    part_of_group = np.empty(len(size), dtype=np.int64)
+    for g in order:
+        present = content[g] > 0
+        room = np.clip(missing[:, present], 0, None) @ content[g, present]
+        part = int(rng.choice(len(shares), p=room / room.sum()) if room.any() else rng.choice(len(shares), p=shares))
+        part_of_group[g] = part
+        missing[part] -= content[g]
+    return part_of_group[group]
+
+
+def _targets(total: int, shares: np.ndarray) -> np.ndarray:
+    """(P,) whole numbers that add up to total, by largest remainder, and at least one each where total allows it."""
+    wanted = total * shares
+    targets = np.floor(wanted).astype(np.int64)
+    for part in np.argsort(targets - wanted, kind="stable")[: total - targets.sum()]:
+        targets[part] += 1
+    if total >= len(shares):
+        while (targets == 0).any():
+            targets[np.argmin(targets)] += 1
+            targets[np.argmax(targets)] -= 1
+    return targets

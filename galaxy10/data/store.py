@@ -1,0 +1,228 @@
+"""The store: an HDF5 file of galaxies, read once and in order, as a memory-mapped array beside a small table.
+
+The published file is cut into chunks of (555, 16, 16, 1): one image touches 768 of them, 2 images/s by index.
+The store turns that into one plain uint8 array (N, H, W, 3) from which a batch is a single gather.
+"""
+
+import errno
+import hashlib
+import json
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from galaxy10.data.hdf5 import SourceFile
+from galaxy10.errors import Galaxy10Error, first_line
+
+FORMAT = 1  # part of the key: a store of another layout is rebuilt, not misread
+SLAB_BYTES = 128 * 2**20  # read at once; with the copies on the way the peak stays far below 1 GiB
+_HASHED_ENDS = 64 * 2**10
+
+MOMENTS = ("mean_0", "mean_1", "mean_2", "square_0", "square_1", "square_2")
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A converted file. images: (N, H, W, 3) uint8, memory-mapped read-only, nothing is copied per process.
+
+    table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS — one line per image, in file order.
+    content: a hash of all pixels and labels, the same wherever the file lies and whenever it was copied.
+    """
+
+    path: Path
+    images: np.ndarray
+    table: pd.DataFrame
+    content: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def file_identity(path: Path) -> str:
+    """Which file this is: size, time of last change, and its first and last 64 KiB. Changes when the file changes."""
+    stat = path.stat()
+    digest = hashlib.sha256(f"{FORMAT} {stat.st_size} {stat.st_mtime_ns}".encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_HASHED_ENDS))
+        file.seek(max(0, stat.st_size - _HASHED_ENDS))
+        digest.update(file.read(_HASHED_ENDS))
+    return digest.hexdigest()
+
+
+def store_directory(source: Path, store_dir: Path | None, data_dir: Path) -> Path:
+    """Where stores of this file live: store_dir, else beside the file if writable, else data_dir."""
+    if store_dir is not None:
+        return Path(store_dir)
+    return source.parent if _is_writable(source.parent) else Path(data_dir)
+
+
+def _is_writable(folder: Path) -> bool:
+    """Whether a folder is meant to be written to: for root, everything could be, also what its owner protects."""
+    return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
+
+
+def open_store(source: SourceFile, directory: Path, progress: Progress | None = None) -> Store:
+    """The store of a checked file, built now if it is not there yet.
+
+    Many processes may ask at once, also over a shared file system: one builds, the others wait for it.
+    A process killed half-way leaves a folder under another name, which the next builder removes.
+
+    Raises:
+        Galaxy10Error: a damaged chunk, a full disk, a folder that cannot be written.
+    """
+    target = directory / f"{source.path.stem}-{file_identity(source.path)[:12]}.store"
+    if not target.exists():
+        _build_locked(source, target, progress)
+    return _load(target, source)
+
+
+def _build_locked(source: SourceFile, target: Path, progress: Progress | None) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_suffix(".lock")):
+            if target.exists():
+                return
+            for leftover in target.parent.glob(f"{target.name}.part*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            part = target.with_name(f"{target.name}.part{os.getpid()}")
+            try:
+                _build(source, part, progress)
+                os.rename(part, target)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    except OSError as error:
+        raise _cannot_write(source, target, error) from error
+
+
+def _cannot_write(source: SourceFile, target: Path, error: OSError) -> Galaxy10Error:
+    need = source.num_images * source.height * source.width * 3 / 2**30
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Galaxy10Error(
+            f"no space left in {target.parent} for the store ({need:.2f} GiB needed); "
+            "free some, or set data.store_dir to a folder on another disk"
+        )
+    return Galaxy10Error(
+        f"the store cannot be written in {target.parent} ({first_line(error)}); "
+        f"set data.store_dir to a writable folder with {need:.2f} GiB free"
+    )
+
+
+def _build(source: SourceFile, part: Path, progress: Progress | None) -> None:
+    part.mkdir()
+    array_path = part / "images.npy"
+    offset = _allocate(array_path, (source.num_images, source.height, source.width, 3))
+    image_bytes = source.height * source.width * 3
+    hashes = np.empty(source.num_images, dtype="<u8")
+    moments = np.empty((source.num_images, len(MOMENTS)))
+    blank = np.empty(source.num_images, dtype=bool)
+    # Plain writes, no memory map: the pages of a map count as this process's memory.
+    with array_path.open("r+b") as out:
+        for rows, pixels in _slabs(source, array_path):
+            out.seek(offset + rows.start * image_bytes)
+            out.write(pixels.data)
+            for i, image in zip(range(rows.start, rows.stop), pixels, strict=True):
+                hashes[i] = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "little")
+                moments[i] = _moments(image)
+                blank[i] = not (image != image[0, 0, 0]).any()
+            if progress:
+                progress(rows.stop, source.num_images)
+    table = source.table.assign(pixel_hash=hashes.astype(np.int64), **dict(zip(MOMENTS, moments.T, strict=True)))
+    table["blank"] = blank
+    table.to_parquet(part / "table.parquet", index=False)
+    content = hashlib.sha256(hashes.tobytes() + source.table["label"].to_numpy("<i8").tobytes()).hexdigest()
+    (part / "store.json").write_text(json.dumps({"format": FORMAT, "content": content, "source": str(source.path)}))
+    for path in part.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _moments(image: np.ndarray) -> np.ndarray:
+    """(6,) mean of each channel and of its square, on the 0–255 scale."""
+    values = image.reshape(-1, 3).astype(np.float32)
+    ones = np.full(len(values), 1 / len(values), dtype=np.float32)
+    return np.concatenate([ones @ values, ones @ np.square(values)])
+
+
+def channel_statistics(table: pd.DataFrame) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel over the images of a store's table, (3,) and (3,), scale 0–1."""
+    mean = table[list(MOMENTS[:3])].to_numpy().mean(axis=0)
+    square = table[list(MOMENTS[3:])].to_numpy().mean(axis=0)
+    std = np.sqrt(np.maximum(square - mean**2, 1e-6))
+    return (mean / 255).round(6).tolist(), (std / 255).round(6).tolist()
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> int:
+    """Reserve the whole array on disk before any work is done: a full disk shows now. Where the pixels begin."""
+    offset = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).offset
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    return offset
+
+
+def _slabs(source: SourceFile, array_path: Path) -> Iterator[tuple[slice, np.ndarray]]:
+    """The pixels in file order: (rows, pixels (n, H, W, 3)), each chunk of the file decompressed once."""
+    image_bytes = source.height * source.width * 3
+    chunk_rows = source.chunks[0] if source.chunks else 1
+    tall = chunk_rows * image_bytes > 2 * SLAB_BYTES
+    step = max(1, SLAB_BYTES // (image_bytes if tall else image_bytes * chunk_rows)) * (1 if tall else chunk_rows)
+    with h5py.File(source.path, "r") as file:
+        images = file["images"]
+        if tall:
+            _copy_chunk_by_chunk(images, array_path, source)
+        for start in range(0, source.num_images, step):
+            rows = slice(start, min(start + step, source.num_images))
+            if tall:
+                yield rows, np.array(np.load(array_path, mmap_mode="r")[rows])
+            else:
+                yield rows, _read_part(images, (rows,), source)
+
+
+def _copy_chunk_by_chunk(images: h5py.Dataset, array_path: Path, source: SourceFile) -> None:
+    """For chunks that reach through (nearly) the whole file: rows of them would not fit into memory."""
+    for selection in images.iter_chunks():
+        pixels = _read_part(images, selection, source)
+        np.load(array_path, mmap_mode="r+")[selection] = pixels  # opened anew, so that no map grows
+
+
+def _read_part(images: h5py.Dataset, selection: tuple[slice, ...], source: SourceFile) -> np.ndarray:
+    try:
+        return np.ascontiguousarray(images[selection])
+    except OSError as error:
+        rows = selection[0]
+        raise Galaxy10Error(
+            f"{source.path}: images {rows.start} to {rows.stop - 1} cannot be read ({first_line(error)}); "
+            "the file is damaged: copy or download it again"
+        ) from error
+
+
+def forget_pages(images: np.ndarray) -> None:
+    """Take a store's pages out of this process's memory; they stay in the system's cache.
+
+    Whoever goes through the whole store would otherwise seem to need as much memory as it is large.
+    """
+    if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        images._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+
+
+def _load(target: Path, source: SourceFile) -> Store:
+    try:
+        images = np.load(target / "images.npy", mmap_mode="r")
+        table = pd.read_parquet(target / "table.parquet")
+        content = json.loads((target / "store.json").read_text())["content"]
+        if images.shape != (source.num_images, source.height, source.width, 3) or len(table) != source.num_images:
+            raise ValueError("it does not fit the file")
+    except (OSError, ValueError, KeyError) as error:
+        raise Galaxy10Error(
+            f"the store {target} is damaged ({first_line(error)}); delete that folder, it is built again"
+        ) from error
+    return Store(target, images, table, content)

@@ -1,0 +1,1 @@
+"""From prediction tables to metrics, figures and pages."""

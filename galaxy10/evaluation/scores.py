@@ -1,0 +1,87 @@
+"""Counts and scores of a prediction table, in NumPy: what the figures and tables of a page are drawn from."""
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+import pandas as pd
+
+
+def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """How many galaxies of each true class (row) got each verdict (column): (C, C) integers.
+
+    Args:
+        labels, predicted: (N,) class numbers from 0 to C − 1.
+    """
+    flat = np.asarray(labels, dtype=np.int64) * num_classes + np.asarray(predicted, dtype=np.int64)
+    return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_scores(counts: np.ndarray) -> pd.DataFrame:
+    """Precision, recall and F1 of every class from its confusion counts (C, C).
+
+    Returns one line per class: support, predicted, precision, recall, f1. A class that is neither there nor ever
+    predicted has no score (NaN); one that is there and never predicted has F1 0, as in scikit-learn.
+    """
+    hits = np.diag(counts).astype(float)
+    support, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table = pd.DataFrame(
+            {
+                "support": support,
+                "predicted": predicted,
+                "precision": hits / predicted,
+                "recall": hits / support,
+                "f1": 2 * hits / (support + predicted),
+            }
+        )
+    return table
+
+
+def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float, float]:
+    """The 95 % interval of an accuracy measured on `total` galaxies, by Wilson's formula (1927, JASA 22, 209)."""
+    if total == 0:
+        return float("nan"), float("nan")
+    share = correct / total
+    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How often a verdict of a given confidence is right: one entry per bin of the top probability, all (bins,).
+
+    confidence and accuracy are means within the bin, NaN where the bin is empty; error is the calibration error
+    (L1, weighted by count).
+    """
+
+    edges: np.ndarray  # (bins + 1,)
+    count: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    error: float
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Reliability | None:
+    """Bin the top probability into equal bins (Guo et al. 2017, arXiv 1706.04599); None without finite probabilities.
+
+    Args:
+        labels: (N,) class numbers.
+        probabilities: (N, C), rows that are not finite are left out.
+    """
+    finite = np.isfinite(probabilities).all(axis=1) if probabilities.size else np.zeros(len(labels), bool)
+    if not finite.any():
+        return None
+    probabilities, labels = probabilities[finite], np.asarray(labels)[finite]
+    top = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    # A top probability of exactly 1 belongs to the last bin, not to one of its own.
+    index = np.clip(np.digitize(top, edges) - 1, 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        confidence = np.bincount(index, weights=top, minlength=bins) / count
+        accuracy = np.bincount(index, weights=right, minlength=bins) / count
+    error = float(np.nansum(np.abs(confidence - accuracy) * count) / count.sum())
+    return Reliability(edges, count, confidence, accuracy, error)

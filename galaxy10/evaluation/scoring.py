@@ -1,0 +1,102 @@
+"""Running a trained network over a file's galaxies and writing down what it says."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+
+from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.hdf5 import SourceFile
+from galaxy10.data.split import Split, split_hash
+from galaxy10.data.store import open_store, store_directory
+from galaxy10.evaluation.evaluate import run_config, subset_table
+from galaxy10.evaluation.report import build_report
+from galaxy10.files import write_json
+from galaxy10.models.factory import load_classifier
+from galaxy10.training.display import quiet_libraries
+from galaxy10.training.tables import score, write_split
+
+_LEAK = "the network was trained or chosen on some of these galaxies: these numbers are no measure of how good it is"
+
+
+def score_file(
+    run: Path, about: dict[str, Any], source: SourceFile, labels: np.ndarray, out_dir: Path, subset: str | None
+) -> dict[str, Any]:
+    """Judge a run on a checked file whose labels (N,) are in the run's class order; the JSON line's object."""
+    quiet_libraries()
+    config = run_config(run)
+    torch.manual_seed(config["seed"])
+    module = load_classifier(run / "checkpoints" / "best.ckpt")
+    store = open_store(source, store_directory(source.path, config["data"]["store_dir"], Path(config["data"]["dir"])))
+    own_file = store.content == about["data"]["content"]
+    name, table = subset_table(run, source, own_file, subset)
+    judged = _judged_rows(store.table, labels, name, table)
+    own_subset = own_file and name != "all"
+    notes = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
+    split = Split(judged, about["split"]["hash"] if own_subset else split_hash(judged, store.content), notes)
+    print(f"judging {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name), file=sys.stderr)
+
+    data = GalaxyData(store, split, module.class_names, eval_batch_size=config["data"]["eval_batch_size"])
+    data.preparation = module.preparation
+    trainer = L.Trainer(
+        accelerator=config["trainer"]["accelerator"],
+        devices=1,
+        precision=config["trainer"]["precision"],
+        logger=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    metrics = score(trainer, module, data, ["test"], out_dir)
+    shutil.copyfile(run / "config.yaml", out_dir / "config.yaml")
+    write_split(out_dir, split, data)
+    write_json(out_dir / "provenance.json", _provenance(about, source, store.content, split, run))
+    write_json(out_dir / "status.json", {"state": "finished", "metrics": metrics})
+    report = build_report(out_dir)
+    print(f"test accuracy {metrics['test/accuracy']:.3f}, macro-F1 {metrics['test/macro_f1']:.3f}", file=sys.stderr)
+    print(f"report  {report}", file=sys.stderr)
+    return {"run_dir": str(out_dir), "state": "finished", "split_hash": split.hash, **metrics}
+
+
+def _whose(own_file: bool, name: str) -> str:
+    if not own_file:
+        return ""
+    return f" (the file the run was trained from: {'all of it' if name == 'all' else f'its {name} subset'})"
+
+
+def _judged_rows(store_table: pd.DataFrame, labels: np.ndarray, name: str, table: pd.DataFrame | None) -> pd.DataFrame:
+    """A split table in which what is judged is `test`."""
+    judged = pd.DataFrame({"row": store_table["row"], "subset": "test", "fold": -1, "group": store_table["row"]})
+    if table is not None and name != "all":
+        inside = (table["subset"] == name).to_numpy()
+        judged["subset"] = np.where(inside, "test", "dropped")
+        judged["reason"] = np.where(inside, "", f"not in the run's {name} subset")
+    else:
+        judged["reason"] = ""
+    judged["label"] = labels
+    return judged
+
+
+def _provenance(about: dict[str, Any], source: SourceFile, content: str, split: Split, run: Path) -> dict[str, Any]:
+    data = {
+        **about["data"],
+        "path": str(source.path.resolve()),
+        "num_images": source.num_images,
+        "image_shape": [source.height, source.width, 3],
+        "content": content,
+    }
+    judged: dict[str, Any] = {
+        "hash": split.hash,
+        "protocol": "evaluation",
+        "split_seed": None,
+        "counts": split.counts(),
+        "notes": list(split.notes),
+    }
+    return {**about, "data": data, "split": judged, "trained_run": str(run.resolve())}

@@ -1,0 +1,75 @@
+"""Which networks and weights timm knows, and what this project calls some of them.
+
+Read from timm's sources: importing it takes four seconds, this takes a tenth of one.
+"""
+
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+MODEL_BACKBONES = {
+    "resnet50": "resnet50",
+    "inceptionv3": "inception_v3.tv_in1k",
+    "efficientnet_lite0": "tf_efficientnet_lite0",
+}
+# A registered network is a decorated function; its weights are entries 'architecture.tag': … of its module's tables,
+# a star at the end marking the default. A few networks' entries are computed: they have none here.
+_NETWORK = re.compile(r"^@register_model\b[^\n]*\n(?:[@#][^\n]*\n)*def (\w+)\(", re.MULTILINE)
+_KEY = r"^[ \t]+['\"]{}['\"]:"
+_ENTRY = re.compile(
+    _KEY.format(r"(\w+)(?:\.([\w.]+?))?(\*?)") + r"(.*?)(?=" + _KEY.format(r"\w+(?:\.[\w.]+)?\*?") + r"|^[})]|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+_WITHOUT_WEIGHTS = ("", "untrained")
+
+
+def timm_names() -> list[str]:
+    """All architecture names of the installed timm, sorted."""
+    return sorted(_modules())
+
+
+def backbone_of(model: str) -> str:
+    """The timm name behind a model=… of this project; other names are taken as timm's own."""
+    return MODEL_BACKBONES.get(model, model)
+
+
+def architecture_of(backbone: str) -> str:
+    """A timm name without the tag of its weights."""
+    return backbone.partition(".")[0]
+
+
+def weight_tags(architecture: str) -> list[str]:
+    """The tags of an architecture's weights (the part behind the dot), timm's default first; empty where computed."""
+    return [tag for tag in _weights().get(architecture, {}) if tag not in _WITHOUT_WEIGHTS]
+
+
+def weights_text(backbone: str) -> str:
+    """What timm's source says of a network's weights, the default ones without a tag.
+
+    The text of the whole module where it names no address for them.
+    """
+    architecture, _, tag = backbone.partition(".")
+    text = _weights().get(architecture, {}).get(tag or next(iter(weight_tags(architecture)), ""), "")
+    return text if "url=" in text or "hf_hub_id=" in text else _modules().get(architecture, "")
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """Architecture → text of the module that defines it."""
+    spec = find_spec("timm")
+    assert spec is not None
+    assert spec.origin is not None
+    texts = [file.read_text(encoding="utf-8") for file in (Path(spec.origin).parent / "models").glob("*.py")]
+    return {name: text for text in texts for name in _NETWORK.findall(text)}
+
+
+@cache
+def _weights() -> dict[str, dict[str, str]]:
+    """Architecture → tag → text of its entry, the default first."""
+    tables: dict[str, dict[str, str]] = {}
+    for text in set(_modules().values()):
+        for architecture, tag, star, entry in _ENTRY.findall(text):
+            others = tables.get(architecture, {})
+            tables[architecture] = {tag: entry} | others if star else others | {tag: entry}
+    return tables

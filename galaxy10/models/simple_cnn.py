@@ -1,0 +1,44 @@
+"""The study's own network: two convolutions and three linear layers."""
+
+from collections import OrderedDict
+from typing import Any
+
+from torch import nn
+
+from galaxy10.models.base import GalaxyClassifier
+
+INPUT_PX = 84  # the size at which two 5×5 convolutions with pooling end at 18×18
+FEATURES = 48 * 18 * 18  # = 15552, the width of the study's first linear layer
+
+
+class SimpleCNN(GalaxyClassifier):
+    """Two convolutions with ReLU and max-pooling, then linear layers 15552 → 576 → 64 → C, ending in LogSoftmax.
+
+    dropout follows the first two linear layers. Where recipe["image_size"] is not 84, an adaptive pooling brings the
+    feature maps to the 18×18 that the linear layers expect.
+    """
+
+    def __init__(self, recipe: dict[str, Any], *args: Any, **kwargs: Any):
+        super().__init__(recipe, *args, **kwargs)
+        dropout = float(recipe["dropout"])
+        network = nn.Sequential(
+            OrderedDict(
+                conv1=nn.Conv2d(3, 24, kernel_size=5),
+                relu1=nn.ReLU(),
+                pool1=nn.MaxPool2d(2),
+                conv2=nn.Conv2d(24, 48, kernel_size=5),
+                relu2=nn.ReLU(),
+                pool2=nn.MaxPool2d(2),
+                resize=nn.AdaptiveAvgPool2d(18),
+                flatten=nn.Flatten(),
+                linear1=nn.Linear(FEATURES, 576),
+                relu3=nn.ReLU(),
+                drop1=nn.Dropout(dropout),
+                linear2=nn.Linear(576, 64),
+                relu4=nn.ReLU(),
+                drop2=nn.Dropout(dropout),
+                linear3=nn.Linear(64, self.num_classes),
+                log_softmax=nn.LogSoftmax(dim=1),
+            )
+        )
+        self.finish_network(network, list(network[-8:]))

@@ -1,0 +1,1 @@
+"""Many experiments: grids, studies, workers."""

@@ -1,0 +1,230 @@
+"""A grid of experiments (`train.py -m`): every trial a process of its own, in a directory that only its settings name.
+
+Given again, the same command skips what is finished and goes on with the rest. Nothing here imports torch.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json, strict
+from galaxy10.training.door import check_experiment
+from galaxy10.training.run_directory import RUN_DIR_VARIABLE, choose_run_directory
+
+GROUP_VARIABLE = "WANDB_RUN_GROUP"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FINISHED, FAILED = 0, 1
+_LONGEST_NAME = 60
+# Not part of what a grid is: with another list of these it is the same grid, enlarged.
+_ENLARGES = ("seed=", "experiment=")
+
+
+@dataclass
+class Trial:
+    """One experiment of a grid.
+
+    overrides: what was typed for it; directory: where its run is; state: waiting, finished, failed, interrupted.
+    result: the object of its last output line; exit_code: None while it has not run in this command.
+    """
+
+    overrides: list[str]
+    directory: Path
+    state: str = "waiting"
+    result: dict[str, Any] = field(default_factory=dict)
+    exit_code: int | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """This trial's part of the last output line."""
+        about = {"overrides": self.overrides, "state": self.state, "exit_code": self.exit_code, "error": self.error}
+        return {"run_dir": str(self.directory), **self.result, **about}
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed, as far as it is known."""
+        if self.state != "failed":
+            return None
+        if self.exit_code is not None and self.exit_code < 0:
+            return f"killed by {signal.Signals(-self.exit_code).name}"
+        recorded = read_json(self.directory / "status.json").get("error")
+        return recorded or f"ended with exit code {self.exit_code}; what it said is above"
+
+
+def plan_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> list[Trial]:
+    """Check every experiment of a grid and give each its directory, before the first one starts.
+
+    Args:
+        experiments: (configuration, overrides) of each.
+
+    Raises:
+        Galaxy10Error: one of them will not work; names it.
+    """
+    if any(config["run"]["dir"] for config, _ in experiments):
+        raise Galaxy10Error("run.dir is one directory, and -m starts several runs; type run.root=… instead")
+    given = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
+    name = grid_name(given)
+    trials: dict[Path, Trial] = {}
+    checked: set[str] = set()
+    for (config, overrides), words in zip(experiments, given, strict=True):
+        directory = Path(config["run"]["root"]) / name / trial_name(config, words, given)
+        try:
+            # Seeds differ in nothing that could be wrong; some checks wait for servers.
+            content = json.dumps({**config, "seed": None}, sort_keys=True, default=str)
+            if content not in checked:
+                check_experiment(config)
+                checked.add(content)
+            chosen = choose_run_directory({**config, "run": {**config["run"], "dir": str(directory)}}, overrides)
+        except Galaxy10Error as error:
+            raise Galaxy10Error(f"{' '.join(words) or 'the only trial'}: {error}; nothing was started") from error
+        trial = Trial(overrides, directory)
+        if chosen.finished is not None:
+            trial.state, trial.result = "finished", chosen.finished
+        trials.setdefault(directory, trial)
+    return list(trials.values())
+
+
+def grid_name(trials: Sequence[Sequence[str]]) -> str:
+    """`grid-<hash>` of the settings that all trials share; more seeds or experiments make no other grid."""
+    shared = set(trials[0]).intersection(*trials)
+    return f"grid-{_digest(word for word in shared if not word.startswith(_ENLARGES))}"
+
+
+def trial_name(config: dict[str, Any], words: Sequence[str], trials: Sequence[Sequence[str]]) -> str:
+    """What a person would call it, from the experiment or model and what differs, and a hash of all its settings."""
+    shared = set(trials[0]).intersection(*trials)
+    parts = [str(config.get("experiment") or config["model"]["name"])]
+    for word in words:
+        key, _, value = word.partition("=")
+        if word not in shared and key not in ("experiment", "model", "seed"):
+            parts.append(f"{key.rsplit('.', 1)[-1]}={value}")
+    readable = re.sub(r"[^A-Za-z0-9._=-]+", "_", "-".join([*parts, f"seed{config['seed']}"]))
+    return f"{readable[:_LONGEST_NAME]}-{_digest(words)}"
+
+
+def _digest(words: Any) -> str:
+    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]
+
+
+def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
+    """Run what is not finished, one trial after the other, and say what became of each.
+
+    Returns:
+        0 if all finished, 1 if any failed, 128 + number on a signal.
+
+    Raises:
+        Galaxy10Error: as plan_grid.
+    """
+    trials = plan_grid(experiments)
+    grid = trials[0].directory.parent
+    done = sum(trial.state == "finished" for trial in trials)
+    _say(f"grid    {grid}: {len(trials)} trials" + (f", {done} of them finished already" if done else ""))
+    with _signals_for_the_trial() as signals:
+        for number, trial in enumerate(trials, 1):
+            if trial.state != "finished" and not signals.received:
+                _say(f"\n[{number}/{len(trials)}] {trial.directory.name}")
+                run_trial(trial, signals)
+    stopped = signals.received[0] if signals.received else None
+    print_table(trials)
+    states = {trial.state for trial in trials}
+    state = "interrupted" if stopped is not None else "failed" if "failed" in states else "finished"
+    summary = {"state": state, "grid": str(grid), "trials": [trial.describe() for trial in trials]}
+    print(json.dumps(strict(summary), allow_nan=False), flush=True)
+    return 128 + stopped if stopped is not None else FAILED if state == "failed" else FINISHED
+
+
+@dataclass
+class Signals:
+    """Signals that came, and the process they are passed on to."""
+
+    received: list[int] = field(default_factory=list)
+    process: subprocess.Popen[str] | None = None
+
+    def pass_on(self, number: int, frame: Any) -> None:
+        """The handler."""
+        self.received.append(number)
+        if self.process is not None:
+            self.process.send_signal(number)
+
+
+def run_trial(trial: Trial, signals: Signals) -> None:
+    """One trial in a process of its own; how it ended is noted in it."""
+    command = [sys.executable, os.path.abspath(sys.argv[0]), *trial.overrides, f"run.dir={_quoted(trial.directory)}"]
+    environment = {GROUP_VARIABLE: trial.directory.parent.name, **os.environ}
+    environment.pop(RUN_DIR_VARIABLE, None)
+    # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
+        signals.process = process
+        assert process.stdout is not None
+        last = ""
+        for line in process.stdout:
+            if last.strip():
+                _say(last.rstrip("\n"))
+            last = line
+        trial.exit_code = process.wait()
+        signals.process = None
+    trial.result = _read_result(last)
+    if not trial.result and last.strip():
+        _say(last.rstrip("\n"))
+    trial.state = "finished" if trial.exit_code == 0 and trial.result else "failed"
+    if signals.received and trial.state != "finished":
+        trial.state = "interrupted"
+
+
+def _quoted(path: Path) -> str:
+    """A path as Hydra reads it whatever characters it has."""
+    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+@contextmanager
+def _signals_for_the_trial() -> Iterator[Signals]:
+    """SIGINT and SIGTERM go to the running trial, which knows how to stop; the next one is then not started."""
+    signals = Signals()
+    before = {number: signal.signal(number, signals.pass_on) for number in SIGNALS}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _read_result(line: str) -> dict[str, Any]:
+    try:
+        result = json.loads(line)
+    except ValueError:
+        return {}
+    return result if isinstance(result, dict) else {}
+
+
+def print_table(trials: Sequence[Trial]) -> None:
+    """What finished and what did not, on standard error."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("trial", "state", "subset", "accuracy", "macro-F1", "run directory", box=None, pad_edge=False)
+    for trial in trials:
+        subset = "test" if "test/accuracy" in trial.result else "val"
+        numbers = [trial.result.get(f"{subset}/{metric}") for metric in ("accuracy", "macro_f1")]
+        shown = [f"{number:.3f}" if isinstance(number, float) else "–" for number in numbers]
+        name, _, _ = trial.directory.name.rpartition("-")
+        table.add_row(name, trial.state, subset if trial.result else "–", *shown, str(trial.directory))
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        console.width = 1000  # logs have no edge to wrap at
+    console.print()
+    console.print(table)
+    for trial in trials:
+        if trial.error:
+            _say(f"failed  {trial.directory.name}: {trial.error}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,33 @@
+"""Checkpoints: written beside their target and renamed, so that a kill leaves the old one or the new."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from galaxy10.files import replacing
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's own goes through the temporary directory, which across file systems is a copy and not atomic."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write, sync, rename."""
+        with replacing(Path(path)) as part:
+            torch.save(checkpoint, part)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Plain containers only, whatever Lightning asks for."""
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+
+def checkpoint_callbacks(directory: Path, monitor: str) -> list[ModelCheckpoint]:
+    """best.ckpt by the monitored metric (higher is better), and last.ckpt after every epoch, in this order:
+    what last.ckpt remembers must include this epoch's best."""
+    common: dict[str, Any] = {"dirpath": directory, "enable_version_counter": False, "auto_insert_metric_name": False}
+    return [
+        ModelCheckpoint(filename="best", monitor=monitor, mode="max", save_top_k=1, **common),
+        ModelCheckpoint(filename="last", monitor=None, save_top_k=1, save_on_train_epoch_end=True, **common),
+    ]

@@ -1,0 +1,74 @@
+"""What this machine can compute on, found without importing torch."""
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from galaxy10.errors import Galaxy10Error
+
+
+def visible_gpus() -> int:
+    """How many NVIDIA GPUs this process may use, by the driver's own list and CUDA_VISIBLE_DEVICES."""
+    present = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) or len(list(Path("/dev").glob("nvidia[0-9]*")))
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return present
+    return min(present, len([x for x in chosen.split(",") if x.strip() not in ("", "-1", "NoDevFiles")]))
+
+
+def _is_apple_silicon() -> bool:
+    return platform.system() == "Darwin" and platform.machine() == "arm64"
+
+
+def number_of_devices(devices: Any) -> int | None:
+    """How many devices `trainer.devices` asks for; None for "as many as there are".
+
+    Raises:
+        Galaxy10Error: it cannot be read.
+    """
+    if devices in ("auto", -1, "-1"):
+        return None
+    if isinstance(devices, list):
+        return len(devices)
+    if isinstance(devices, str):
+        if "," in devices:
+            return len([x for x in devices.split(",") if x.strip()])
+        if not devices.isdigit():
+            raise Galaxy10Error(f"trainer.devices={devices} is not allowed; give a number, a list as [0,1], or auto")
+        devices = int(devices)
+    if devices == 0:
+        raise Galaxy10Error("trainer.devices=0 leaves nothing to train on; give a number from 1, or auto")
+    return devices
+
+
+def check_devices(trainer: dict[str, Any]) -> None:
+    """Compare what is asked for with what this machine has.
+
+    Raises:
+        Galaxy10Error: fewer GPUs than asked for; says what there is and what to type.
+    """
+    asked, accelerator = number_of_devices(trainer["devices"]), trainer["accelerator"]
+    gpus = visible_gpus()
+    if accelerator in ("gpu", "cuda") and gpus == 0 and not _is_apple_silicon():
+        raise Galaxy10Error(
+            f"trainer.accelerator={accelerator}, but {machine(gpus)}; type trainer.accelerator=cpu to train on the CPU"
+        )
+    uses_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
+    if uses_gpus and asked is not None and asked > gpus:
+        raise Galaxy10Error(
+            f"trainer.devices={asked}, but {machine(gpus)}; type trainer.devices={gpus}, "
+            f"or trainer.accelerator=cpu trainer.devices={asked} for {asked} processes on the CPU"
+        )
+    if accelerator == "auto" and gpus == 0 and asked is not None and asked > 1 and not _is_apple_silicon():
+        raise Galaxy10Error(
+            f"trainer.devices={asked}, but {machine(gpus)}; type trainer.devices=1, "
+            f"or trainer.accelerator=cpu trainer.devices={asked} for {asked} processes on the CPU"
+        )
+
+
+def machine(gpus: int) -> str:
+    """What the machine has, as half a sentence."""
+    cores = os.cpu_count() or 1
+    has = "no GPU" if gpus == 0 else f"{gpus} GPU{'s' if gpus > 1 else ''}"
+    return f"this machine has {has} and {cores} CPU core{'s' if cores > 1 else ''}"

@@ -1,0 +1,28 @@
+"""The rows of metrics.csv and profile.csv, for whoever passes them on."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def epoch_rows(path: Path, after: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every epoch later than `after` with its numbers: metrics.csv's columns as they are, profile.csv's as
+    `profile/<column>`; empty cells left out."""
+    profile = {row["epoch"]: row for row in _rows(path / "profile.csv")}
+    for row in _rows(path / "metrics.csv"):
+        epoch = int(row["epoch"])
+        if epoch > after:
+            timings = {f"profile/{key}": value for key, value in profile.get(epoch, {}).items() if key != "epoch"}
+            yield epoch, {**row, **timings}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: _number(cell) for key, cell in row.items() if cell} for row in csv.DictReader(file)]
+
+
+def _number(cell: str) -> int | float:
+    return int(cell) if cell.isdigit() else float(cell)

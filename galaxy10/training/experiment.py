@@ -1,0 +1,206 @@
+"""One experiment, from its configuration to a finished run directory: one straight line."""
+
+import os
+import random
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import EarlyStopping
+
+from galaxy10.data.augment import Augmentation
+from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.source import obtain_source, obtain_store
+from galaxy10.data.split import make_split
+from galaxy10.errors import Galaxy10Error
+from galaxy10.evaluation.report import build_report
+from galaxy10.files import read_json, write_json
+from galaxy10.models.factory import build_classifier, load_checkpoint
+from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
+from galaxy10.training.display import display_callbacks, quiet_libraries, say
+from galaxy10.training.door import SOLVED_AT_ONCE
+from galaxy10.training.interruption import Interruption, stop_callback
+from galaxy10.training.loggers import open_loggers
+from galaxy10.training.provenance import provenance
+from galaxy10.training.records import Recorder
+from galaxy10.training.run_directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
+from galaxy10.training.samples import save_batch, save_demonstrations
+from galaxy10.training.tables import score, write_split
+
+MONITOR = "val/macro_f1"
+
+
+def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption: Interruption) -> dict[str, Any]:
+    """Train, choose the best epoch, evaluate, and write everything down; the object of the last output line.
+
+    Args:
+        config: plain, resolved and checked.
+        directory: chosen and created, its lease taken.
+        interruption: where a signal shows while training runs.
+
+    Raises:
+        Galaxy10Error: what only shows once data and network are at hand.
+    """
+    quiet_libraries()
+    os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
+    seed_everything(config["seed"])
+
+    # Data
+    source = obtain_source(config["data"])
+    store = obtain_store(config["data"], source)
+    split = make_split(
+        store.table,
+        store.content,
+        source.names,
+        **{key: config["data"][key] for key in ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks")},
+    )
+    data = GalaxyData(
+        store,
+        split,
+        source.names,
+        batch_size=config["data"]["batch_size"],
+        eval_batch_size=config["data"]["eval_batch_size"],
+        balance=config["data"]["balance"],
+        augmentation=Augmentation(**config["augment"]),
+        seed=config["seed"],
+    )
+
+    # Network
+    statistics = data.training_statistics()
+    optimizer, scheduler = config["optimizer"], config["scheduler"]
+    module, weights = build_classifier(
+        config["model"],
+        source.names,
+        min(source.height, source.width),
+        statistics,
+        optimizer=instantiate(optimizer) if optimizer["_target_"] else None,
+        scheduler=instantiate(scheduler) if scheduler["_target_"] else None,
+        seed=config["seed"],
+    )
+    if config["model"]["name"] in SOLVED_AT_ONCE:
+        weights = "solved at once"
+    data.preparation = module.preparation
+
+    # Trainer
+    recorder = Recorder(directory, MONITOR)
+    trainer = build_trainer(config, directory, recorder)
+    take_signals(trainer, interruption, directory)
+    if is_main_process():
+        check_same_data(directory, split.hash)
+        about = provenance(config, source, store, split, module, weights, statistics)
+        write_json(directory.path / "provenance.json", about)
+        write_split(directory.path, split, data)
+        save_batch(data, directory.path / "samples" / "batch.npz")
+        if config["model"]["name"] not in SOLVED_AT_ONCE:
+            save_demonstrations(data, directory.path / "samples")
+        announce(about, trainer)
+        trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
+
+    # Train; then score the best epoch
+    training: dict[str, float | None] = {}
+    if config["model"]["name"] in SOLVED_AT_ONCE:
+        from galaxy10.training.solving import solve
+
+        training = solve(cast(Any, module), data, config["trainer"], recorder)
+    else:
+        resume = directory.last_checkpoint if directory.last_checkpoint.exists() else None
+        interruption.deferring = True
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        interruption.deferring = False
+        interruption.raise_if_asked()
+    if directory.best_checkpoint.exists():
+        module.load_state_dict(load_checkpoint(directory.best_checkpoint)["state_dict"])
+    metrics = score(trainer, module, data, ["val", "test"] if config["run"]["test"] else ["val"], directory.path)
+
+    # Report
+    if not trainer.is_global_zero:
+        return {}
+    directory.end("finished", metrics={**training, **metrics, **recorder.totals()})
+    report = build_report(directory.path)
+    say(summary(metrics, report))
+    return directory.result(split.hash)
+
+
+def check_same_data(directory: RunDirectory, split_hash: str) -> None:
+    """A run that goes on must find the galaxies it began with, also where the file's name has stayed the same.
+
+    Raises:
+        Galaxy10Error: the file has changed since.
+    """
+    before = (read_json(directory.path / "provenance.json").get("split") or {}).get("hash")
+    if directory.last_checkpoint.exists() and before not in (None, split_hash):
+        raise Galaxy10Error(
+            f"{directory.path} was trained on other galaxies (split {before}, the file now gives {split_hash}); "
+            "bring the file back, or give another run.dir"
+        )
+
+
+def seed_everything(seed: int) -> None:
+    """Python's, numpy's and torch's generators."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - for libraries that still use the global one
+    torch.manual_seed(seed)
+
+
+def take_signals(trainer: L.Trainer, interruption: Interruption, directory: RunDirectory) -> None:
+    """Let this project's way of stopping be the only one: Lightning's own handler ends with exit code 0."""
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    stop: Any = stop_callback(interruption, directory.last_checkpoint, directory.lost)
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks.insert(0, stop)
+
+
+def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Recorder) -> L.Trainer:
+    """Lightning's Trainer with this project's callbacks."""
+    options = dict(config["trainer"])
+    bar = options.pop("enable_progress_bar")
+    callbacks: list[L.Callback] = [*display_callbacks(bar), recorder]
+    stopping = config["callbacks"].get("early_stopping")
+    if stopping:
+        callbacks.append(EarlyStopping(**stopping))
+    if options["enable_checkpointing"] is not False:
+        callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
+    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO()]
+    if options["model_registry"] is None:
+        options.pop("model_registry")
+    watched = any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks)
+    return L.Trainer(
+        **options,
+        logger=False,
+        callbacks=callbacks,
+        plugins=plugins,
+        enable_progress_bar=watched,
+        default_root_dir=directory.path,
+    )
+
+
+def announce(about: dict[str, Any], trainer: L.Trainer) -> None:
+    """What is about to be trained, in three lines."""
+    model, split, data = about["model"], about["split"], about["data"]
+    counts = split["counts"]
+    say(f"data    {data['path']}: {data['num_images']} images, {len(data['class_names'])} classes")
+    say(f"split   {split['hash']}: " + ", ".join(f"{n} {name}" for name, n in counts.items() if n))
+    for note in split["notes"]:
+        say(f"        {note}")
+    frozen = model["parameters"] - model["trainable_parameters"]
+    say(
+        f"model   {model['name']}: {model['parameters'] / 1e6:.2f} M parameters"
+        + (f" ({frozen / 1e6:.2f} M frozen)" if frozen else "")
+        + f" at {model['image_size']} px, {model['weights']}"
+    )
+    device = trainer.strategy.root_device.type
+    say(f"device  {device} × {trainer.world_size}, {trainer.precision}")
+
+
+def summary(metrics: dict[str, float | None], report: Path) -> str:
+    """Accuracy and the report's place, for people."""
+    subset = "test" if "test/accuracy" in metrics else "val"
+    if f"{subset}/accuracy" not in metrics:
+        return f"nothing was scored\nreport  {report}"
+    return (
+        f"{subset} accuracy {metrics[f'{subset}/accuracy']:.3f}, macro-F1 {metrics[f'{subset}/macro_f1']:.3f}\n"
+        f"report  {report}"
+    )

@@ -1,0 +1,191 @@
+"""A run is a directory: its name, what may be in it before a start, and the small files that say how it stands."""
+
+import hashlib
+import os
+import threading
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from galaxy10.config.rules import leaves, show
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json, replacing, write_json
+from galaxy10.training.lease import Lease, check_free
+
+RUN_DIR_VARIABLE = "GALAXY10_RUN_DIR"  # how the first process of a run tells the others
+# Settings that do not make it another experiment: where it runs and where it writes.
+INCIDENTAL = ("run.", "logger.", "debug.name", "experiment", "data.dir", "data.store_dir")
+INCIDENTAL_TRAINER = ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "enable_model_summary")
+
+
+def is_main_process() -> bool:
+    """Whether this is the one process of a run that writes; known before anything is started."""
+    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def run_name(model: str, overrides: list[str]) -> str:
+    """`<model>-<hash of overrides>-<SLURM job or array_task id, else time>`: a requeued job finds itself by it."""
+    relevant = sorted(x for x in overrides if not x.lstrip("+~").startswith(("run.", "logger", "hydra")))
+    digest = hashlib.sha256("\n".join(relevant).encode()).hexdigest()[:8]
+    return f"{model}-{digest}-{_slurm_id() or datetime.now().strftime('%Y%m%d-%H%M%S')}"
+
+
+def _slurm_id() -> str | None:
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+
+
+@dataclass
+class RunDirectory:
+    """One run's directory and its state. finished: the result of an earlier, finished run of this configuration."""
+
+    path: Path
+    finished: dict[str, Any] | None = None
+    started: float = 0.0
+    lease: Lease | None = None
+
+    @property
+    def lost(self) -> threading.Event:
+        """Set once another process writes this directory."""
+        return self.lease.lost if self.lease is not None else threading.Event()
+
+    def take(self) -> None:
+        """Become the one process that writes here."""
+        self.lease = Lease(self.path)
+        self.lease.take()
+
+    def release(self) -> None:
+        """Let others write here."""
+        if self.lease is not None:
+            self.lease.release()
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where training goes on from."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The epoch with the best validation metric."""
+        return self.path / "checkpoints" / "best.ckpt"
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json as it is now."""
+        return read_json(self.path / "status.json")
+
+    def update_status(self, **changes: Any) -> None:
+        """Change parts of status.json, unless the directory has become another process's."""
+        if self.lost.is_set():
+            return
+        write_json(self.path / "status.json", {**self.status, **changes})
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Write the configuration and the state `running`."""
+        with replacing(self.path / "config.yaml") as part:
+            part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        before = self.status
+        self.started = time.time() - float(before.get("seconds") or 0.0)
+        self.update_status(
+            state="running", started=before.get("started") or _now(), ended=None, error=None, epoch=before.get("epoch")
+        )
+
+    def end(self, state: str, error: str | None = None, **more: Any) -> None:
+        """Write the final state: finished, failed or interrupted."""
+        self.update_status(state=state, ended=_now(), seconds=round(time.time() - self.started, 3), error=error, **more)
+
+    def result(self, split_hash: str | None) -> dict[str, Any]:
+        """The object of the last line of standard output."""
+        status = self.status
+        metrics = status.get("metrics") or {}
+        return {"run_dir": str(self.path), "state": status.get("state"), "split_hash": split_hash, **metrics}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDirectory:
+    """The directory of this run: new, to be resumed, or finished already. Nothing is written yet.
+
+    Raises:
+        Galaxy10Error: it holds another configuration's run, or something that is no run at all.
+    """
+    given = os.environ.get(RUN_DIR_VARIABLE) or config["run"]["dir"]
+    path = Path(given) if given else Path(config["run"]["root"]) / run_name(config["model"]["name"], overrides)
+    if not is_main_process():
+        return RunDirectory(path)
+    if not given:
+        path = _unused(path)
+    if path.exists() and not path.is_dir():
+        raise Galaxy10Error(f"run.dir={path} is a file; give a folder for this run")
+    if not path.exists() or not any(path.iterdir()):
+        return RunDirectory(path)
+    directory = RunDirectory(path)
+    check_free(path)
+    if not (path / "config.yaml").exists() or not directory.status:
+        raise Galaxy10Error(f"{path} holds files but no run; give another run.dir")
+    if config["run"]["overwrite"] and not _is_same(config, path):
+        return directory
+    _refuse_another(config, path)
+    if directory.status.get("state") == "finished":
+        split = read_json(path / "provenance.json").get("split") or {}
+        directory.finished = directory.result(split.get("hash"))
+    return directory
+
+
+def _unused(path: Path) -> Path:
+    """Two runs begun in the same second get different names; a SLURM job keeps its own."""
+    if _slurm_id():
+        return path
+    candidate, number = path, 2
+    while candidate.exists():
+        candidate, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return candidate
+
+
+def create(directory: RunDirectory, config: dict[str, Any]) -> None:
+    """Make the directory; with run.overwrite=true move another configuration's run aside first."""
+    path = directory.path
+    if config["run"]["overwrite"] and (path / "config.yaml").exists() and not _is_same(config, path):
+        aside = path.with_name(f"{path.name}.before-{datetime.now().strftime('%Y%m%d-%H%M%S')}")
+        path.rename(aside)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Galaxy10Error(f"{path} cannot be made ({error.strerror}); set run.root or run.dir") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    return yaml.safe_load((path / "config.yaml").read_text()) or {}
+
+
+def _is_same(config: dict[str, Any], path: Path) -> bool:
+    return not differences(_read_config(path), config)
+
+
+def _refuse_another(config: dict[str, Any], path: Path) -> None:
+    different = differences(_read_config(path), config)
+    if different:
+        listed = ", ".join(f"{key} ({show(old)} there, {show(new)} here)" for key, old, new in different[:6])
+        more = f" and {len(different) - 6} more" if len(different) > 6 else ""
+        raise Galaxy10Error(
+            f"{path} holds a run of another configuration: {listed}{more}; "
+            "give another run.dir, or run.overwrite=true to move the old run aside"
+        )
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings in which two configurations are different experiments: (key, old value, new value)."""
+    before, after = dict(leaves(old)), dict(leaves(new))
+    keys = [key for key in {**before, **after} if not _incidental(key)]
+    return [(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k)]
+
+
+def _incidental(key: str) -> bool:
+    group, _, name = key.partition(".")
+    return key.startswith(INCIDENTAL) or (group == "trainer" and name in INCIDENTAL_TRAINER)

@@ -1,0 +1,257 @@
+"""The process that tells Weights & Biases how a run goes: it follows the run directory, and is all that knows wandb.
+
+Started by loggers.WandbLog, told on standard input when to look (`look`) and how the run ended (`end <exit code>`);
+if standard input ends without that, the run was killed. Answers with JSON lines: {"url": …} or {"offline": why} once,
+{"ended": state} at the end.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from textwrap import shorten
+from threading import Thread
+from typing import Any
+
+import yaml
+
+from galaxy10.errors import first_line
+from galaxy10.files import read_json, write_json
+from galaxy10.training.epoch_rows import epoch_rows
+from galaxy10.training.wandb_server import ANSWER_S, server_answers, why_offline
+
+KILLED = 1
+OFFLINE_FINISH_S = 20.0  # to write what is left to disk
+LOOK_EVERY_S = 5.0  # whether the server is still there
+DROPPED_FINISH_S = 3.0  # for the part of a run whose server has gone
+LEEWAY_S = 20.0  # to start anew, on a busy machine
+
+
+class Follower:
+    """One W&B run over one or several starts of an experiment; its identity lives in wandb/run.json.
+
+    run.json: id; last_epoch, the last row that W&B was given; parts, the folders with what was logged by each start,
+    as `offline`, `incomplete` or `uploaded`.
+    """
+
+    def __init__(self, path: Path, parent: int):
+        self.path, self.parent = path, parent
+        self.config: dict[str, Any] = yaml.safe_load((path / "config.yaml").read_text())
+        self.settings = self.config["logger"]
+        known = read_json(path / "wandb" / "run.json")
+        self.id: str = known.get("id") or secrets.token_hex(6)
+        self.last_epoch: int = known.get("last_epoch", -1)
+        self.parts: dict[str, str] = known.get("parts", {})
+        self.part = ""
+        self.run: Any = None
+        self.address = ""
+
+    @property
+    def is_online(self) -> bool:
+        """Whether what is logged now goes to W&B, rather than into a file for later."""
+        return self.parts[self.part] == "incomplete"
+
+    # --- start ----------------------------------------------------------------------------------------------------
+
+    def open(self, why_offline: str | None = None) -> dict[str, str]:
+        """Begin or resume the run where W&B can be reached, else on disk; what to tell the user."""
+        why = why_offline or self._why_offline()
+        if why is None:
+            try:
+                return self._init("online")
+            except Exception as error:  # it answered, and then did not do what was asked
+                traceback.print_exc()
+                why = shorten(f"the server takes no run ({first_line(error)}", 100, placeholder=" …") + ")"
+                self._abandon()
+        return self._init("offline") | {"offline": why}
+
+    def _why_offline(self) -> str | None:
+        if self.settings["mode"] == "offline":
+            return "logger.mode=offline"
+        if self.settings["mode"] == "auto" and os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
+            return f"WANDB_MODE={os.environ['WANDB_MODE']}"
+        if any(self._is_waiting(part) for part in self.parts):
+            return "an earlier part of this run has not been uploaded yet"  # W&B takes epochs in their order only
+        return why_offline()
+
+    def _is_waiting(self, part: str) -> bool:
+        """Whether a part still has to be uploaded; `wandb sync` leaves a marker."""
+        folder = self.path / "wandb" / part
+        return self.parts[part] != "uploaded" and folder.is_dir() and not list(folder.glob("*.synced"))
+
+    def _init(self, mode: str) -> dict[str, str]:
+        import wandb
+
+        wandb_settings = wandb.Settings(
+            silent=True,
+            console="off",
+            disable_git=True,  # provenance.json has it
+            save_code=False,
+            symlink=False,
+            init_timeout=ANSWER_S,
+            finish_timeout=self.settings["upload_timeout_s"],
+            finish_timeout_raises=True,
+            x_save_requirements=False,
+            x_stats_pid=self.parent,  # its processor, memory and GPU, not this process's
+            x_transaction_log_flush_interval=1.0,
+        )
+        self.run = wandb.init(
+            project=self.settings["project"],
+            entity=self.settings["entity"],
+            group=self.settings["group"],
+            name=self.settings["run_name"] or self.path.name,
+            tags=[str(tag) for tag in self.settings["tags"]],
+            id=self.id,
+            resume="allow",
+            dir=str(self.path),
+            mode=mode,  # type: ignore[arg-type]
+            config={**self.config, "provenance": read_json(self.path / "provenance.json")},
+            allow_val_change=True,
+            settings=wandb_settings,
+        )
+        self.id, self.address = self.run.id, self.run.settings.base_url
+        self.part = Path(self.run.settings.sync_dir).name
+        self._keep("offline" if mode == "offline" else "incomplete")
+        return {"url": self.run.url} if mode == "online" else {}
+
+    def _abandon(self) -> None:
+        """Leave nothing of a start that failed."""
+        import wandb
+
+        wandb.teardown()
+        for folder in (self.path / "wandb").glob(f"run-*-{self.id}"):
+            if folder.name not in self.parts:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _keep(self, state: str) -> None:
+        self.parts[self.part] = state
+        write_json(
+            self.path / "wandb" / "run.json", {"id": self.id, "last_epoch": self.last_epoch, "parts": self.parts}
+        )
+
+    # --- while the run goes on --------------------------------------------------------------------------------------
+
+    def log_epochs(self) -> None:
+        """Every new row of metrics.csv and profile.csv."""
+        for epoch, values in epoch_rows(self.path, self.last_epoch):
+            self.run.log(values, step=epoch, commit=True)
+            self.last_epoch = epoch
+            self._keep(self.parts[self.part])
+
+    # --- end ------------------------------------------------------------------------------------------------------
+
+    def finish(self, exit_code: int) -> str:
+        """Log what the directory now holds and close the run; the state of this part."""
+        if self.is_online and not server_answers(self.address):
+            # Images and tables need the server's word before they are even written down: they go into an offline part.
+            self._close(exit_code, DROPPED_FINISH_S)
+            self._end_offline(exit_code)
+            return self.parts[self.part]
+        status = read_json(self.path / "status.json")
+        killed = status.get("state") == "running"
+        self.run.summary.update({"state": "killed" if killed else status.get("state"), "error": status.get("error")})
+        if exit_code == 0 and not killed:
+            from galaxy10.training.wandb_results import (
+                log_checkpoint,
+                log_confusion_matrices,
+                log_figures,
+                log_misclassified,
+                log_summary,
+            )
+
+            for log in (log_summary, log_figures, log_confusion_matrices, log_misclassified):
+                attempt(partial(log, self.run, self.path))
+            if self.settings["checkpoint"]:
+                attempt(partial(log_checkpoint, self.run, self.path))
+        limit_s = self.settings["upload_timeout_s"] if self.is_online else OFFLINE_FINISH_S
+        if self._close(exit_code, limit_s) and self.is_online:
+            self._keep("uploaded")
+        return self.parts[self.part]
+
+    def _end_offline(self, exit_code: int) -> None:
+        command = [sys.executable, *sys.orig_argv[1:], str(exit_code)]
+        environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # stuck in this one
+        subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, timeout=OFFLINE_FINISH_S + LEEWAY_S)
+
+    def _close(self, exit_code: int, limit_s: float) -> bool:
+        """run.finish, with an end: a server that has gone silent would keep it waiting. Whether it came through."""
+        done: list[bool] = []
+
+        def close() -> None:
+            self.run.finish(exit_code)
+            done.append(True)
+
+        closing = Thread(target=attempt, args=(close,), daemon=True)
+        closing.start()
+        deadline = time.monotonic() + limit_s
+        while closing.is_alive() and (left := deadline - time.monotonic()) > 0:
+            closing.join(min(left, LOOK_EVERY_S))
+            if closing.is_alive() and self.is_online and not server_answers(self.address):
+                break
+        return bool(done)
+
+
+def answer(**words: Any) -> None:
+    """One line to the run; which may be gone."""
+    with suppress(OSError):
+        print(json.dumps(words), flush=True)
+
+
+def follow(path: Path, parent: int) -> None:
+    """The whole life of this process. Whatever goes wrong is written to follower.log, and the next step tried."""
+    follower = Follower(path, parent)
+    answer(**follower.open())
+    attempt(partial(import_module, "galaxy10.training.wandb_results"))  # now, while nobody waits for it
+    exit_code = KILLED
+    for line in sys.stdin:
+        word, _, code = line.partition(" ")
+        if word == "end":
+            exit_code = int(code)
+            break
+        attempt(follower.log_epochs)
+    attempt(follower.log_epochs)
+    answer(ended=follower.finish(exit_code))
+
+
+def end_offline(path: Path, parent: int, exit_code: int) -> None:
+    """The end of a run whose server has gone."""
+    follower = Follower(path, parent)
+    follower.open("the server has gone")
+    attempt(follower.log_epochs)
+    follower.finish(exit_code)
+
+
+def attempt(step: Callable[[], Any]) -> None:
+    """One step; a failure is written down, and does not stop the next."""
+    try:
+        step()
+    except Exception:
+        traceback.print_exc()
+
+
+def main(path: str, parent: str, exit_code: str | None = None) -> None:
+    """Follow a run directory, or only write down how it ended."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # meant for the run, which says how it ended
+    os.nice(5)
+    if exit_code is None:
+        attempt(partial(follow, Path(path), int(parent)))
+    else:
+        attempt(partial(end_offline, Path(path), int(parent), int(exit_code)))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # wandb's own hooks at exit wait for its server
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

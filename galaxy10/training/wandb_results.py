@@ -1,0 +1,72 @@
+"""What W&B shows of a finished run: final metrics, figures, confusion matrices, misclassified galaxies, checkpoint.
+
+Each takes W&B's run and the run directory.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import wandb
+
+from galaxy10.evaluation.run_record import RunRecord, read_run
+from galaxy10.files import read_json
+
+
+def log_summary(run: Any, path: Path) -> None:
+    """The final metrics: the best epoch's, while W&B by itself shows the last epoch's."""
+    best = read_json(path / "status.json").get("best") or {}
+    split = read_json(path / "provenance.json").get("split") or {}
+    run.summary.update({**_metrics(path), "best/epoch": best.get("epoch"), "split_hash": split.get("hash")})
+
+
+def log_figures(run: Any, path: Path) -> None:
+    """Every figure of the report."""
+    files = sorted((path / "figures").glob("*.png"))
+    run.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in files})
+
+
+def log_confusion_matrices(run: Any, path: Path) -> None:
+    """Galaxies by true and predicted class, for every subset that was scored."""
+    record = read_run(path)
+    for subset, table in record.predictions.items():
+        matrix = wandb.plot.confusion_matrix(
+            y_true=table["label"].tolist(),
+            preds=table["predicted"].tolist(),
+            class_names=list(record.class_names),
+            title=f"Confusion matrix, {subset}",
+        )
+        run.log({f"confusion_matrix/{subset}": matrix})
+
+
+def log_misclassified(run: Any, path: Path) -> None:
+    """The most confident mistakes of every subset, with their images."""
+    record = read_run(path)
+    for subset in record.predictions:
+        lines = _mistakes(record, subset)
+        if lines:
+            columns: list[Any] = ["galaxy", "row", "class", "predicted", "confidence"]
+            run.log({f"misclassified/{subset}": wandb.Table(columns=columns, data=lines)})
+
+
+def log_checkpoint(run: Any, path: Path) -> None:
+    """The best epoch's weights, as an artifact."""
+    file = path / "checkpoints" / "best.ckpt"
+    if file.exists():
+        artifact = wandb.Artifact(f"galaxy10-{run.id}", type="model", metadata={"run": path.name, **_metrics(path)})
+        artifact.add_file(str(file), skip_cache=True)
+        run.log_artifact(artifact, aliases=["best"])
+
+
+def _mistakes(record: RunRecord, subset: str) -> list[Any]:
+    sample = record.samples.get(f"misclassified_{subset}")
+    if sample is None:
+        return []
+    images = [wandb.Image(image) for image in sample["images"]]
+    true, guessed = record.names_of(sample["labels"]), record.names_of(sample["predicted"])
+    columns = (images, sample["rows"].tolist(), true, guessed, sample["confidence"].tolist())
+    return [list(line) for line in zip(*columns, strict=True)]
+
+
+def _metrics(path: Path) -> dict[str, float]:
+    metrics = read_json(path / "status.json").get("metrics") or {}
+    return {key: value for key, value in metrics.items() if value is not None}

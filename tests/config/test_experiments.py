@@ -1,0 +1,75 @@
+"""The recipes: each composes, says what it is, and runs; those of the study are the study's."""
+
+import os
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from galaxy10.config.entry import CONF, plain
+from galaxy10.config.rules import check_values
+
+RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+STUDY = ("pca", "cnn", "resnet50", "inceptionv3")
+
+
+def composed(name, *overrides):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return plain(compose("train", overrides=[f"experiment={name}", *overrides]))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_composes_and_its_values_are_allowed(name):
+    check_values(composed(name))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_says_where_it_comes_from_what_to_expect_what_it_costs_and_how_to_run_it(name):
+    head = (CONF / "experiment" / f"{name}.yaml").read_text().split("defaults:")[0]
+    assert head.startswith("# @package _global_\n")
+    for word in ("From:", "Expect:", "Cost:", f"Command: python train.py experiment={name}\n"):
+        assert word in head
+    assert not re.search(r"[A-Z]+_[A-Z]+", head), "a number that was never filled in"
+
+
+@pytest.mark.parametrize("part", STUDY)
+def test_every_recipe_of_the_study_has_a_better_twin_of_the_same_network_on_the_same_split(part):
+    study, better = composed(f"study_{part}"), composed(f"better_{part}")
+    for key in ("_target_", "name", "backbone", "image_size", "pretrained"):
+        assert study["model"][key] == better["model"][key]
+    assert study["data"] | {"balance": None} == better["data"] | {"balance": None}
+
+
+@pytest.mark.parametrize("part", ["cnn", "resnet50", "inceptionv3"])
+def test_the_studys_training_is_the_studys(part):
+    config = composed(f"study_{part}")
+    assert config["optimizer"]["optimizer_class"] == "torch.optim.SGD"
+    assert (config["optimizer"]["lr"], config["optimizer"]["momentum"]) == (0.001, 0.9)
+    assert not config["optimizer"]["nesterov"]
+    assert (config["scheduler"]["step_size"], config["scheduler"]["gamma"]) == (5, 0.1)
+    assert (config["data"]["batch_size"], config["trainer"]["max_epochs"]) == (32, 20)
+    assert config["data"]["protocol"] == ("study_80_20" if part == "cnn" else "study_90_10")
+    if part == "cnn":
+        assert (config["model"]["dropout"], config["optimizer"]["weight_decay"]) == (0.25, 0.2)
+        assert config["augment"]["noise"] == pytest.approx(1 / 5)
+        assert config["data"]["balance"] == "orientations"
+    else:
+        assert config["augment"]["crop_area"] == [0.08, 1.0]
+        assert config["augment"]["orientations"] == "horizontal_flip"
+
+
+def test_a_recipe_gives_way_to_the_command_line_and_to_debug():
+    assert composed("study_cnn", "optimizer.lr=0.5", "augment=none")["optimizer"]["lr"] == 0.5
+    assert composed("study_cnn", "debug=fast")["trainer"]["max_epochs"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_runs_on_real_galaxies(name, real_galaxies, train, tmp_path):
+    os.symlink(real_galaxies, tmp_path / "real.h5")
+    small = ["model.pretrained=false", "model.image_size=75"] if "net50" in name or "inception" in name else []
+    done = train("data=hdf5", "data.path=real.h5", "run.dir=r", f"experiment={name}", "debug=fast", *small)
+    assert done.code == 0, done.err
+    assert done.result["state"] == "finished"
+    assert "Warning" not in done.err
+    assert (tmp_path / "r" / "report.html").is_file()

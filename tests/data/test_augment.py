@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+
+from galaxy10.data import draws
+from galaxy10.data.augment import Augmentation, Preparation, orient, resize
+
+ZEROS = torch.zeros(8, dtype=torch.int64)
+PREPARATION = Preparation(image_size=24, mean=(0.1, 0.2, 0.3), std=(0.2, 0.2, 0.2), noise_sigma=(0.1, 0.1, 0.1))
+RECIPES = {
+    "none": Augmentation(),
+    "study_cnn": Augmentation(orientations="all", noise=0.2),
+    "study_transfer": Augmentation(orientations="horizontal_flip", crop_area=(0.08, 1.0), crop_aspect=(0.75, 1.3333)),
+    "survey": Augmentation(orientations="all", rotation_deg=180.0, zoom=(0.9, 1.2), shift=0.03, noise=0.1),
+}
+
+
+def galaxies(n: int = 8, size: int = 24) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(1).integers(0, 256, (n, size, size, 3), dtype=np.uint8))
+
+
+def augment(images, recipe, rows, epoch=0, seed=0, copies=None):
+    none = torch.zeros(len(images), dtype=torch.int64)
+    return PREPARATION.augmented(images, recipe, seed, epoch, rows, none if copies is None else copies, none)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_draw_depends_on_seed_epoch_and_row_alone(name):
+    images, rows, recipe = galaxies(), torch.arange(8) * 7, RECIPES[name]
+    whole = augment(images, recipe, rows)
+    order = torch.tensor([5, 2, 7])
+    assert torch.equal(whole[order], augment(images[order], recipe, rows[order]))
+    assert torch.equal(whole[3:4], augment(images[3:4], recipe, rows[3:4]))
+    if name != "none":
+        assert not torch.equal(whole, augment(images, recipe, rows, epoch=1))
+        assert not torch.equal(whole, augment(images, recipe, rows, seed=1))
+        assert not torch.equal(whole, augment(images, recipe, rows + 1))
+
+
+def test_without_a_recipe_the_galaxy_is_as_it_is():
+    images = galaxies()
+    assert torch.equal(augment(images, Augmentation(), torch.arange(8)), PREPARATION.plain(images))
+    assert torch.equal(PREPARATION.visible(PREPARATION.plain(images)), images)
+
+
+def test_orientations_are_the_eight_symmetries_of_a_square():
+    image = galaxies(1)
+    turned = orient(image.expand(8, -1, -1, -1), torch.arange(8))
+    expected = {
+        np.rot90(flipped, k).tobytes() for flipped in (image[0].numpy(), image[0].numpy()[:, ::-1]) for k in range(4)
+    }
+    assert {t.numpy().tobytes() for t in turned} == expected
+    assert torch.equal(turned[0], image[0])
+
+
+def test_all_orientations_are_drawn_equally_often():
+    drawn = (draws.uniform(draws.keys(0, 0, torch.arange(8000)), 1)[:, 0] * 8).long().bincount()
+    assert ((drawn - 1000).abs() < 130).all()
+
+
+def test_a_galaxys_orientations_stay_apart_when_balancing_shows_it_eight_times():
+    images = galaxies(1).expand(8, -1, -1, -1)
+    row = torch.full((8,), 5)
+    shown = PREPARATION.augmented(images, Augmentation(orientations="all"), 0, 3, row, torch.arange(8), torch.arange(8))
+    assert len({s.numpy().tobytes() for s in shown}) == 8
+
+
+def test_random_crops_always_show_the_galaxy():
+    images = torch.zeros(500, 32, 32, 3, dtype=torch.uint8)
+    images[:, 14:18, 14:18] = 255
+    inputs = PREPARATION.augmented(
+        images, RECIPES["study_transfer"], 0, 0, torch.arange(500), torch.zeros(500).long(), torch.zeros(500).long()
+    )
+    brightest = PREPARATION.visible(inputs).flatten(1).max(dim=1).values
+    assert brightest.min() > 60
+
+
+def test_noise_has_the_size_that_was_asked_for():
+    images = torch.full((64, 24, 24, 3), 128, dtype=torch.uint8)
+    rows = torch.arange(64)
+    noisy = augment(images, Augmentation(noise=0.2), rows) - PREPARATION.plain(images)
+    in_sigma = noisy.std() * 0.2 / 0.1  # normalised → 0–1 → units of σ
+    assert abs(in_sigma - 0.2) < 0.005
+    assert abs(noisy.mean()) < 0.005
+
+
+def test_the_same_galaxy_shown_twice_is_varied_twice():
+    images, rows = galaxies(1).expand(2, -1, -1, -1), torch.tensor([4, 4])
+    shown = augment(images, RECIPES["study_cnn"], rows, copies=torch.tensor([0, 1]))
+    assert not torch.equal(shown[0], shown[1])
+
+
+def test_beyond_the_border_the_sky_goes_on():
+    images = torch.full((50, 24, 24, 3), 90, dtype=torch.uint8)
+    rotated = augment(images, Augmentation(rotation_deg=180.0, shift=0.2), torch.arange(50))
+    assert torch.allclose(rotated, PREPARATION.plain(images), atol=1e-5)
+
+
+def test_shrinking_does_not_alias():
+    stripes = (torch.arange(96) % 2 * 255.0).expand(1, 3, 96, 96)
+    inner = resize(stripes, 24)[..., 3:-3]
+    assert (inner - 127.5).abs().max() < 3
+
+
+def test_pictures_that_are_not_square_lose_their_longer_side():
+    images = galaxies(2, 40)[:, :24]
+    assert torch.equal(PREPARATION.plain(images), PREPARATION.plain(images[:, :, 8:32]))

@@ -1,0 +1,107 @@
+"""Pretrained weights from a hub on this machine that behaves well or badly."""
+
+import hashlib
+import time
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from galaxy10.errors import Galaxy10Error
+from galaxy10.models import hub
+from galaxy10.models.weights import check_weights_reachable, download_weights, find_weights, load_pretrained
+from galaxy10.network import Unfetched
+from tests.models.conftest import assert_loaded, load, resnet
+from tests.servers import refusing_address, serving, swallowing
+
+pytestmark = pytest.mark.usefixtures("no_hub")
+
+WAYS_OUT = ("`galaxy10 download --weights resnet18`", "model.weights=FILE", "model.pretrained=false")
+HUB_FILE = "/timm/resnet18.a1_in1k/resolve/main/model.safetensors"
+
+
+@pytest.mark.parametrize("network", ["refused", "swallowed", "no such name", "offline"])
+def test_without_a_hub_one_message_comes_quickly_and_names_the_ways_out(network, monkeypatch):
+    with swallowing() as swallowed:
+        addresses = {"refused": refusing_address(), "swallowed": swallowed, "offline": "https://huggingface.co"}
+        monkeypatch.setenv("HF_ENDPOINT", addresses.get(network, "http://no-such-host.invalid"))
+        if network == "offline":
+            monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        source = find_weights("resnet18")
+        assert source.kind == "hub"
+        for attempt in (
+            lambda: check_weights_reachable("resnet18"),
+            lambda: load_pretrained(resnet(), source, []),
+            lambda: download_weights("resnet18"),
+        ):
+            start = time.perf_counter()
+            with pytest.raises(Galaxy10Error) as caught:
+                attempt()
+            assert time.perf_counter() - start < 4
+            assert all(text in str(caught.value) for text in WAYS_OUT)
+            assert "\n" not in str(caught.value)
+
+
+def test_the_hub_gives_weights_into_its_cache(no_hub, monkeypatch, pretrained):
+    content = save(pretrained)
+    with serving({HUB_FILE: content}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        check_weights_reachable("resnet18")
+        assert server.asked == []
+        path = download_weights("resnet18")
+    assert path.read_bytes() == content
+    assert no_hub / "hub" in path.parents
+    assert find_weights("resnet18").kind == "cache"
+    assert_loaded(load(None), pretrained)
+
+
+def test_weights_in_the_older_form_are_taken_where_there_is_no_other(monkeypatch, pretrained, tmp_path):
+    torch.save(pretrained, tmp_path / "w.bin")
+    files = {HUB_FILE.replace("model.safetensors", "pytorch_model.bin"): (tmp_path / "w.bin").read_bytes()}
+    with serving(files) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        assert_loaded(load(None), pretrained)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said", "within_s"),
+    [
+        ("hang", "127.0.0.1 accepts the connection, but nothing new comes for 1 s", 5),
+        ("stall", "127.0.0.1 accepts the connection, but nothing new comes for 1.5 s", 6),
+        ("drop", "nothing new comes for 1.5 s", 6),
+        ("broken", "nothing new comes for 1 s", 5),
+        ("missing", "holds no model.safetensors or pytorch_model.bin", 5),
+    ],
+)
+def test_a_bad_hub_ends_in_one_message_and_leaves_nothing_to_load(behaviour, said, within_s, monkeypatch, capfd):
+    files = {} if behaviour == "missing" else {HUB_FILE: bytes(20_000_000)}
+    with serving(files, "good" if behaviour == "missing" else behaviour) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        start = time.perf_counter()
+        with pytest.raises(Unfetched) as caught:
+            hub.fetch_from_hub("timm/resnet18.a1_in1k", answer_s=1, stall_s=1.5)
+        assert time.perf_counter() - start < within_s
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert hub.cached_file("timm/resnet18.a1_in1k") is None
+    assert not list(hub.hub_cache().glob("models--*/blobs/*"))
+    assert capfd.readouterr() == ("", "")  # nothing of the hub's own client
+
+
+def test_weights_at_a_plain_address_go_to_torchs_cache(no_hub):
+    content = bytes(1000)
+    name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    with serving({f"/{name}": content, "/net-12345678.pth": content}) as server:
+        assert hub.fetch_from_url(f"{server.address}/{name}") == no_hub / "torch" / "hub" / "checkpoints" / name
+        for wrong, said in (("net-12345678.pth", "another checksum"), ("none.pth", "answers 404")):
+            with pytest.raises(Unfetched, match=said):
+                hub.fetch_from_url(f"{server.address}/{wrong}")
+    assert hub.torch_files() == [name]
+
+
+def test_what_the_hub_says_in_vain_ends_in_the_ways_out(monkeypatch):
+    with serving({}) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        with pytest.raises(Galaxy10Error) as caught:
+            download_weights("resnet18")
+    assert all(text in str(caught.value) for text in WAYS_OUT)

@@ -1,0 +1,169 @@
+"""Whatever stops a run, the same command goes on, and ends with the very same weights and metrics."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from galaxy10.training.lease import Lease, is_alive
+from tests.conftest import ROOT, write_galaxies
+
+EPOCHS = 4
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    """A file big enough that an epoch takes a while, and its uninterrupted run."""
+    folder = tmp_path_factory.mktemp("survey")
+    write_galaxies(folder / "g.h5", per_class=160, num_classes=4)
+    whole = start(folder, "whole")
+    assert whole.wait(timeout=240) == 0, whole.stderr.read()
+    return folder
+
+
+def start(folder, name, *extra):
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        "data=hdf5",
+        "data.path=g.h5",
+        f"run.dir={name}",
+        f"trainer.max_epochs={EPOCHS}",
+        "data.batch_size=8",
+        "augment=study_cnn",
+        "logger=csv",
+        *extra,
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def weights(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same_as_uninterrupted(folder, name):
+    whole, other = folder / "whole", folder / name
+    first, second = weights(whole), weights(other)
+    assert first.keys() == second.keys()
+    for key in first:
+        assert torch.equal(first[key], second[key]), key
+    assert (whole / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
+    status = [json.loads((run / "status.json").read_text()) for run in (whole, other)]
+    assert status[0]["state"] == status[1]["state"] == "finished"
+    for key, value in status[0]["metrics"].items():
+        if not key.startswith("train/") or key in ("train/loss", "train/accuracy"):
+            assert status[1]["metrics"][key] == value, key
+
+
+def wait_for(condition, process, timeout=120):
+    deadline = time.time() + timeout
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.time() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_a_signal_in_mid_epoch_saves_first_and_nothing_is_lost(survey, number):
+    name = f"signal{number}"
+    process = start(survey, name)
+    wait_for((survey / name / "metrics.csv").exists, process)  # the first epoch is behind
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "goes on" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    assert json.loads((survey / name / "status.json").read_text())["state"] == "interrupted"
+    again = start(survey, name)
+    assert again.wait(timeout=240) == 0, again.stderr.read()
+    assert_same_as_uninterrupted(survey, name)
+
+
+@pytest.mark.slow
+def test_sigkill_at_any_moment_loses_nothing(survey):
+    kills, delay = 0, 3.0
+    for attempt in range(20):
+        process = start(survey, "killed")
+        try:
+            process.wait(timeout=delay + 1.3 * attempt)
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+    assert kills >= 2
+    assert process.returncode == 0, process.stderr.read()
+    assert_same_as_uninterrupted(survey, "killed")
+
+
+def test_a_run_does_not_go_on_with_other_galaxies(tmp_path, train):
+    arguments = ["data=hdf5", "data.path=g.h5", "run.dir=r", "data.batch_size=8", "model.image_size=32", "logger=csv"]
+    write_galaxies(tmp_path / "g.h5")
+    assert train(*arguments, "trainer.max_epochs=1").code == 0
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    (tmp_path / "r" / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    write_galaxies(tmp_path / "g.h5", seed=1)
+    done = train(*arguments, "trainer.max_epochs=1")
+    assert done.code == 1
+    assert "was trained on other galaxies" in done.err
+
+
+@pytest.mark.slow
+def test_a_directory_in_which_a_process_trains_is_refused(survey):
+    first = start(survey, "busy")
+    wait_for((survey / "busy" / "lease.json").exists, first)
+    second = start(survey, "busy")
+    _, message = second.communicate(timeout=30)
+    assert second.returncode == 2
+    assert f"is being written by process {first.pid} on " in message
+    assert len(message.strip().splitlines()) == 1
+    first.kill()
+    first.wait()
+
+
+def test_a_dead_processes_lease_is_taken_over_and_a_living_ones_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", "pass"])
+    dead.wait()
+    (tmp_path / "lease.json").write_text(json.dumps({"host": os.uname().nodename, "pid": dead.pid, "started": "1"}))
+    lease = Lease(tmp_path)
+    lease.take()
+    assert json.loads((tmp_path / "lease.json").read_text())["token"] == lease.token
+    lease.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_across_hosts_the_heartbeat_decides():
+    assert is_alive({"host": "elsewhere", "renewed": time.time() - 20})
+    assert not is_alive({"host": "elsewhere", "renewed": time.time() - 200})
+
+
+def test_a_lost_lease_is_noticed_and_left_to_its_new_owner(tmp_path, monkeypatch):
+    monkeypatch.setattr("galaxy10.training.lease.BEAT_S", 0.02)
+    lease = Lease(tmp_path)
+    lease.take()
+    (tmp_path / "lease.json").write_text(json.dumps({"token": "another"}))
+    assert lease.lost.wait(5)
+    lease.release()
+    assert json.loads((tmp_path / "lease.json").read_text())["token"] == "another"
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_says_where(galaxies, train):
+    done = train(
+        "data=hdf5", f"data.path={galaxies}", "run.dir=r", "logger=csv", "data.batch_size=8", "optimizer=sgd",
+        "optimizer.lr=1e18", "trainer.gradient_clip_val=null", "model.image_size=32", "scheduler=none",
+    )  # fmt: skip
+    assert done.code == 1
+    assert "error: the loss is " in done.err
+    assert "epoch 1, batch" in done.err
+    assert "try a lower optimizer.lr" in done.err
+    assert "Traceback" not in done.err
