@@ -140,7 +140,7 @@ def test_its_processes_may_die(whom, command, alone, tmp_path):
 
 def child(parent, name):
     """The process that `parent` started under a name."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ewwo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     found = [line.split()[0] for line in listed.splitlines()[1:] if line.split()[1] == str(parent) and name in line]
     return int(found[0])
 
