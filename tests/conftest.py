@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+
+from tests.warm import Warm, WarmProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
@@ -74,8 +76,8 @@ def coordinates() -> Path:
 class Finished:
     """What a command left behind."""
 
-    def __init__(self, process: subprocess.CompletedProcess[str]):
-        self.code, self.out, self.err = process.returncode, process.stdout, process.stderr
+    def __init__(self, code: int, out: str, err: str):
+        self.code, self.out, self.err = code, out, err
 
     @property
     def result(self) -> dict:
@@ -94,31 +96,59 @@ class Finished:
         return lines[0]
 
 
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A process that has imported torch and the rest, once for all tests that run commands."""
+    process = Warm(tmp_path_factory.mktemp("warm"))
+    yield process
+    process.close()
+
+
+# One thread: tests run side by side, and OpenMP's threads wait for each other by spinning.
+# Offline: what tests train does not belong into the account of whoever runs them.
+QUIET = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+
+
 @pytest.fixture
-def train(tmp_path: Path) -> Callable[..., Finished]:
+def start(warm: Warm) -> Callable[..., WarmProcess | subprocess.Popen[str]]:
+    """Start a command of Python's and return its process."""
+
+    def begin(*arguments: object, cwd: Path, fresh: bool = False, **env: str) -> WarmProcess | subprocess.Popen[str]:
+        words, environment = list(map(str, arguments)), {**os.environ, **QUIET, **env}
+        if warm.suits(environment) and not fresh:
+            return warm.start(words, cwd, environment)
+        command, pipe = [sys.executable, *words], subprocess.PIPE
+        return subprocess.Popen(command, cwd=cwd, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+    return begin
+
+
+def ended(process: WarmProcess | subprocess.Popen[str], timeout: float) -> Finished:
+    """Wait for a command; one that takes too long is killed."""
+    with process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return Finished(process.returncode, out, err)
+
+
+@pytest.fixture
+def train(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
     """Run train.py as a user does, in an empty folder; runs end up in its `runs`."""
 
-    def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 240, **env: str) -> Finished:
-        command = [sys.executable, str(ROOT / "train.py"), *arguments]
-        # One thread: tests run side by side, and OpenMP's threads wait for each other by spinning.
-        # Offline: what tests train does not belong into the account of whoever runs them.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline", **env}
-        return Finished(
-            subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout)
-        )
+    def run(*arguments: str, timeout: float = 240, cwd: Path = tmp_path, fresh: bool = False, **env: str) -> Finished:
+        return ended(start(ROOT / "train.py", *arguments, cwd=cwd, fresh=fresh, **env), timeout)
 
     return run
 
 
 @pytest.fixture
-def galaxy10(tmp_path: Path) -> Callable[..., Finished]:
+def galaxy10(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
     """Run the galaxy10 command as a user does."""
 
     def run(*arguments: object, timeout: float = 240, **env: str) -> Finished:
-        command = [sys.executable, "-m", "galaxy10", *map(str, arguments)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **env}
-        return Finished(
-            subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout)
-        )
+        return ended(start("-m", "galaxy10", *arguments, cwd=tmp_path, **env), timeout)
 
     return run

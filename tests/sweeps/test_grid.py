@@ -1,10 +1,7 @@
 """`train.py -m`: every trial a run of its own, one failure is one failure, and nothing finished is run again."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -25,15 +22,13 @@ def runs_in(tmp_path):
 
 
 def test_a_grid_runs_every_trial_and_the_same_command_runs_none_again(data, train, tmp_path):
-    command = ("-m", *data, *PCA, "model.num_components=2,3", "seed=0,1")
+    command = ("-m", *data, *PCA, "model.num_components=2,3", "seed=0")
     done = train(*command)
     assert done.code == 0, done.err
     runs = runs_in(tmp_path)
     assert [run.name.rpartition("-")[0] for run in runs] == [
         "pca_logreg-num_components=2-seed0",
-        "pca_logreg-num_components=2-seed1",
         "pca_logreg-num_components=3-seed0",
-        "pca_logreg-num_components=3-seed1",
     ]
     assert done.result["state"] == "finished"
     assert {trial["run_dir"] for trial in done.result["trials"]} == {str(run.relative_to(tmp_path)) for run in runs}
@@ -41,15 +36,15 @@ def test_a_grid_runs_every_trial_and_the_same_command_runs_none_again(data, trai
     ended = [json.loads((run / "status.json").read_text())["ended"] for run in runs]
     again = train(*command)
     assert again.code == 0
-    assert "4 of them finished already" in again.err
+    assert "2 of them finished already" in again.err
     assert [json.loads((run / "status.json").read_text())["ended"] for run in runs] == ended
-    more = train(*command[:-1], "seed=0,1,2")
-    assert "6 trials, 4 of them finished already" in more.err
-    assert len(runs_in(tmp_path)) == 6
+    more = train(*command[:-1], "seed=0,1")
+    assert "4 trials, 2 of them finished already" in more.err
+    assert len(runs_in(tmp_path)) == 4
 
 
 def test_hydra_leaves_nothing_beside_the_runs_and_says_nothing(data, train, tmp_path):
-    done = train("-m", *data, *PCA, "model.num_components=2", "seed=0,1", TMPDIR=str(tmp_path / "tmp"))
+    done = train("-m", *data, *PCA, "model.num_components=2", "seed=0", TMPDIR=str(tmp_path / "tmp"))
     names = {path.name for path in tmp_path.iterdir() if path.suffix not in (".store", ".lock")}
     assert names == {"g.h5", "runs"}
     assert "HYDRA" not in done.err
@@ -84,11 +79,9 @@ def test_one_wrong_trial_refuses_the_whole_grid_before_anything_starts(words, me
     assert {path.name for path in tmp_path.iterdir()} == {"g.h5"}
 
 
-def test_a_signal_stops_the_current_trial_and_starts_no_other(data, tmp_path):
+def test_a_signal_stops_the_current_trial_and_starts_no_other(data, start, tmp_path):
     words = ("-m", *data, "seed=0,1", "trainer.max_epochs=2000", "data.batch_size=8", "model.image_size=32")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "train.py"), *words]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=-1, stderr=-1, text=True) as process:
+    with start(ROOT / "train.py", *words, cwd=tmp_path) as process:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob("runs/grid-*/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -11,38 +11,32 @@ import pytest
 import torch
 
 from galaxy10.training.lease import Lease, is_alive
-from tests.conftest import ROOT, write_galaxies
+from tests.conftest import QUIET, ROOT, write_galaxies
 
 EPOCHS = 4
 
 
-@pytest.fixture(scope="module")
-def survey(tmp_path_factory):
+class Survey:
     """A file big enough that an epoch takes a while, and its uninterrupted run."""
-    folder = tmp_path_factory.mktemp("survey")
-    write_galaxies(folder / "g.h5", per_class=160, num_classes=4)
-    whole = start(folder, "whole")
-    assert whole.wait(timeout=240) == 0, whole.stderr.read()
-    return folder
+
+    def __init__(self, folder, warm):
+        self.folder, self.warm = folder, warm
+        write_galaxies(folder / "g.h5", per_class=60, num_classes=4)
+        self.finish("whole")
+
+    def start(self, name):
+        words = ["data=hdf5", "data.path=g.h5", f"run.dir={name}", f"trainer.max_epochs={EPOCHS}"]
+        words += ["data.batch_size=8", "augment=study_cnn", "logger=csv"]
+        return self.warm.start([str(ROOT / "train.py"), *words], self.folder, {**os.environ, **QUIET})
+
+    def finish(self, name):
+        _, errors = self.start(name).communicate()
+        assert json.loads((self.folder / name / "status.json").read_text())["state"] == "finished", errors
 
 
-def start(folder, name, *extra):
-    command = [
-        sys.executable,
-        str(ROOT / "train.py"),
-        "data=hdf5",
-        "data.path=g.h5",
-        f"run.dir={name}",
-        f"trainer.max_epochs={EPOCHS}",
-        "data.batch_size=8",
-        "augment=study_cnn",
-        "logger=csv",
-        *extra,
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory, warm):
+    return Survey(tmp_path_factory.mktemp("survey"), warm)
 
 
 def weights(run):
@@ -66,7 +60,7 @@ def assert_same_as_uninterrupted(folder, name):
 def wait_for(condition, process, timeout=120):
     deadline = time.time() + timeout
     while not condition():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.communicate()[1]
         assert time.time() < deadline
         time.sleep(0.01)
 
@@ -75,35 +69,35 @@ def wait_for(condition, process, timeout=120):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_a_signal_in_mid_epoch_saves_first_and_nothing_is_lost(survey, number):
     name = f"signal{number}"
-    process = start(survey, name)
-    wait_for((survey / name / "metrics.csv").exists, process)  # the first epoch is behind
+    run = survey.folder / name
+    process = survey.start(name)
+    wait_for((run / "metrics.csv").exists, process)  # the first epoch is behind
     time.sleep(0.2)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
     assert "goes on" in errors.splitlines()[-1]
     assert "Traceback" not in errors
-    assert json.loads((survey / name / "status.json").read_text())["state"] == "interrupted"
-    again = start(survey, name)
-    assert again.wait(timeout=240) == 0, again.stderr.read()
-    assert_same_as_uninterrupted(survey, name)
+    assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
+    survey.finish(name)
+    assert_same_as_uninterrupted(survey.folder, name)
 
 
 @pytest.mark.slow
 def test_sigkill_at_any_moment_loses_nothing(survey):
-    kills, delay = 0, 3.0
+    kills = 0
     for attempt in range(20):
-        process = start(survey, "killed")
+        process = survey.start("killed")
         try:
-            process.wait(timeout=delay + 1.3 * attempt)
+            process.wait(timeout=1 + attempt)
             break
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             kills += 1
     assert kills >= 2
-    assert process.returncode == 0, process.stderr.read()
-    assert_same_as_uninterrupted(survey, "killed")
+    assert process.returncode == 0, process.communicate()[1]
+    assert_same_as_uninterrupted(survey.folder, "killed")
 
 
 def test_a_run_does_not_go_on_with_other_galaxies(tmp_path, train):
@@ -120,14 +114,14 @@ def test_a_run_does_not_go_on_with_other_galaxies(tmp_path, train):
 
 @pytest.mark.slow
 def test_a_directory_in_which_a_process_trains_is_refused(survey):
-    first = start(survey, "busy")
-    wait_for((survey / "busy" / "lease.json").exists, first)
-    second = start(survey, "busy")
+    first = survey.start("busy")
+    wait_for((survey.folder / "busy" / "lease.json").exists, first)
+    second = survey.start("busy")
     _, message = second.communicate(timeout=30)
+    first.kill()
     assert second.returncode == 2
     assert f"is being written by process {first.pid} on " in message
     assert len(message.strip().splitlines()) == 1
-    first.kill()
     first.wait()
 
 

@@ -87,15 +87,15 @@ def logged_runs(run: Path) -> list[LoggedRun]:
 class WandbServer(ThreadingHTTPServer):
     """Takes runs as W&B's does. What it was told: `history` (rows), `exit_code`, `files` (names uploaded).
 
-    After `gone_after` rows of history (-1: never) it hangs (ending="hang"), closes every connection ("drop"), or hangs
-    whenever it is asked for more than whether it is there ("stall").
+    Once it is `gone` it hangs (ending="hang"), closes every connection ("drop"), or hangs whenever it is asked for more
+    than whether it is there ("stall").
     """
 
     daemon_threads = True
 
-    def __init__(self, ending: str, gone_after: int):
+    def __init__(self, ending: str, gone: bool):
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.ending, self.gone_after = ending, gone_after
+        self.ending, self.gone = ending, gone
         self.history: list[dict[str, Any]] = []
         self.files: list[str] = []
         self.exit_code: int | None = None
@@ -104,10 +104,6 @@ class WandbServer(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
-
-    @property
-    def is_gone(self) -> bool:
-        return 0 <= self.gone_after <= len(self.history)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Clients that go away are what the tests are about."""
@@ -128,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.body() or b"{}")
         if self.path != "/graphql":
-            if not self.server.is_gone:
+            if not self.server.gone:
                 rows = body.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
                 self.server.history += [json.loads(row) for row in rows]
                 self.server.exit_code = body.get("exitcode", self.server.exit_code)
@@ -163,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def reply(self, data: dict[str, Any]) -> None:
         self.close_connection = True
-        if self.server.is_gone and not (self.server.ending == "stall" and self.command == "GET"):
+        if self.server.gone and not (self.server.ending == "stall" and self.command == "GET"):
             if self.server.ending in ("hang", "stall"):
                 self.server.released.wait(120)
             return
@@ -179,9 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def wandb_server(ending: str = "drop", gone_after: int = -1) -> Iterator[WandbServer]:
+def wandb_server(ending: str = "drop", gone: bool = False) -> Iterator[WandbServer]:
     """A server that runs as long as the block."""
-    server = WandbServer(ending, gone_after)
+    server = WandbServer(ending, gone)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield server

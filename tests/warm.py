@@ -1,0 +1,193 @@
+"""Processes that need not import torch again: each is forked from one that has, and then runs a script as Python would.
+
+A short experiment spends two thirds of its time importing libraries. Here one process imports the libraries (nothing of
+this project), and forks whenever a command is wanted; what the fork runs, prints and returns is the command's own.
+"""
+
+import atexit
+import gc
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+LIBRARIES = (
+    "h5py", "hydra", "lightning", "matplotlib.pyplot", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.decomposition",
+    "sklearn.linear_model", "sklearn.model_selection", "timm", "torch", "torchmetrics", "torchvision",
+)  # fmt: skip
+
+
+class WarmProcess:
+    """The part of subprocess.Popen that tests use, for a command forked from a warm process; its output goes to files."""
+
+    def __init__(self, warm: "Warm", pid: int, number: int):
+        self.pid, self.returncode = pid, None
+        self._warm, self._number = warm, number
+
+    def poll(self) -> int | None:
+        if self.returncode is None and self._warm.ended(self._number).exists():
+            self.returncode = int(self._warm.ended(self._number).read_text())
+        return self.returncode
+
+    def wait(self, timeout: float = 240) -> int:
+        deadline = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired("a warm process", timeout)
+            time.sleep(0.005)
+        return self.returncode
+
+    def communicate(self, timeout: float = 240) -> tuple[str, str]:
+        self.wait(timeout)
+        return tuple(self._warm.output(self._number, name).read_text() for name in ("out", "err"))
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> "WarmProcess":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.kill()
+        self.wait()
+
+
+class Warm:
+    """A process that has imported the libraries; `start` forks a command from it."""
+
+    # What a command's environment may differ in: other variables are read by libraries while they are imported.
+    FREE = ("WANDB", "SLURM", "HOME", "NETRC", "OMP_NUM_THREADS", "PYTEST")
+
+    def __init__(self, folder: Path):
+        self._folder, self._started = folder, 0
+        self._environment = dict(os.environ)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, __file__, str(theirs.fileno())]
+        self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
+        theirs.close()
+        self._answers = ours.makefile("rw")
+
+    def output(self, number: int, name: str) -> Path:
+        return self._folder / f"{number}.{name}"
+
+    def ended(self, number: int) -> Path:
+        return self._folder / f"{number}.code"
+
+    def suits(self, environment: dict[str, str]) -> bool:
+        """Whether the libraries, imported here, are as they would be if imported under this environment."""
+        differing = dict(environment.items() ^ self._environment.items())
+        return all(name.startswith(self.FREE) for name in differing)
+
+    def start(self, arguments: list[str], cwd: Path, environment: dict[str, str]) -> WarmProcess:
+        """Run `python` with these arguments (a script or -m module, then its own) as a fork."""
+        self._started += 1
+        number = self._started
+        job = {
+            "arguments": arguments,
+            "cwd": str(cwd),
+            "environment": environment,
+            "base": str(self._folder / str(number)),
+        }
+        self._answers.write(json.dumps(job) + "\n")
+        self._answers.flush()
+        return WarmProcess(self, int(self._answers.readline()), number)
+
+    def close(self) -> None:
+        self._answers.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _serve(connection: socket.socket) -> None:
+    """Fork for every line read; say each fork's process id, and write its exit code into a file when it has ended."""
+    import importlib
+
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    connection.set_inheritable(False)
+    bases: dict[int, str] = {}
+
+    def reap(*_) -> None:
+        while bases:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            _write_code(bases.pop(pid), os.waitstatus_to_exitcode(status))
+
+    signal.signal(signal.SIGCHLD, reap)
+    lines = connection.makefile("rw")
+    while line := lines.readline():
+        job = json.loads(line)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        pid = os.fork()
+        if pid == 0:
+            _become(job)
+        bases[pid] = job["base"]
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+        lines.write(f"{pid}\n")
+        lines.flush()
+
+
+def _write_code(base: str, code: int) -> None:
+    part = Path(f"{base}.part")
+    part.write_text(str(code))
+    part.rename(f"{base}.code")
+
+
+def _become(job: dict) -> None:
+    """Turn this fork into `python arguments`; never returns."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    os.chdir(job["cwd"])
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    for descriptor, name in ((1, "out"), (2, "err")):
+        file = os.open(f"{job['base']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, descriptor)
+        os.close(file)
+    code: object = 1
+    try:
+        _run(job["arguments"], job["cwd"])
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+    # As at the end of any process, except that nothing is unloaded: touching every page of torch takes seconds.
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _run(arguments: list[str], cwd: str) -> None:
+    if arguments[0] == "-m":
+        sys.argv = arguments[1:]
+        sys.path[0] = cwd
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = arguments
+        sys.path[0] = str(Path(arguments[0]).parent)
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    _serve(socket.socket(fileno=int(sys.argv[1])))
