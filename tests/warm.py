@@ -19,13 +19,14 @@ import traceback
 from pathlib import Path
 
 LIBRARIES = (
-    "h5py", "hydra", "lightning", "matplotlib.pyplot", "pandas", "pyarrow.parquet", "scipy.stats", "sklearn.decomposition",
-    "sklearn.linear_model", "sklearn.model_selection", "timm", "torch", "torchmetrics", "torchvision",
+    "h5py", "hydra", "lightning", "matplotlib.pyplot", "pandas", "pyarrow.parquet", "scipy.stats",
+    "sklearn.decomposition", "sklearn.linear_model",
+    "sklearn.model_selection", "timm", "torch", "torchmetrics", "torchvision",
 )  # fmt: skip
 
 
 class WarmProcess:
-    """The part of subprocess.Popen that tests use, for a command forked from a warm process; its output goes to files."""
+    """What tests use of subprocess.Popen, for a command forked from a warm process; its output goes to files."""
 
     def __init__(self, warm: "Warm", pid: int, number: int):
         self.pid, self.returncode = pid, None

@@ -184,6 +184,18 @@ class GalaxyClassifier(L.LightningModule):
         per_epoch = max(1, steps // max(1, self.trainer.max_epochs or 1))
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer, steps, per_epoch)}
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning's, which refuses fused optimizers under bf16 too, where nothing is scaled."""
+        if not gradient_clip_val:
+            return
+        clip = nn.utils.clip_grad_value_ if gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
+        clip([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Everything that rebuilds the network, as plain containers (loadable with weights_only=True)."""
         checkpoint["galaxy10"] = {

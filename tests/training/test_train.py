@@ -169,6 +169,7 @@ def test_default_run_names_say_model_and_slurm_job(galaxies, train, tmp_path):
         ["augment=study_transfer", "data.balance=weighted", "data.num_folds=4", "data.fold=1"],
         ["debug=overfit", "trainer.max_epochs=3"],
         ["debug=profiler"],
+        ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.5"],
         ["trainer.fast_dev_run=true"],
         ["trainer.accumulate_grad_batches=2", "trainer.check_val_every_n_epoch=2"],
         ["trainer.enable_checkpointing=false"],
