@@ -1,5 +1,6 @@
 """Checkpoints: written beside their target and renamed, so that a kill leaves the old one or the new."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
 
 
@@ -21,6 +23,26 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Plain containers only, whatever Lightning asks for."""
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+
+def check_checkpoint(path: Path) -> None:
+    """That a run can go on from a checkpoint.
+
+    Raises:
+        Galaxy10Error: it is damaged, holds more than plain containers, or is not one of galaxy10's.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="meta", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+        problem = "cannot be read: it is damaged, or holds more than numbers and plain containers"
+    else:
+        if isinstance(checkpoint, dict) and {"galaxy10", "state_dict", "loops"} <= checkpoint.keys():
+            return
+        problem = "was not written by galaxy10"
+    raise Galaxy10Error(
+        f"{path} {problem}; this run cannot go on from it: add run.overwrite=true to move {path.parents[1]} aside "
+        "and begin again, or put back the checkpoint that was there"
+    )
 
 
 def checkpoint_callbacks(directory: Path, monitor: str) -> list[ModelCheckpoint]:

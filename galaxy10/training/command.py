@@ -6,6 +6,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from galaxy10.config.entry import REFUSED, Composed, compose, refuse
@@ -57,22 +58,33 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
     writes = is_main_process()
     interruption = Interruption()
     interruption.install()
-    new = not directory.path.exists()
+    made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
+    new, started = bool(made), False
     try:
         if writes:
+            if directory.last_checkpoint.exists():
+                from galaxy10.training.checkpoints import check_checkpoint
+
+                check_checkpoint(directory.last_checkpoint)
             create(directory, config)
             directory.take()
             directory.start(config)
+        started = True
         from galaxy10.training.experiment import run_experiment
 
         result = run_experiment(config, directory, interruption)
     except Galaxy10Error as error:
         if not writes:
             return REFUSED
+        if not started and not new:
+            return refuse(error)
         if new and not isinstance(error, TrainingError) and not (directory.path / "metrics.csv").exists():
             close_loggers(REFUSED)
             directory.release()
             shutil.rmtree(directory.path, ignore_errors=True)
+            for folder in made[1:]:
+                with suppress(OSError):  # another run is in it by now
+                    folder.rmdir()
             return refuse(error)
         return _failed(directory, str(error))
     except (Interrupted, KeyboardInterrupt) as interrupted:
