@@ -17,12 +17,21 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write, sync, rename."""
-        with replacing(Path(path)) as part:
-            torch.save(checkpoint, part)
+        with replacing(Path(path)) as part, part.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:  # torch covers what the system said, such as a full disk
+                raise _system_error(error) or error from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Plain containers only, whatever Lightning asks for."""
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
 
 
 def check_checkpoint(path: Path) -> None:

@@ -94,7 +94,8 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         if not writes:
             raise
         where = directory.path / "traceback.txt"
-        where.write_text(traceback.format_exc())
+        with suppress(OSError):
+            where.write_text(traceback.format_exc())
         return _failed(directory, f"{type(error).__name__}: {first_line(error)} (a bug? the details are in {where})")
     finally:
         directory.release()
@@ -113,6 +114,7 @@ def _interrupted(directory: RunDirectory, number: int, writes: bool) -> int:
 
 
 def _failed(directory: RunDirectory, message: str) -> int:
-    directory.end("failed", error=message)
+    with suppress(Galaxy10Error):  # a full disk takes no status either; the first error is the one to show
+        directory.end("failed", error=message)
     print(f"error: {message}", file=sys.stderr)
     return FAILED
