@@ -20,8 +20,8 @@ from pathlib import Path
 
 LIBRARIES = (
     "h5py", "hydra", "lightning", "matplotlib.pyplot", "pandas", "pyarrow.parquet", "scipy.stats",
-    "sklearn.decomposition", "sklearn.linear_model",
-    "sklearn.model_selection", "timm", "torch", "torchmetrics", "torchvision",
+    "sklearn.decomposition", "sklearn.linear_model", "sklearn.model_selection",
+    "timm", "torch", "torchmetrics", "torchvision",
 )  # fmt: skip
 
 
@@ -67,8 +67,9 @@ class WarmProcess:
 class Warm:
     """A process that has imported the libraries; `start` forks a command from it."""
 
-    # What a command's environment may differ in: other variables are read by libraries while they are imported.
-    FREE = ("WANDB", "SLURM", "HOME", "NETRC", "OMP_NUM_THREADS", "PYTEST")
+    # What a command may set differently (CUDA's is read when a GPU is first asked for, not while importing):
+    # other variables are read by libraries while they are imported.
+    FREE = ("WANDB", "SLURM", "HOME", "NETRC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTEST")
 
     def __init__(self, folder: Path):
         self._folder, self._started = folder, 0

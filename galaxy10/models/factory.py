@@ -72,8 +72,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} holds more than plain numbers and is not loaded (it could run code); "
             "use a checkpoint that galaxy10 wrote"
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise Galaxy10Error(f"{path} is damaged or no checkpoint ({first_line(error)}); use another") from error
+    except OSError as error:
+        raise Galaxy10Error(f"{path} cannot be read ({first_line(error)}); use another") from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:  # what torch says of it helps nobody
+        raise Galaxy10Error(f"{path} is damaged or no checkpoint; use another") from error
     if not isinstance(checkpoint, dict) or "galaxy10" not in checkpoint or "state_dict" not in checkpoint:
         raise Galaxy10Error(f"{path} is no checkpoint of galaxy10; use checkpoints/best.ckpt of a run directory")
     return checkpoint

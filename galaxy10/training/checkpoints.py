@@ -1,6 +1,5 @@
 """Checkpoints: written beside their target and renamed, so that a kill leaves the old one or the new."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
+from galaxy10.models.factory import load_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -34,24 +34,18 @@ def _system_error(error: BaseException | None) -> OSError | None:
     return error
 
 
-def check_checkpoint(path: Path) -> None:
+def check_resumable(path: Path) -> None:
     """That a run can go on from a checkpoint.
 
     Raises:
         Galaxy10Error: it is damaged, holds more than plain containers, or is not one of galaxy10's.
     """
     try:
-        checkpoint = torch.load(path, map_location="meta", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
-        problem = "cannot be read: it is damaged, or holds more than numbers and plain containers"
-    else:
-        if isinstance(checkpoint, dict) and {"galaxy10", "state_dict", "loops"} <= checkpoint.keys():
-            return
-        problem = "was not written by galaxy10"
-    raise Galaxy10Error(
-        f"{path} {problem}; this run cannot go on from it: add run.overwrite=true to move {path.parents[1]} aside "
-        "and begin again, or put back the checkpoint that was there"
-    )
+        load_checkpoint(path)
+    except Galaxy10Error as error:
+        raise Galaxy10Error(
+            f"this run cannot go on: {error}, or add run.overwrite=true to move {path.parents[1]} aside and begin again"
+        ) from error
 
 
 def checkpoint_callbacks(directory: Path, monitor: str) -> list[ModelCheckpoint]:

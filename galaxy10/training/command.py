@@ -63,9 +63,9 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
     try:
         if writes:
             if directory.last_checkpoint.exists():
-                from galaxy10.training.checkpoints import check_checkpoint
+                from galaxy10.training.checkpoints import check_resumable
 
-                check_checkpoint(directory.last_checkpoint)
+                check_resumable(directory.last_checkpoint)
             create(directory, config)
             directory.take()
             directory.start(config)
