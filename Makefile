@@ -1,6 +1,7 @@
 # make train   simulate a survey, train the simple CNN on it, evaluate      (ARGS="model=resnet50 data=galaxy10")
 # make study   repeat the published study and its better twins, then compare them   (ARGS=data=simulated SEEDS=0,1,2)
 # make test    run the tests                                               (ARGS="-k split")
+# make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
 # make check   format, lint, type-check
 # Each sets up .venv by itself, once. PYTHON=python3.12 chooses the interpreter.
 
@@ -13,7 +14,7 @@ SEEDS ?= 0
 STUDY ?= runs/study
 RECIPES := study_pca,better_pca,study_cnn,better_cnn,study_resnet50,better_resnet50,study_inceptionv3,better_inceptionv3
 
-.PHONY: train study test check install clean help
+.PHONY: train study test test-long check install clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -39,7 +40,10 @@ study: $(READY)
 	test $$code -gt 1 || $(BIN)/galaxy10 compare '$(STUDY)/grid-*' -o $(STUDY)/comparison || code=1; exit $$code
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not long" $(ARGS)
+
+test-long: $(READY)
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff format $(if $(CI),--check) .
