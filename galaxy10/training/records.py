@@ -35,8 +35,8 @@ class Recorder(L.Callback):
     """Writes a row of metrics.csv and of profile.csv after every epoch, and keeps status.json's epoch and best value.
 
     Measures throughput: galaxies per second while training (validation left out), and data_share, the part of that
-    time spent on data (waiting for batches, and on CPUs preparing them). Beside them, the most memory that this
-    process has had so far, GiB: of the host, and of the device (0 on CPUs).
+    time spent on data: waiting for batches, and on GPUs launching the work of preparing them. Beside them, the most
+    memory that this process has had so far, GiB: of the host, and of the device (0 on CPUs).
     """
 
     def __init__(self, directory: RunDirectory, monitor: str):
