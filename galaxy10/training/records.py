@@ -150,9 +150,9 @@ class Recorder(L.Callback):
 
     def totals(self) -> dict[str, float]:
         """train/images_per_s, train/data_share, train/seconds and train/peak_…_gib over all epochs, resumed ones
-        included; eval/images_per_s of the final scoring, each galaxy counted once however many views it took.
+        included; train/scoring_images_per_s of the final scoring, each galaxy counted once however many views it took.
         """
-        evaluation = {"eval/images_per_s": self._scored_images / self._scored_s} if self._scored_s else {}
+        evaluation = {"train/scoring_images_per_s": self._scored_images / self._scored_s} if self._scored_s else {}
         if not self.profile.path.exists():
             return evaluation
         table = pd.read_csv(self.profile.path)
