@@ -114,13 +114,14 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
 
 
 def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
+    in_vain = number == TIME_LIMIT and job_name() is not None and not progressed  # going on would not end either
     if not is_main_process():
-        return 128 + number
+        return FAILED if in_vain else 128 + number
     if directory.lost.is_set():
         print(f"stopped: another process has taken over {directory.path}", file=sys.stderr)
     elif directory.failure:
         return _failed(directory, directory.failure)
-    elif number == TIME_LIMIT and job_name() and not progressed:
+    elif in_vain:
         return _failed(
             directory,
             "the time limit came before anything new was trained; ask for more, e.g. sbatch --time=24:00:00 …",
