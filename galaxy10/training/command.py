@@ -32,10 +32,10 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
         from galaxy10.training.door import check_experiment  # the data libraries: not for --help
 
         if composed.multirun:
-            from galaxy10.sweeps.grid import run_grid
-
-            return run_grid(composed.experiments)
+            return run_many(composed.experiments)
         config, overrides = composed.experiments[0]
+        if "slurm" in config:
+            raise Galaxy10Error("hydra/launcher=slurm submits grids: add -m, or type `sbatch slurm/train.sbatch …`")
         check_experiment(config)
         directory = choose_run_directory(config, overrides)
     except Galaxy10Error as error:
@@ -52,6 +52,18 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
     code = run(config, directory)
     close_loggers(code)
     return code
+
+
+def run_many(experiments: list[tuple[dict[str, Any], list[str]]]) -> int:
+    """A grid: on this machine, as a job array, or (in a task of slurm/array.sbatch) one of its trials."""
+    if "slurm" in experiments[0][0]:
+        from galaxy10.sweeps.submission import submit_grid
+
+        return submit_grid(experiments)
+    from galaxy10.sweeps.grid import TRIAL_VARIABLE, become_trial, run_grid
+
+    number = os.environ.get(TRIAL_VARIABLE)
+    return run_grid(experiments) if number is None else become_trial(experiments, int(number))
 
 
 def print_result(result: dict[str, Any]) -> None:
