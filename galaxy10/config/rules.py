@@ -101,6 +101,7 @@ RULES: dict[str, Rule] = {
     "run.root": text(),
     "run.dir": optional(text()),
     "run.test": flag(),
+    "run.report": flag(),
     "run.overwrite": flag(),
     "data.name": choice("galaxy10", "hdf5", "simulated"),
     "data.path": optional(text()),

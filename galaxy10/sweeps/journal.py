@@ -1,6 +1,7 @@
 """Where a study is kept: Optuna's journal, one file that any number of processes append to, or a database."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def open_storage(directory: Path, address: str | None) -> BaseStorage:
         Galaxy10Error: it cannot be opened; a password in the address is not repeated.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     try:
         if address is None:
             directory.mkdir(parents=True, exist_ok=True)

@@ -115,9 +115,9 @@ class Sweep:
     @classmethod
     def from_json(cls, content: str) -> "Sweep":
         """What to_json gave."""
-        values = json.loads(content)
+        values: dict[str, Any] = json.loads(content)
         lists = ("objectives", "directions", "first", "overrides")
-        return cls(**{key: tuple(value) if key in lists else value for key, value in values.items()})
+        return cls(**(values | {key: tuple(values[key]) for key in lists}))
 
 
 def read_sweep(

@@ -36,7 +36,9 @@ class TrialProcess:
         self._seen, self._last_epoch = 0, -1
         self._asked: float | None = None
         log.parent.mkdir(parents=True, exist_ok=True)
-        command = guarded(train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false"]))
+        command = guarded(
+            train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false", "run.report=false"])
+        )
         environment = {key: value for key, value in environment.items() if key != RUN_DIR_VARIABLE}
         self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
