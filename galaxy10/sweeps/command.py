@@ -61,7 +61,8 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any]) -> in
     elif action == "confirm":
         from galaxy10.sweeps.confirm import confirm
 
-        code, result = confirm(sweep, section["confirm_top"], section["confirm_seeds"], section["workers"])
+        top, seeds = section["confirm_top"], section["confirm_seeds"]
+        code, result = confirm(sweep, config["trainer"], top, seeds, section["workers"])
         print_result(result)
         return code
     else:
@@ -109,7 +110,11 @@ def insert_fixed(arguments: list[str]) -> list[str]:
         path = folder / "sweep" / f"{name}.yaml"
         if path.exists():
             fixed = [str(word) for word in _read(path).get("fixed") or []]
-            arguments[1:1] = fixed
+            # Beside the other settings: Hydra reads only one row of them, options before or after.
+            place = next(
+                (n for n, word in enumerate(arguments[1:], 1) if "=" in word and word[0] != "-"), len(arguments)
+            )
+            arguments[place:place] = fixed
             return fixed
     return []  # Hydra says that there is no such space
 

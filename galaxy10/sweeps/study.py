@@ -1,8 +1,10 @@
 """An Optuna study in its directory: begun once, joined by any number of workers, taken up again after any end."""
 
+import json
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -21,6 +23,7 @@ from galaxy10.training.run_directory import differences
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _DEFINITION = "galaxy10:definition"
+_LATEST = "galaxy10:sweep"  # as it was last asked for: what does not make it another study may change
 
 
 @contextmanager
@@ -69,6 +72,7 @@ def begin_study(sweep: Sweep, config: dict[str, Any]) -> optuna.Study:
             study.set_user_attr(_DEFINITION, definition)
         else:
             _refuse_another(sweep, study.user_attrs[_DEFINITION], definition)
+        study.set_user_attr(_LATEST, {**asdict(sweep), "storage": None})
         about = {"storage": without_password(sweep.storage) if sweep.storage else "journal.log"}
         write_json(sweep.path / "study.json", {"name": study_name(sweep), **about, **definition})
     return study
@@ -83,8 +87,10 @@ def find_study(sweep: Sweep, storage: Any = None) -> optuna.Study | None:
         return None
 
 
-def known_study(sweep: Sweep) -> optuna.Study:
-    """The study that has been begun in a directory.
+def known_study(sweep: Sweep) -> tuple[Sweep, optuna.Study]:
+    """The study that has been begun in a directory, and how it was last asked for.
+
+    sweep: gives its directory and storage; nothing else of it is used.
 
     Raises:
         Galaxy10Error: there is none.
@@ -97,7 +103,8 @@ def known_study(sweep: Sweep) -> optuna.Study:
     if study is None:
         place = read_json(sweep.path / "study.json").get("storage")
         raise Galaxy10Error(f"the study of {sweep.directory} is kept in {place}; add sweep.storage=…")
-    return study
+    latest = json.dumps(study.user_attrs[_LATEST])
+    return replace(Sweep.from_json(latest), directory=sweep.directory, storage=sweep.storage), study
 
 
 def study_name(sweep: Sweep) -> str:

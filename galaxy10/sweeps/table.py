@@ -8,13 +8,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.rules import show
-from galaxy10.evaluation.page import duration
 from galaxy10.sweeps.recipe import best_trial, train_line
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study, seconds_used, settings_of
 from galaxy10.sweeps.worker import state_of, summary
 
 _MOST_ROWS = 60
+NOTHING = "–"
 
 
 def show_status(sweep: Sweep) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def show_status(sweep: Sweep) -> dict[str, Any]:
     Raises:
         Galaxy10Error: there is no study.
     """
-    study = known_study(sweep)
+    sweep, study = known_study(sweep)
     print_table(sweep, study)
     trials = study.get_trials(deepcopy=False)
     best = best_trial(sweep, trials)
@@ -85,7 +85,14 @@ def _row(sweep: Sweep, trial: FrozenTrial) -> list[str]:
     ]
 
 
-NOTHING = "–"
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them; without matplotlib, which the pages' own word for it brings along."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _short(value: Any) -> str:
