@@ -129,7 +129,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     if not trainer.is_global_zero:
         return {}
     directory.end("finished", metrics={**training, **metrics, **recorder.totals()})
-    report = build_report(directory.path)
+    report = build_report(directory.path) if config["run"]["report"] else None
     say(summary(metrics, report))
     return directory.result(split.hash)
 
@@ -209,12 +209,11 @@ def announce(about: dict[str, Any], trainer: L.Trainer) -> None:
     say(f"device  {device} × {trainer.world_size}, {trainer.precision} ({about['training']['why']})")
 
 
-def summary(metrics: dict[str, float | None], report: Path) -> str:
+def summary(metrics: dict[str, float | None], report: Path | None) -> str:
     """Accuracy and the report's place, for people."""
     subset = "test" if "test/accuracy" in metrics else "val"
     if f"{subset}/accuracy" not in metrics:
-        return f"nothing was scored\nreport  {report}"
-    return (
-        f"{subset} accuracy {metrics[f'{subset}/accuracy']:.3f}, macro-F1 {metrics[f'{subset}/macro_f1']:.3f}\n"
-        f"report  {report}"
+        return "nothing was scored" + (f"\nreport  {report}" if report else "")
+    return f"{subset} accuracy {metrics[f'{subset}/accuracy']:.3f}, macro-F1 {metrics[f'{subset}/macro_f1']:.3f}" + (
+        f"\nreport  {report}" if report else ""
     )
