@@ -81,7 +81,7 @@ class Catalogue:
     def add(self, number: int, table: pa.Table, failures: Sequence[Failure]) -> None:
         """Keep one part, whole or not at all."""
         with replacing(self._part(number).with_suffix(".failed.csv")) as part:
-            _write_failures(part, failures)
+            write_failures(part, failures)
         with replacing(self._part(number)) as part:
             pq.write_table(table, part)
 
@@ -110,7 +110,7 @@ def finish(
     failed = failed_path(output)
     if failures:
         with replacing(failed) as part:
-            _write_failures(part, failures)
+            write_failures(part, failures)
     else:
         failed.unlink(missing_ok=True)
     with replacing(output) as part:
@@ -151,7 +151,8 @@ def read_failures(path: Path) -> list[Failure]:
         return [(line["path"], int(line["row"]), line["reason"]) for line in csv.DictReader(file)]
 
 
-def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """A table of failures."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "row", "reason"))

@@ -118,6 +118,35 @@ def calibrate(
     print(json.dumps(result, allow_nan=False))
 
 
+@app.command()
+def pack(
+    origin: Annotated[
+        Path, typer.Argument(metavar="FOLDER|TABLE", help="one folder per class, or a table with path and label")
+    ],
+    output: Annotated[Path, typer.Argument(metavar="OUT.h5", help="the HDF5 file to write")],
+    size: Annotated[int | None, typer.Option(help="side in pixels (default: the median of the first 100)")] = None,
+    stretch: Stretch = "auto",
+    path_column: Annotated[str | None, typer.Option(help="of the table (default: path)")] = None,
+    label_column: Annotated[str, typer.Option(help="of the table: class names, or numbers from 0")] = "label",
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a file to train from out of labelled images: `python train.py data=hdf5 data.path=OUT.h5`."""
+    from galaxy10.inference.pack import pack as write
+
+    end_with(
+        output,
+        write(
+            origin,
+            output,
+            size=size,
+            stretch=stretch,
+            path_column=path_column,
+            label_column=label_column,
+            overwrite=overwrite,
+        ),
+    )
+
+
 def split_words(words: list[Path]) -> tuple[list[Path], list[str]]:
     """The run directories at the beginning, and the rest.
 

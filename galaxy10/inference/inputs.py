@@ -80,9 +80,9 @@ class Files:
 class PathTable:
     """A table with a column of paths; its other columns come along. Relative paths count from the table's folder."""
 
-    def __init__(self, file: Path, column: str | None, stretch: str):
+    def __init__(self, file: Path, column: str | None, stretch: str, label: str | None = None):
         self._stretch, self._folder = stretch, file.parent
-        self.columns = read_table(file, column)
+        self.columns = read_table(file, column, label)
 
     def read(self, index: int) -> Picture:
         """The picture that one line names."""

@@ -13,7 +13,7 @@ from galaxy10.inference.calibration_file import Calibration
 from galaxy10.inference.catalogue import Failure
 from galaxy10.inference.inputs import Inputs
 from galaxy10.inference.networks import Answers, Networks
-from galaxy10.inference.reading import read_batches, usable_cpus
+from galaxy10.inference.reading import read_batches
 from galaxy10.inference.verdicts import verdict_columns
 
 
@@ -58,10 +58,9 @@ class Judge:
         """
         size = self.options.batch_size
         batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
-        workers = self.options.workers or max(2, usable_cpus())
-        reading = read_batches(inputs, self.networks, batches, workers)
+        reading = read_batches(inputs, self.networks, batches, self.options.workers)
         for number, part in parts.items():
-            lines, failures, tables = [], [], [self._empty()]
+            lines, failures, tables = [], [], [self.nothing()]
             for _ in range(*_bounds(part, size)):
                 batch, pictures = next(reading)
                 good = {i: picture for i, picture in enumerate(pictures) if not isinstance(picture, str)}
@@ -82,7 +81,8 @@ class Judge:
                 lines += [batch[i] for i in good]
             yield number, self._beside(inputs, lines, pa.concat_tables(tables)), failures
 
-    def _empty(self) -> pa.Table:
+    def nothing(self) -> pa.Table:
+        """The catalogue's own columns without a line."""
         members = sum(max(1, member.way.dropout) for member in self.networks.members)
         answers = Answers(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
         return self.columns(answers).append_column("filled", pa.array(np.empty(0, np.float32)))

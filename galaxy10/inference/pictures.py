@@ -87,7 +87,8 @@ def as_picture(values: np.ndarray, stretch: str = "auto", measured: bool = False
     if planes.dtype == np.uint8:
         if len(planes) == 4:
             planes = _on_black(planes)
-        return Picture(np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])).transpose(1, 2, 0)))
+        colours = np.broadcast_to(planes, (3, *planes.shape[1:])).transpose(1, 2, 0)
+        return Picture(np.array(colours, order="C"))  # a copy: torch takes no array that may not be written
     if planes.dtype.kind not in "iuf":
         raise Unreadable(f"values of kind {planes.dtype}; expected numbers")
     if stretch == "auto":

@@ -45,7 +45,7 @@ def predict(runs: Sequence[Path], words: Sequence[str], output: Path, options: O
         Galaxy10Error: what is wrong with runs, inputs, options or output, before the first picture is judged.
     """
     check_output(output)
-    _check_options(options)
+    check_options(options)
     shard = parse_shard(options.shard) if options.shard is not None else None
     temperatures = check_runs(runs, options)
     inputs = find_inputs(words, options.stretch, options.path_column)
@@ -83,7 +83,8 @@ def _fill(catalogue: Catalogue, inputs: Inputs, runs: Sequence[Path], options: O
     return about
 
 
-def _check_options(options: Options) -> None:
+def check_options(options: Options) -> None:
+    """Refuse values that mean nothing."""
     if not 0 < options.coverage < 1:
         raise Galaxy10Error(f"--coverage {options.coverage:g} is not allowed; give a share from 0 to 1, such as 0.9")
     if options.mc_dropout < 0 or options.mc_dropout == 1:

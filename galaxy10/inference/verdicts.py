@@ -59,8 +59,8 @@ def in_set(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     The sets of least mean size at a given coverage (Sadinle, Lei & Wasserman 2019, JASA 114, 223). A set may be empty:
     every class is then more improbable than for nearly all galaxies whose class is known.
     """
-    # To the last digit as the scores were made: 1 − p of a validation galaxy may be the threshold itself.
-    return 1 - probabilities <= threshold
+    # A picture that is itself the threshold must not fall out by the rounding of another batch.
+    return 1 - probabilities <= threshold + 1e-6
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
