@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.inference.commands import app as inference_commands
 
 app = typer.Typer(
     add_completion=False,
@@ -101,6 +102,9 @@ def inspect(
     from galaxy10.evaluation.inspect import inspect_file
 
     print(inspect_file(file, output, store_dir=store_dir))
+
+
+app.add_typer(inference_commands)
 
 
 def find_runs(patterns: list[str]) -> list[Path]:

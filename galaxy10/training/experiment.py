@@ -18,6 +18,7 @@ from galaxy10.data.split import make_split
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.report import build_report
 from galaxy10.files import read_json, write_json
+from galaxy10.inference.validation import calibrate_finished_run
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.display import display_callbacks, quiet_libraries, say
@@ -128,6 +129,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     # Report
     if not trainer.is_global_zero:
         return {}
+    calibrate_finished_run(directory.path, store, trainer.strategy.root_device)
     directory.end("finished", metrics={**training, **metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     say(summary(metrics, report))
