@@ -185,7 +185,4 @@ def _write_columns(file: h5py.File, found: Labelled, kept: Sequence[int]) -> Non
 
 def brought_to(pixels: np.ndarray, size: int) -> np.ndarray:
     """The central square of a picture (H, W, 3) uint8 at another size, (size, size, 3) uint8."""
-    squared = square(torch.from_numpy(pixels)[None])
-    if squared.shape[1] == size:
-        return squared[0].numpy()
-    return resize(squared, size)[0].contiguous().numpy()
+    return resize(square(torch.from_numpy(pixels)[None]), size)[0].contiguous().numpy()
