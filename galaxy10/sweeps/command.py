@@ -24,6 +24,7 @@ _KEYS = (*SWEEP_RULES, "sweep.space", "sweep.space.")
 def main(hydra_main: Callable[[], None], composed: Composed) -> int:
     """Compose, check, do; the exit code: 0 finished, 1 failed, 2 refused, 130, 138 or 143 on a signal."""
     try:
+        typed = sys.argv[1:]
         fixed = insert_fixed(sys.argv)
         compose(hydra_main, composed, check=_check_settings, more_keys=_KEYS)
         if not composed.experiments:
@@ -43,12 +44,12 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
             print(remark, file=sys.stderr)
         if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
             sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
-        return _act(section, sweep, config)
+        return _act(section, sweep, config, typed)
     except Galaxy10Error as error:
         return refuse(error)
 
 
-def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any]) -> int:
+def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed: list[str]) -> int:
     action = section["action"]
     if action == "status":
         from galaxy10.sweeps.table import show_status
@@ -72,7 +73,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any]) -> in
         if section["launcher"] == "slurm":
             from galaxy10.sweeps.submit import submit_workers
 
-            result = submit_workers(sweep, section["workers"], config, sys.argv[1:])
+            result = submit_workers(sweep, section["workers"], config, typed)
         else:
             from galaxy10.sweeps.local import run_study
 

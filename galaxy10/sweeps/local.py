@@ -133,7 +133,9 @@ class Team:
             command, stdin=subprocess.PIPE, env=self.environments[number], process_group=0, bufsize=0
         )
         self._processes[number] = process
-        order = json.dumps({"sweep": self.sweep.to_json(), "number": number})
+        task = os.environ.get("SLURM_ARRAY_TASK_ID")
+        name = f"{task}.{number}" if task else str(number)
+        order = json.dumps({"sweep": self.sweep.to_json(), "name": name})
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(order.encode() + b"\n")  # and left open: its end tells the worker that we are gone

@@ -21,7 +21,7 @@ from galaxy10.sweeps.space import overrides_of
 from galaxy10.sweeps.study import COUNTED, failures_in_a_row, find_study, is_spent, study_lock
 from galaxy10.sweeps.trial_process import TrialProcess, wait_for_quiet
 
-DONE, TOO_MANY_FAILURES = 0, 1
+DONE, TOO_MANY_FAILURES = 0, 4  # 1 is an exception
 REFUSED = 2  # train.py's exit code for what is wrong with the command: trying again would not help
 POLL_S = 0.5
 IDLE_S = 2.0
@@ -32,11 +32,11 @@ CLUSTER_PATIENCE_S = 90.0
 class Worker:
     """One worker of a study.
 
-    number: from 0, for what it says; stopping: set when a signal has come or whoever started it is gone.
+    name: for what it says; stopping: set when a signal has come or whoever started it is gone.
     """
 
-    def __init__(self, sweep: Sweep, study: optuna.Study, number: int, stopping: threading.Event):
-        self.sweep, self.study, self.number, self.stopping = sweep, study, number, stopping
+    def __init__(self, sweep: Sweep, study: optuna.Study, name: str, stopping: threading.Event):
+        self.sweep, self.study, self.name, self.stopping = sweep, study, name, stopping
         # What failed in an earlier command has been seen, and maybe mended.
         self._known_failures = {trial.number for trial in self._trials() if trial.state == TrialState.FAIL}
 
@@ -183,7 +183,7 @@ class Worker:
         self._say(f"trial {claim.number} failed: {error}" + ("; it will be tried again" if again else ""))
 
     def _say(self, text: str) -> None:
-        print(f"worker {self.number}  {text}", file=sys.stderr, flush=True)
+        print(f"worker {self.name}  {text}", file=sys.stderr, flush=True)
 
 
 def summary(sweep: Sweep, trials: list[FrozenTrial]) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def counted(trials: list[FrozenTrial]) -> int:
 def main() -> int:
     """A worker as a process. Its study comes as JSON on the first line of standard input, whose end ends it."""
     order = json.loads(sys.stdin.readline())
-    sweep, number = Sweep.from_json(order["sweep"]), order["number"]
+    sweep, name = Sweep.from_json(order["sweep"]), order["name"]
     stopping = threading.Event()
     received: list[int] = []
 
@@ -218,12 +218,12 @@ def main() -> int:
         received.append(signal_number)
         stopping.set()
 
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, stop)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a cluster sends the last to every process
+        signal.signal(number, stop)
     threading.Thread(target=_stop_at_end_of_input, args=(stopping,), daemon=True).start()
     study = find_study(sweep)
     assert study is not None  # whoever starts workers has begun it
-    code = Worker(sweep, study, number, stopping).work()
+    code = Worker(sweep, study, name, stopping).work()
     return 128 + received[0] if received else 128 + signal.SIGTERM if stopping.is_set() else code
 
 
