@@ -14,7 +14,6 @@ from galaxy10.errors import Galaxy10Error
 app = typer.Typer()
 PARTLY = 3
 
-Output = Annotated[Path, typer.Option("-o", "--output", help="the file to write")]
 Orientations = Annotated[
     bool | None,
     typer.Option(
@@ -86,6 +85,49 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    runs_and_file: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN... FILE", help="a finished run directory, or several of one split; then a labelled HDF5 file"
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="where to write")],
+    subset: Annotated[
+        str | None, typer.Option(help="of the run's own file: train, val, test or all (default: test)")
+    ] = None,
+    orientations: Orientations = None,
+    mc_dropout: McDropout = 0,
+    temperature: Annotated[
+        bool | None,
+        typer.Option(
+            "--temperature/--no-temperature",
+            help="probabilities as calibrated; default: as in training, without, unless another of these is given",
+            show_default=False,
+        ),
+    ] = None,
+    coverage: Annotated[float | None, typer.Option(help="of the prediction sets (default: 0.9)")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, …")] = None,
+) -> None:
+    """Judge a trained run, or several as one, on any labelled file: metrics, tables and a page."""
+    from galaxy10.evaluation.evaluate import evaluate_run
+    from galaxy10.inference.predict import Options
+
+    *runs, file = runs_and_file
+    if not runs:
+        raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
+    given = (orientations, mc_dropout or None, temperature, coverage, device)
+    options = Options(
+        orientations=orientations,
+        mc_dropout=mc_dropout,
+        temperature=temperature is not False,
+        coverage=0.9 if coverage is None else coverage,
+        device=device or "auto",
+    )
+    evaluate_run(runs[0], file, output, subset, runs[1:], options if any(x is not None for x in given) else None)
+
+
+@app.command()
 def merge(
     output: Annotated[Path, typer.Argument(help="the catalogue whose shards lie beside it, as it was given to -o")],
     overwrite: Overwrite = False,
@@ -119,6 +161,26 @@ def calibrate(
 
 
 @app.command()
+def uncertainty(
+    runs_and_file: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN... FILE", help="one run, or several of one split; then a labelled HDF5 file"),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder for the page")],
+    mc_dropout: Annotated[int, typer.Option(help="answers drawn with dropout; 0 leaves them out")] = 20,
+    coverage: Coverage = 0.9,
+    device: Device = "auto",
+) -> None:
+    """Measure every kind of uncertainty side by side: a page and a table."""
+    from galaxy10.evaluation.uncertainty import compare_ways
+
+    *runs, file = runs_and_file
+    if not runs:
+        raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
+    print(compare_ways(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, device=device))
+
+
+@app.command()
 def pack(
     origin: Annotated[
         Path, typer.Argument(metavar="FOLDER|TABLE", help="one folder per class, or a table with path and label")
@@ -145,6 +207,22 @@ def pack(
             overwrite=overwrite,
         ),
     )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="a trained run directory")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="the file to write: .onnx or .pt2")],
+    orientations: Orientations = None,
+    temperature: Temperature = True,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a run as one file that takes pixels and gives probabilities; it is checked against the run first."""
+    from galaxy10.inference.export import export as write
+
+    difference = write(run, output, orientations=orientations, temperature=temperature, overwrite=overwrite)
+    print(f"largest difference of a probability between {run} and its copy: {difference:.1e}", file=sys.stderr)
+    print(output)
 
 
 def split_words(words: list[Path]) -> tuple[list[Path], list[str]]:

@@ -114,14 +114,12 @@ def test_an_ensemble_is_calibrated_from_its_members_tables(trained, tmp_path):
     assert (both["mutual_information"] > 0).all()
 
 
-def test_what_is_strange_scores_above_one(run):
+def test_what_is_strange_scores_above_one():
     rng = np.random.default_rng(0)
     near = torch.tensor(rng.normal(0, 0.1, (200, 8)) + 1, dtype=torch.float32)
     reference = Strangeness.of(near[:150])
     assert (reference.score(near[150:]) < 1).mean() > 0.9
     assert (reference.score(torch.tensor(rng.normal(0, 1, (50, 8)), dtype=torch.float32)) > 1).mean() > 0.95
-    table = galaxy10.load(run).predict(np.stack([galaxy(1), np.full((32, 32, 3), 255, np.uint8)]))
-    assert table["ood_score"][1] > table["ood_score"][0]
 
 
 def test_python_says_what_is_wrong(run, tmp_path):
