@@ -178,7 +178,7 @@ SIMULATED = ("data=simulated", "sweep.dir=s")
         (("+sweep.space.optimizer.momentun={low:0.1,high:0.9}",), "there is no setting optimizer.momentun"),
         (("sweep.storage=nowhere",), "sweep.storage=nowhere is no address"),
         (("sweep.action=status",), "there is no study in s"),
-        (("data=hdf5", "data.path=none.h5"), "data.path=none.h5 does not exist; nothing was started"),
+        (("data=hdf5", "data.path=none.h5"), "error: data.path=none.h5 does not exist"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
