@@ -184,6 +184,8 @@ RULES: dict[str, Rule] = {
     "logger.upload_timeout_s": number(0, 86_400),
     "debug.name": text(),
     "experiment": anything(),
+    "slurm.wait": flag(),
+    "slurm.cpus_per_task": optional(whole(1)),
     "trainer.max_epochs": whole(1, 1_000_000),
     "trainer.min_epochs": optional(whole(0)),
     "trainer.max_steps": whole(-1),

@@ -85,7 +85,8 @@ def array_states(job: str) -> dict[int, str]:
     answer = _ask("squeue", "--noheader", "--array", "--states=all", f"--jobs={job}", "--format=%K %T")
     if answer.returncode and _UNKNOWN_JOB not in answer.stderr:
         raise OSError(_said(answer))
-    return {int(task): state for task, state in map(str.split, answer.stdout.splitlines())}
+    lines = [line.split() for line in answer.stdout.splitlines()]
+    return {int(line[0]): line[1] for line in lines if line[0].isdigit()}
 
 
 ENDED = (

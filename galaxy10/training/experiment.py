@@ -24,6 +24,7 @@ from galaxy10.training.display import display_callbacks, quiet_libraries, say
 from galaxy10.training.door import SOLVED_AT_ONCE
 from galaxy10.training.interruption import Interruption, stop_callback
 from galaxy10.training.loggers import open_loggers
+from galaxy10.training.processes import cluster_environment, end_with_children, follow_threads
 from galaxy10.training.provenance import provenance
 from galaxy10.training.records import Recorder
 from galaxy10.training.run_directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
@@ -47,6 +48,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     quiet_libraries()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
     seed_everything(config["seed"])
+    follow_threads()
 
     # Data
     source = obtain_source(config["data"])
@@ -88,6 +90,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     recorder = Recorder(directory, MONITOR)
     trainer = build_trainer(config, directory, recorder)
     take_signals(trainer, interruption, directory)
+    end_with_children(directory, interruption)
     if is_main_process():
         check_same_data(directory, split.hash)
         about = provenance(config, source, store, split, module, weights, statistics)
@@ -163,7 +166,10 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
         callbacks.append(EarlyStopping(**stopping))
     if options["enable_checkpointing"] is not False:
         callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
-    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO()]
+    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
+    environment = cluster_environment()
+    if environment is not None:
+        plugins.append(environment)
     if options["model_registry"] is None:
         options.pop("model_registry")
     watched = any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks)
