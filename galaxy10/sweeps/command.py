@@ -40,16 +40,14 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
         sweep, remarks = read_sweep(
             section, fixed_settings(overrides), groups(), _option(sys.argv, "--config-dir", "-cd")
         )
-        for remark in remarks:
-            print(remark, file=sys.stderr)
         if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
             sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
-        return _act(section, sweep, config, typed)
+        return _act(section, sweep, config, typed, remarks)
     except Galaxy10Error as error:
         return refuse(error)
 
 
-def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed: list[str]) -> int:
+def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed: list[str], remarks: list[str]) -> int:
     action = section["action"]
     if action == "status":
         from galaxy10.sweeps.table import show_status
@@ -69,7 +67,9 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
     else:
         from galaxy10.sweeps.door import check_sweep
 
-        check_sweep(sweep)
+        check_sweep(sweep, config)
+        for remark in remarks:
+            print(remark, file=sys.stderr)
         if section["launcher"] == "slurm":
             from galaxy10.sweeps.submit import submit_workers
 

@@ -17,21 +17,22 @@ from galaxy10.sweeps.space import covering, overrides_of
 from galaxy10.training.door import SOLVED_AT_ONCE, check_experiment
 
 
-def check_sweep(sweep: Sweep) -> None:
+def check_sweep(sweep: Sweep, config: dict[str, Any]) -> None:
     """Try the study on a few points of its space that hold every choice and both ends of every range.
+
+    Args:
+        config: what all trials share, composed.
 
     Raises:
         Galaxy10Error: the objective is no metric; a trial would be refused.
     """
-    points = [*sweep.first, *covering(sweep.parameters)]
-    for number, point in enumerate(points):
+    check_experiment(config)
+    for point in [*sweep.first, *covering(sweep.parameters)]:
         words = overrides_of(point)
         try:
             trial = trial_config(sweep, words)
             check_values(trial)
-            if number:  # the same for all, and asking a server takes seconds
-                trial["logger"] = {**trial["logger"], "name": "csv"}
-            check_experiment(trial)
+            check_experiment({**trial, "logger": {**trial["logger"], "name": "csv"}})  # asking a server takes seconds
         except Galaxy10Error as error:
             raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
     source = check_source(trial["data"])

@@ -105,11 +105,11 @@ def _read(tree: dict[str, Any], prefix: str, groups: Mapping[str, list[str]]) ->
         if "by" in spec:
             yield from _read_branches(key, spec, rest, groups)
             continue
-        if spec:
-            yield _parameter(key, key, spec, groups)
         if spec and rest and key not in groups:
             wrong = next(iter(rest))
             raise Galaxy10Error(f"sweep.space.{key} has no use for {wrong}{did_you_mean(str(wrong), list(_WORDS))}")
+        if spec:
+            yield _parameter(key, key, spec, groups)
         yield from _read(rest, f"{key}.", groups)
 
 
