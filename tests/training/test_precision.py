@@ -104,7 +104,7 @@ def test_a_run_records_its_precision_and_is_its_own_profile(galaxies, train, gal
     assert not timings & set(pd.read_csv(tmp_path / "r" / "metrics.csv").columns)
     assert done.result["train/peak_host_gib"] == profile["peak_host_gib"].max() > 0.1
     assert done.result["train/peak_device_gib"] == 0
-    assert done.result["eval/images_per_s"] > 0
+    assert done.result["train/scoring_images_per_s"] > 0
     judged = galaxy10("evaluate", tmp_path / "r", galaxies, "-o", tmp_path / "judged")
     assert judged.code == 0, judged.err  # "auto" is not Lightning's
     assert judged.result["test/loss"] == done.result["test/loss"]
