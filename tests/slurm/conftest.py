@@ -196,6 +196,8 @@ def task_process(job: str, number: int) -> int:
         try:
             variables = dict(x.split("=", 1) for x in (place / "environ").read_text().split("\0") if "=" in x)
             found = (variables.get("SLURM_JOB_ID"), variables.get("SLURM_PROCID"), variables.get("SLURM_TASK_PID"))
+            if "SLURM_ARRAY_TASK_ID" in variables:
+                found = ("{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**variables), *found[1:])
         except (OSError, UnicodeDecodeError):
             continue
         if found == (job, str(number), place.name) and "SLURM_STEP_ID" in variables:
