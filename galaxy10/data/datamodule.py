@@ -10,6 +10,7 @@ import torch
 
 from galaxy10.data.augment import Augmentation, Preparation
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
+from galaxy10.data.residency import choose_residence, upload
 from galaxy10.data.split import Split
 from galaxy10.data.store import Store, channel_statistics
 
@@ -23,6 +24,7 @@ class GalaxyData(L.LightningDataModule):
     Args:
         batch_size: galaxies per optimizer step, over all devices.
         eval_batch_size: galaxies per evaluation batch, per device.
+        residency: where training galaxies wait for their batch: host, device, or auto (see residency.py).
         seed: moves order and augmentation, never the split.
     """
 
@@ -36,14 +38,16 @@ class GalaxyData(L.LightningDataModule):
         eval_batch_size: int = 64,
         balance: str = "none",
         augmentation: Augmentation | None = None,
+        residency: str = "host",
         seed: int = 0,
     ):
         super().__init__()
         self.store, self.split, self.class_names = store, split, tuple(class_names)
         self.batch_size, self.eval_batch_size, self.balance, self.seed = batch_size, eval_batch_size, balance, seed
-        self.augmentation = augmentation or Augmentation()
+        self.augmentation, self.residency = augmentation or Augmentation(), residency
         self.preparation: Preparation | None = None
         self.loaders: dict[str, GalaxyLoader] = {}
+        self._resident: torch.Tensor | None = None
         self._prepared_s = 0.0
         self._batches_done = 0
 
@@ -78,9 +82,26 @@ class GalaxyData(L.LightningDataModule):
 
     def _loader(self, subset: str, sampler: EpochSampler | SequentialSampler) -> GalaxyLoader:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        loader = GalaxyLoader(self.store.images, self.split.rows(subset), self.labels(subset), sampler, on_gpu)
+        images = None if subset == "train" and self._take_residence() else self.store.images
+        loader = GalaxyLoader(images, self.split.rows(subset), self.labels(subset), sampler, on_gpu)
         self.loaders[subset] = loader
         return loader
+
+    def residence(self, device: torch.device) -> str:
+        """Where the training galaxies of a run on this device wait: host or device. Once said, it stays so."""
+        rows = len(self.split.rows("train"))
+        num_bytes = rows * self.store.images[:1].nbytes
+        self.residency = choose_residence(self.residency, num_bytes, device)
+        return self.residency
+
+    def _take_residence(self) -> bool:
+        """Whether training galaxies are on the device; the first time, bring them there."""
+        if self.trainer is None or self.residence(self.trainer.strategy.root_device) == "host":
+            return False
+        if self._resident is None:
+            device = self.trainer.strategy.root_device
+            self._resident = upload(self.store.images, self.split.rows("train"), device)
+        return True
 
     def _processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -104,6 +125,8 @@ class GalaxyData(L.LightningDataModule):
         assert self.trainer is not None
         if self.trainer.training:
             start = time.perf_counter()
+            if self._resident is not None:
+                batch = {**batch, "images": self._resident[batch["positions"]]}
             inputs = self.augmented(batch, self.trainer.current_epoch)
             self._prepared_s += time.perf_counter() - start
         else:

@@ -78,7 +78,9 @@ class SequentialSampler:
 class GalaxyLoader:
     """Batches of one subset: dicts of images (B, H, W, 3) uint8, labels, rows, copies, orientations (B,) int64.
 
-    images: the store's whole array; rows, labels: (n,) of this subset.
+    images: the store's whole array; None where the pixels wait on the device: then batches have `positions` (B,)
+    within the subset in place of images.
+    rows, labels: (n,) of this subset.
     waited_s adds up the seconds that the consumer stood still for the next batch.
     """
 
@@ -86,7 +88,7 @@ class GalaxyLoader:
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: np.ndarray | None,
         rows: np.ndarray,
         labels: np.ndarray,
         sampler: EpochSampler | SequentialSampler,
@@ -101,8 +103,9 @@ class GalaxyLoader:
     def _gather(self, plan: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, Any]:
         positions, copies, orientations = plan
         rows = self.rows[positions]
+        pixels = {"positions": positions} if self.images is None else {"images": self.images[rows]}
         batch = {
-            "images": torch.from_numpy(self.images[rows]),
+            **{key: torch.from_numpy(value) for key, value in pixels.items()},
             "labels": torch.from_numpy(self.labels[positions]),
             "rows": torch.from_numpy(rows),
             "copies": torch.from_numpy(copies),

@@ -43,7 +43,7 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
     if directory.finished is not None:
         if not is_main_process():
             return FINISHED
-        if not (directory.path / "report.html").exists():  # killed between the two
+        if config["run"]["report"] and not (directory.path / "report.html").exists():  # killed between the two
             from galaxy10.evaluation.report import build_report
 
             build_report(directory.path)

@@ -21,6 +21,11 @@ def _is_apple_silicon() -> bool:
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
+def has_accelerator() -> bool:
+    """Whether `trainer.accelerator=auto` finds anything faster than the CPU."""
+    return visible_gpus() > 0 or _is_apple_silicon()
+
+
 def number_of_devices(devices: Any) -> int | None:
     """How many devices `trainer.devices` asks for; None for "as many as there are".
 
