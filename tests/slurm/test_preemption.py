@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,10 @@ def test_before_the_time_limit_an_array_task_saves_and_is_requeued(slurm, folder
     os.kill(process, signal.SIGSTOP)  # until the signal has been sent, however long SLURM takes and training does not
     try:
         slurm.ask("scontrol", "update", f"jobid={job}", f"TimeLimit={minutes_so_far(slurm, job) + 2}")
-        wait_for(lambda: is_pending(process, signal.SIGUSR1), what="the signal before the time limit")
+        wait_for(lambda: is_told(process, signal.SIGUSR1), what="the signal before the time limit")
     finally:
-        os.kill(process, signal.SIGCONT)
+        with suppress(ProcessLookupError):  # SLURM itself has woken it up to be told
+            os.kill(process, signal.SIGCONT)
     wait_for(lambda: slurm.about(job)["Restarts"] == "1", what="the job to be requeued")
     assert status(run)["state"] == "interrupted"
     assert status(run)["error"] == "stopped by SIGUSR1"
@@ -83,9 +85,13 @@ def minutes_so_far(slurm, job):
     return int(hours) * 60 + int(minutes)
 
 
-def is_pending(process, number):
-    line = next(x for x in Path(f"/proc/{process}/status").read_text().splitlines() if x.startswith("ShdPnd:"))
-    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+def is_told(process, number):
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has been told, and has ended
+    waiting = next(line.split()[1] for line in lines if line.startswith("ShdPnd:"))
+    return bool(int(waiting, 16) >> (number - 1) & 1)
 
 
 def test_a_requeued_job_takes_over_from_its_step_that_outlived_its_node(slurm, folder, whole):
