@@ -24,7 +24,6 @@ def main() -> None:
             *network,
             f"data.batch_size={given.batch_size}",
             "trainer.accelerator=cpu",
-            "data.residency=memory_map",
         ]
 
         def rate(devices: int, words: list[str] = words) -> float:

@@ -97,8 +97,9 @@ class Slurm:
         return self.about(job)["JobState"]
 
     def restart_now(self, job: str, **changes: str) -> None:
-        """A requeued job rests for two minutes; not here."""
+        """A requeued job rests for two minutes; here for seconds, since a node refuses what it is still ending."""
         wait_for(lambda: self.state(job) == "PENDING", what=f"job {job} to be requeued")
+        time.sleep(3)
         words = [f"{key}={value}" for key, value in {"StartTime": "now", **changes}.items()]
         self.ask("scontrol", "update", f"jobid={job}", *words)
 
