@@ -139,6 +139,7 @@ def runs_train(pid):
         return False
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ten_kills_of_workers_and_of_their_parent_lose_no_trial_and_count_none_twice(start, sweep, tmp_path):
     budget, moments = 12, random.Random(7)
