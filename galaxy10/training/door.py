@@ -11,20 +11,25 @@ from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
 from galaxy10.training.devices import check_devices, has_accelerator, number_of_devices
 from galaxy10.training.loggers import check_logger
+from galaxy10.training.slurm_job import check_job
 
 SOLVED_AT_ONCE = ("pca_logreg",)
 _MONITORS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
 
 
-def check_experiment(config: dict[str, Any]) -> None:
+def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     """Check one experiment's configuration against itself, this machine, its file and its weights.
+
+    here: whether it is to run on this machine, and in this job.
 
     Raises:
         Galaxy10Error: the first thing that will not work, in one line that says which key to change.
     """
     _check_file_settings(config["data"])
     _check_folds(config["data"])
-    check_devices(config["trainer"])
+    if here:
+        check_devices(config["trainer"])
+        check_job(config["trainer"])
     check_logger(config["logger"])
     _check_batches(config)
     _check_precision(config)

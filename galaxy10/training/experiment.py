@@ -18,6 +18,7 @@ from galaxy10.data.split import make_split
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.report import build_report
 from galaxy10.files import read_json, write_json
+from galaxy10.inference.validation import calibrate_finished_run
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.display import display_callbacks, quiet_libraries, say
@@ -26,6 +27,7 @@ from galaxy10.training.host_memory import keep_freed_memory
 from galaxy10.training.interruption import Interruption, stop_callback
 from galaxy10.training.loggers import open_loggers
 from galaxy10.training.precision import settle_precision
+from galaxy10.training.processes import cluster_environment, end_with_children, follow_threads
 from galaxy10.training.provenance import provenance
 from galaxy10.training.records import Recorder
 from galaxy10.training.run_directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
@@ -50,6 +52,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     keep_freed_memory()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
     seed_everything(config["seed"])
+    follow_threads()
 
     # Data
     source = obtain_source(config["data"])
@@ -95,6 +98,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     precision = settle_precision(config, directory, module.preparation.image_size)
     trainer = build_trainer(config, directory, recorder, precision.name)
     take_signals(trainer, interruption, directory)
+    end_with_children(directory, interruption)
     if is_main_process():
         check_same_data(directory, split.hash)
         about = provenance(config, source, store, split, module, weights, statistics)
@@ -127,8 +131,9 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     # Report
     if not trainer.is_global_zero:
         return {}
+    calibrate_finished_run(directory.path, store, trainer.strategy.root_device)
     directory.end("finished", metrics={**training, **metrics, **recorder.totals()})
-    report = build_report(directory.path)
+    report = build_report(directory.path) if config["run"]["report"] else None
     say(summary(metrics, report))
     return directory.result(split.hash)
 
@@ -173,7 +178,10 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
         callbacks.append(EarlyStopping(**stopping))
     if options["enable_checkpointing"] is not False:
         callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
-    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO()]
+    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
+    environment = cluster_environment()
+    if environment is not None:
+        plugins.append(environment)
     if options["model_registry"] is None:
         options.pop("model_registry")
     watched = any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks)
@@ -205,12 +213,11 @@ def announce(about: dict[str, Any], trainer: L.Trainer) -> None:
     say(f"device  {device} × {trainer.world_size}, {trainer.precision} ({about['training']['why']})")
 
 
-def summary(metrics: dict[str, float | None], report: Path) -> str:
+def summary(metrics: dict[str, float | None], report: Path | None) -> str:
     """Accuracy and the report's place, for people."""
     subset = "test" if "test/accuracy" in metrics else "val"
     if f"{subset}/accuracy" not in metrics:
-        return f"nothing was scored\nreport  {report}"
-    return (
-        f"{subset} accuracy {metrics[f'{subset}/accuracy']:.3f}, macro-F1 {metrics[f'{subset}/macro_f1']:.3f}\n"
-        f"report  {report}"
+        return "nothing was scored" + (f"\nreport  {report}" if report else "")
+    return f"{subset} accuracy {metrics[f'{subset}/accuracy']:.3f}, macro-F1 {metrics[f'{subset}/macro_f1']:.3f}" + (
+        f"\nreport  {report}" if report else ""
     )

@@ -103,6 +103,7 @@ class Recorder(L.Callback):
         module: Any = pl_module
         values = {key: value for key, value in module.metrics.items() if key.startswith(("train/", "val/"))}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.directory.check_ours()
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate}
         self.metrics.add({**row, **values})
         self.profile.add(
