@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.inference.commands import app as inference_commands
 
 app = typer.Typer(
     add_completion=False,
@@ -55,21 +56,6 @@ def download(
 
 
 @app.command()
-def evaluate(
-    run: Annotated[Path, typer.Argument(help="a finished run directory")],
-    file: Annotated[Path, typer.Argument(help="a labelled HDF5 file")],
-    output: Output,
-    subset: Annotated[
-        str | None, typer.Option(help="of the run's own file: train, val, test or all (default: test)")
-    ] = None,
-) -> None:
-    """Judge a trained run on any labelled file: metrics, tables and a page."""
-    from galaxy10.evaluation.evaluate import evaluate_run
-
-    evaluate_run(run, file, output, subset)
-
-
-@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="a run directory")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder; default: the run directory")] = None,
@@ -109,6 +95,9 @@ def inspect(
     from galaxy10.evaluation.inspect import inspect_file
 
     print(inspect_file(file, output, store_dir=store_dir))
+
+
+app.add_typer(inference_commands)
 
 
 def find_runs(patterns: list[str]) -> list[Path]:

@@ -94,7 +94,9 @@ def optional(rule: Rule) -> Rule:
 
 _DEVICES = either(whole(-1), choice("auto"), text(), Rule(lambda v: isinstance(v, list), "a list of numbers"))
 _LIMIT = optional(either(whole(0), number(0, 1)))
-_PRECISION = choice("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "64", "bf16")
+_PRECISION = choice(
+    "auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "64", "bf16"
+)
 
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**31 - 1),
@@ -118,6 +120,7 @@ RULES: dict[str, Rule] = {
     "data.balance": choice("none", "soft", "orientations", "weighted"),
     "data.batch_size": whole(2, 100_000),
     "data.eval_batch_size": whole(1, 100_000),
+    "data.residency": choice("auto", "host", "device"),
     "data.num_images": whole(30, 10_000_000),
     "data.image_px": whole(16, 1024),
     "data.simulation_seed": whole(0, 2**31 - 1),
@@ -194,6 +197,7 @@ RULES: dict[str, Rule] = {
     "trainer.devices": _DEVICES,
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.num_nodes": whole(1),
+    "trainer.compile": flag(),
     "trainer.precision": either(_PRECISION, Rule(lambda v: v in (16, 32, 64), "16, 32 or 64")),
     "trainer.fast_dev_run": either(flag(), whole(0)),
     "trainer.limit_train_batches": _LIMIT,

@@ -2,8 +2,10 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,14 +18,26 @@ from galaxy10.files import read_json, strict
 SUBSETS = ("train", "val", "test", "all")
 
 
-def evaluate_run(run: Path, file: Path, out_dir: Path, subset: str | None = None) -> None:
+def evaluate_run(
+    run: Path,
+    file: Path,
+    out_dir: Path,
+    subset: str | None = None,
+    more_runs: Sequence[Path] = (),
+    options: Any = None,
+) -> None:
     """Write predictions, metrics and a page to out_dir; print the metrics as one JSON line.
 
     Classes are matched by name. On the file the run was trained from, only the run's own test subset is judged
     unless another subset is asked for; on any other file, all of it.
 
+    Args:
+        more_runs: the other members of an ensemble.
+        options: how the networks are asked (galaxy10.inference.predict.Options); None: as in training.
+
     Raises:
-        Galaxy10Error: no finished run, another file's classes, an output folder that is the run itself.
+        Galaxy10Error: no finished run, another file's classes, an output folder that is the run itself, runs that
+            cannot be asked like this or have different splits.
     """
     about = check_run(run)
     class_names = tuple(about["data"]["class_names"])
@@ -32,9 +46,14 @@ def evaluate_run(run: Path, file: Path, out_dir: Path, subset: str | None = None
     if out_dir.resolve() == run.resolve():
         raise Galaxy10Error(f"-o {out_dir} is the run itself; give another folder")
     source, labels = match_classes(open_source(file, key="FILE"), class_names)
-    from galaxy10.evaluation.scoring import score_file
+    if options is not None or more_runs:
+        from galaxy10.evaluation.scoring_uncertain import score_uncertain
 
-    result = score_file(run, about, source, labels, out_dir, subset)
+        result = score_uncertain([run, *more_runs], about, source, labels, out_dir, subset, options)
+    else:
+        from galaxy10.evaluation.scoring import score_file
+
+        result = score_file(run, about, source, labels, out_dir, subset)
     print(json.dumps(strict(result), allow_nan=False))
 
 

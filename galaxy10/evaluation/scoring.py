@@ -13,12 +13,13 @@ import torch
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.split import Split, split_hash
-from galaxy10.data.store import open_store, store_directory
+from galaxy10.data.store import Store, open_store, store_directory
 from galaxy10.evaluation.evaluate import run_config, subset_table
 from galaxy10.evaluation.report import build_report
 from galaxy10.files import write_json
 from galaxy10.models.factory import load_classifier
 from galaxy10.training.display import quiet_libraries
+from galaxy10.training.precision import trained_precision
 from galaxy10.training.tables import score, write_split
 
 _LEAK = "the network was trained or chosen on some of these galaxies: these numbers are no measure of how good it is"
@@ -32,21 +33,13 @@ def score_file(
     config = run_config(run)
     torch.manual_seed(config["seed"])
     module = load_classifier(run / "checkpoints" / "best.ckpt")
-    store = open_store(source, store_directory(source.path, config["data"]["store_dir"], Path(config["data"]["dir"])))
-    own_file = store.content == about["data"]["content"]
-    name, table = subset_table(run, source, own_file, subset)
-    judged = _judged_rows(store.table, labels, name, table)
-    own_subset = own_file and name != "all"
-    notes = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
-    split = Split(judged, about["split"]["hash"] if own_subset else split_hash(judged, store.content), notes)
-    print(f"judging {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name), file=sys.stderr)
-
+    store, split = judged_split(run, about, source, labels, subset)
     data = GalaxyData(store, split, module.class_names, eval_batch_size=config["data"]["eval_batch_size"])
     data.preparation = module.preparation
     trainer = L.Trainer(
         accelerator=config["trainer"]["accelerator"],
         devices=1,
-        precision=config["trainer"]["precision"],
+        precision=trained_precision(about, config),
         logger=False,
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,
@@ -56,13 +49,36 @@ def score_file(
     out_dir.mkdir(parents=True, exist_ok=True)
     metrics = score(trainer, module, data, ["test"], out_dir)
     shutil.copyfile(run / "config.yaml", out_dir / "config.yaml")
-    write_split(out_dir, split, data)
-    write_json(out_dir / "provenance.json", _provenance(about, source, store.content, split, run))
+    return write_evaluation(out_dir, data, metrics, evaluation_provenance(about, source, store.content, split, run))
+
+
+def judged_split(
+    run: Path, about: dict[str, Any], source: SourceFile, labels: np.ndarray, subset: str | None
+) -> tuple[Store, Split]:
+    """The file's store, and a split in which what is to be judged is `test`."""
+    config = run_config(run)
+    store = open_store(source, store_directory(source.path, config["data"]["store_dir"], Path(config["data"]["dir"])))
+    own_file = store.content == about["data"]["content"]
+    name, table = subset_table(run, source, own_file, subset)
+    judged = _judged_rows(store.table, labels, name, table)
+    own_subset = own_file and name != "all"
+    notes = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
+    split = Split(judged, about["split"]["hash"] if own_subset else split_hash(judged, store.content), notes)
+    print(f"judging {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name), file=sys.stderr)
+    return store, split
+
+
+def write_evaluation(
+    out_dir: Path, data: GalaxyData, metrics: dict[str, float | None], provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """What stands beside the predictions of an evaluation; the JSON line's object."""
+    write_split(out_dir, data.split, data)
+    write_json(out_dir / "provenance.json", provenance)
     write_json(out_dir / "status.json", {"state": "finished", "metrics": metrics})
     report = build_report(out_dir)
     print(f"test accuracy {metrics['test/accuracy']:.3f}, macro-F1 {metrics['test/macro_f1']:.3f}", file=sys.stderr)
     print(f"report  {report}", file=sys.stderr)
-    return {"run_dir": str(out_dir), "state": "finished", "split_hash": split.hash, **metrics}
+    return {"run_dir": str(out_dir), "state": "finished", "split_hash": data.split.hash, **metrics}
 
 
 def _whose(own_file: bool, name: str) -> str:
@@ -84,7 +100,10 @@ def _judged_rows(store_table: pd.DataFrame, labels: np.ndarray, name: str, table
     return judged
 
 
-def _provenance(about: dict[str, Any], source: SourceFile, content: str, split: Split, run: Path) -> dict[str, Any]:
+def evaluation_provenance(
+    about: dict[str, Any], source: SourceFile, content: str, split: Split, run: Path
+) -> dict[str, Any]:
+    """provenance.json of an evaluation: the trained run's, with the judged file's data and split."""
     data = {
         **about["data"],
         "path": str(source.path.resolve()),

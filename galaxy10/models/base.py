@@ -67,6 +67,10 @@ class GalaxyClassifier(L.LightningModule):
             for parameter in self.network.parameters():
                 parameter.requires_grad_(id(parameter) in trained)
 
+    def compile_network(self) -> None:
+        """torch.compile in place: what is compiled is called as before, and checkpoints know nothing of it."""
+        self.network.compile()
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) normalised inputs → (B, C) logits."""
         return self.network(inputs)

@@ -22,7 +22,7 @@ from galaxy10.training.door import check_experiment
 from galaxy10.training.interruption import SIGNALS
 from galaxy10.training.lease import check_free
 from galaxy10.training.run_directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
-from galaxy10.training.slurm_job import job_step
+from galaxy10.training.slurm_job import job_step, outside_step
 
 GROUP_VARIABLE = "WANDB_RUN_GROUP"
 TRIAL_VARIABLE = "GALAXY10_TRIAL"  # slurm/array.sbatch: which trial of the grid this process is
@@ -218,7 +218,7 @@ class Signals:
 def run_trial(trial: Trial, signals: Signals) -> None:
     """One trial in a process of its own; how it ended is noted in it."""
     command = trial.command()
-    environment = _environment(trial.directory)
+    environment = outside_step(_environment(trial.directory))
     # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
         signals.process = process

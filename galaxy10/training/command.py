@@ -111,6 +111,10 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         interruption.ignore()
         return _interrupted(directory, getattr(interrupted, "number", signal.SIGINT), interruption.progressed)
     except Exception as error:
+        processes = sys.modules.get("galaxy10.training.processes")  # it imports torch
+        gone = processes.why_others_are_gone(error) if processes and writes else None
+        if gone:
+            return _failed(directory, gone)
         where = directory.path / "traceback.txt"
         if not writes:
             where = where.with_name(f"traceback-{os.getpid()}.txt")

@@ -21,6 +21,9 @@ FAILED = 1
 LOOK_EVERY_S = 0.5
 # Having been told to stop, all processes stop; the first to end are not to take the last one with them.
 STOPPING_S = 60.0
+GONE_S = 5.0
+
+_children: list[Any] = []  # the processes that this one has started
 
 
 class TasksOfSlurm(SLURMEnvironment):
@@ -64,9 +67,32 @@ def end_with_children(directory: RunDirectory, interruption: Interruption) -> No
     """
 
     def watch(children: list[subprocess.Popen[bytes]]) -> None:
+        _children.extend(children)
         threading.Thread(target=_watch, args=(children, directory, interruption), daemon=True).start()
 
     subprocess_script._launch_process_observer = watch  # type: ignore[assignment]
+
+
+def why_others_are_gone(error: Exception) -> str | None:
+    """What an error of torch.distributed really means: another process of this run has died. None for other errors."""
+    if not any(word in f"{type(error).__name__} {error}" for word in ("gloo", "NCCL", "DistBackendError")):
+        return None
+    deadline = time.monotonic() + GONE_S
+    while time.monotonic() < deadline:
+        death = _death(_children)
+        if death:
+            return death
+        time.sleep(LOOK_EVERY_S)
+    return "another process of this run has ended; the log says which"
+
+
+def _death(children: list[Any]) -> str | None:
+    for number, child in enumerate(children, 1):
+        code = child.poll()
+        if code:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            return f"process {number} of {len(children) + 1} {how}"
+    return None
 
 
 def _watch(children: list[Any], directory: RunDirectory, interruption: Interruption) -> None:
@@ -77,13 +103,10 @@ def _watch(children: list[Any], directory: RunDirectory, interruption: Interrupt
     if interruption.number is not None:
         time.sleep(STOPPING_S)
     else:
-        time.sleep(4 * LOOK_EVERY_S)  # one that failed as all did: the first process says why
-    rank = next(i for i, child in enumerate(children, 1) if child.returncode)
+        time.sleep(2 * GONE_S)  # one that failed as all did: the first process says why
     for child in children:
         child.kill()
-    code = children[rank - 1].returncode
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    message = directory.failure or f"process {rank} of {len(children) + 1} {how}"
+    message = directory.failure or _death(children)
     directory.end("failed", error=message)
     print(f"error: {message}", file=sys.stderr, flush=True)
     directory.release()

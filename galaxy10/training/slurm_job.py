@@ -42,6 +42,12 @@ def job_step() -> JobStep | None:
     return JobStep(number, int(tasks), nodes, int(same.group(1)) if same else None)
 
 
+def outside_step(environment: dict[str, str]) -> dict[str, str]:
+    """A process's environment without what srun told it: what it starts with that is a run of its own, not a task."""
+    told = ("SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+    return {name: value for name, value in environment.items() if not name.startswith(told)}
+
+
 def check_job(trainer: dict[str, Any]) -> None:
     """Compare the processes that SLURM started with those that the experiment asks for.
 

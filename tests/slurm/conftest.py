@@ -97,8 +97,9 @@ class Slurm:
         return self.about(job)["JobState"]
 
     def restart_now(self, job: str, **changes: str) -> None:
-        """A requeued job rests for two minutes; not here."""
+        """A requeued job rests for two minutes; here for seconds, since a node refuses what it is still ending."""
         wait_for(lambda: self.state(job) == "PENDING", what=f"job {job} to be requeued")
+        time.sleep(3)
         words = [f"{key}={value}" for key, value in {"StartTime": "now", **changes}.items()]
         self.ask("scontrol", "update", f"jobid={job}", *words)
 
@@ -196,6 +197,8 @@ def task_process(job: str, number: int) -> int:
         try:
             variables = dict(x.split("=", 1) for x in (place / "environ").read_text().split("\0") if "=" in x)
             found = (variables.get("SLURM_JOB_ID"), variables.get("SLURM_PROCID"), variables.get("SLURM_TASK_PID"))
+            if "SLURM_ARRAY_TASK_ID" in variables:
+                found = ("{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**variables), *found[1:])
         except (OSError, UnicodeDecodeError):
             continue
         if found == (job, str(number), place.name) and "SLURM_STEP_ID" in variables:

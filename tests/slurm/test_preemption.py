@@ -1,12 +1,18 @@
 """What stops a job on a real SLURM, and that the same result comes out as if nothing had."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.conftest import QUIET, ROOT
-from tests.slurm.conftest import ARRAY, EXPERIMENT, TRAIN, Slurm, status, wait_for
+from tests.slurm.conftest import ARRAY, EXPERIMENT, TRAIN, Slurm, status, task_process, wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
@@ -53,21 +59,39 @@ def test_a_requeued_job_finds_its_directory_and_its_wandb_run(slurm, folder, who
 
 
 def test_before_the_time_limit_an_array_task_saves_and_is_requeued(slurm, folder, whole):
-    array = slurm.submit("--array=3-3", "--time=1", "--signal=USR1@50", ARRAY, "list-of-one", cwd=with_list(folder))
-    job, run = f"{array}_3", folder / "limited"
-    # The limit is one minute, and whether it has come is looked at every half: training begins in time, and ends not.
+    line = " ".join((*LONG, "run.dir=limited"))
+    (folder / "list.txt").write_text(f"seed=9\n{line}\n")
+    array = slurm.submit("--array=1-1", "--signal=USR1@120", ARRAY, "list.txt", cwd=folder)
+    job, run = f"{array}_1", folder / "limited"
+    first_epoch(run)
+    process = task_process(job, number=0)
+    os.kill(process, signal.SIGSTOP)  # until the signal has been sent, however long SLURM takes and training does not
+    try:
+        slurm.ask("scontrol", "update", f"jobid={job}", f"TimeLimit={minutes_so_far(slurm, job) + 2}")
+        wait_for(lambda: is_told(process, signal.SIGUSR1), what="the signal before the time limit")
+    finally:
+        with suppress(ProcessLookupError):  # SLURM itself has woken it up to be told
+            os.kill(process, signal.SIGCONT)
     wait_for(lambda: slurm.about(job)["Restarts"] == "1", what="the job to be requeued")
-    assert status(run)["state"] in ("interrupted", "finished")
+    assert status(run)["state"] == "interrupted"
     assert status(run)["error"] == "stopped by SIGUSR1"
     slurm.restart_now(job, TimeLimit="30")
     assert slurm.ended(job) == "COMPLETED"
     assert_same_result(whole, run)
 
 
-def with_list(folder):
-    line = " ".join((*LONG, "run.dir=limited"))
-    (folder / "list-of-one").write_text(f"seed=9\nseed=9\nseed=9\n{line}\n")
-    return folder
+def minutes_so_far(slurm, job):
+    hours, minutes, _ = slurm.about(job)["RunTime"].split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def is_told(process, number):
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return True  # it has been told, and has ended
+    waiting = next(line.split()[1] for line in lines if line.startswith("ShdPnd:"))
+    return bool(int(waiting, 16) >> (number - 1) & 1)
 
 
 def test_a_requeued_job_takes_over_from_its_step_that_outlived_its_node(slurm, folder, whole):
@@ -75,13 +99,17 @@ def test_a_requeued_job_takes_over_from_its_step_that_outlived_its_node(slurm, f
     job = slurm.submit("--nodelist=n0", TRAIN, *LONG, "run.dir=outlived", cwd=folder)
     first_epoch(run)
     before = json.loads((run / "lease.json").read_text())
+    os.kill(before["pid"], signal.SIGSTOP)  # it wakes up when the new start has begun, and finds itself replaced
     slurm.kill_node("n0")
     try:
         wait_for(lambda: slurm.state(job) == "PENDING", what="the controller to give the node up")
         slurm.restart_now(job, ReqNodeList="n1")
-        wait_for(lambda: holder(run)["token"] != before["token"], what="the new start to take the lease")
+        wait_for(lambda: holder(run)["token"] not in (None, before["token"]), what="the new start to take the lease")
         assert holder(run)["restarts"] == 1
+        assert Path(f"/proc/{before['pid']}").exists()
+        os.kill(before["pid"], signal.SIGCONT)
         assert slurm.ended(job) == "COMPLETED"
+        assert not Path(f"/proc/{before['pid']}").exists()
     finally:
         slurm.start_node("n0")
     assert "an earlier start of this job, to stop" in (folder / f"{job}.log").read_text()
@@ -100,8 +128,9 @@ def test_scancel_ends_as_interrupted_and_is_not_requeued(slurm, folder):
     words = (*LONG, "run.dir=cancelled", "trainer.devices=2", "trainer.max_epochs=1000")
     job = slurm.submit("--ntasks-per-node=2", TRAIN, *words, cwd=folder)
     first_epoch(run)
-    listed = runs_table(slurm, folder)
-    assert any(line.split()[:3] == ["cancelled", "running", "1/1000"] or "running" in line for line in listed)
+    (line,) = (line for line in runs_table(slurm, folder) if line.startswith("cancelled "))
+    assert line.split()[1] == "running"
+    assert f" {job} " in line
     slurm.ask("scancel", job)
     assert slurm.ended(job) == "CANCELLED"
     wait_for(lambda: status(run)["state"] == "interrupted", what="the run to be closed")
@@ -111,9 +140,6 @@ def test_scancel_ends_as_interrupted_and_is_not_requeued(slurm, folder):
 
 
 def runs_table(slurm: Slurm, folder):
-    import subprocess
-    import sys
-
     command = [sys.executable, "-m", "galaxy10", "runs", str(folder)]
     environment = {**slurm.environment, **QUIET, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -1,0 +1,207 @@
+"""What a user points at, as one long row of pictures: files, folders, globs, HDF5 files, tables of paths."""
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import pyarrow as pa
+
+from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.inference.path_tables import is_table, read_table
+from galaxy10.inference.pictures import SUFFIXES, Picture, Unreadable, as_picture, read_picture
+
+_HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
+_SLAB_BYTES = 256 * 2**20
+
+
+class Source(Protocol):
+    """One input. columns: what comes along with each picture, `path` and `row` first, one line per picture."""
+
+    columns: pa.Table
+
+    def read(self, index: int) -> Picture:
+        """The picture of one line; raises Unreadable. May be called by several threads at once."""
+        ...
+
+
+class Inputs:
+    """All pictures of all inputs, numbered through in an order that depends on what is there alone.
+
+    columns: the sources' tables on top of each other; what a source does not have is null.
+    """
+
+    def __init__(self, sources: Sequence[Source]):
+        self.sources = list(sources)
+        tables = [source.columns for source in self.sources]
+        try:
+            self.columns = pa.concat_tables(tables, promote_options="permissive")
+        except pa.ArrowException as error:
+            raise Galaxy10Error(
+                f"the inputs' columns do not fit together ({first_line(error)}); give them one at a time"
+            ) from error
+        self._starts = np.cumsum([0, *(len(table) for table in tables)])
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def read(self, index: int) -> Picture:
+        """The picture of one line; raises Unreadable."""
+        source = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.sources[source].read(index - int(self._starts[source]))
+
+    def digest(self) -> str:
+        """A name for which pictures these are, in which order: what an interrupted catalogue goes on with."""
+        digest = hashlib.sha256()
+        for batch in self.columns.select(["path", "row"]).to_batches(max_chunksize=65536):
+            digest.update("\n".join(map(str, batch["path"].to_pylist())).encode())
+            digest.update(batch["row"].to_numpy(zero_copy_only=False).tobytes())
+        return digest.hexdigest()[:16]
+
+
+class Files:
+    """Single files, one picture each."""
+
+    def __init__(self, paths: Iterable[str], stretch: str):
+        self._stretch = stretch
+        array = pa.array(paths, pa.string())
+        self.columns = pa.table({"path": array, "row": pa.array(np.zeros(len(array), np.int64))})
+
+    def read(self, index: int) -> Picture:
+        """The picture of one file."""
+        return read_picture(self.columns["path"][index].as_py(), self._stretch)
+
+
+class PathTable:
+    """A table with a column of paths; its other columns come along. Relative paths count from the table's folder."""
+
+    def __init__(self, file: Path, column: str | None, stretch: str, label: str | None = None):
+        self._stretch, self._folder = stretch, file.parent
+        self.columns = read_table(file, column, label)
+
+    def read(self, index: int) -> Picture:
+        """The picture that one line names."""
+        path = self.columns["path"][index].as_py()
+        if not path:
+            raise Unreadable("the table names no file here")
+        return read_picture(self._folder / path, self._stretch)
+
+
+class Survey:
+    """The data set `images` of an HDF5 file; its columns of the same length (ra, dec, ans, …) come along."""
+
+    def __init__(self, file: Path, stretch: str):
+        self._path, self._stretch, self._lock = file, stretch, threading.Lock()
+        self._file: h5py.File | None = None
+        self._slabs: dict[int, np.ndarray] = {}  # by their first row; two, as readers cross a border one by one
+        try:
+            with h5py.File(file, "r") as opened:
+                self._shape, self._chunks, self.columns = self._look(opened)
+        except OSError as error:
+            raise Galaxy10Error(f"{file} cannot be read as HDF5 ({first_line(error)}); copy it again") from error
+
+    def _look(self, opened: h5py.File) -> tuple[tuple[int, ...], int, pa.Table]:
+        images = opened.get("images")
+        if not isinstance(images, h5py.Dataset) or images.ndim not in (3, 4):
+            have = ", ".join(sorted(opened)) or "nothing"
+            raise Galaxy10Error(f"{self._path} has no `images` (N, H, W, 3); it holds {have}")
+        number = len(images)
+        columns: dict[str, Any] = {
+            "path": pa.array([str(self._path)], pa.string()).take(pa.array(np.zeros(number, np.int64))),
+            "row": pa.array(np.arange(number)),
+        }
+        for name, values in opened.items():
+            if isinstance(values, h5py.Dataset) and values.shape == (number,) and values.dtype.kind in "iufb":
+                columns[name if name not in columns else f"input_{name}"] = pa.array(values[:])
+        # A picture of the published file lies in 768 chunks of 555 pictures each: whole chunks at a time.
+        rows = images.chunks[0] if images.chunks else 1
+        image_bytes = int(np.prod(images.shape[1:])) * images.dtype.itemsize
+        chunks = rows if rows * image_bytes <= _SLAB_BYTES else 1
+        return images.shape, max(chunks, 16), pa.table(columns)
+
+    def read(self, index: int) -> Picture:
+        """The picture of one row."""
+        first = index - index % self._chunks
+        with self._lock:
+            if first not in self._slabs:
+                self._file = self._file or h5py.File(self._path, "r")
+                try:
+                    slab = self._file["images"][first : first + self._chunks]
+                except OSError as error:
+                    raise Unreadable(f"damaged in the HDF5 file: {first_line(error)}") from error
+                if len(self._slabs) == 2:
+                    del self._slabs[min(self._slabs)]
+                self._slabs[first] = slab
+            values = self._slabs[first][index - first]
+        return as_picture(values, self._stretch)
+
+
+def find_inputs(words: Sequence[str], stretch: str = "auto", path_column: str | None = None) -> Inputs:
+    """What the words on a command line stand for.
+
+    Of folders, everything below them whose suffix is a picture's counts, in order of its path; a file named by itself
+    counts whatever its suffix. Named twice, it counts once.
+
+    Raises:
+        Galaxy10Error: a word that stands for nothing, a file that cannot be opened as what it is, no picture at all.
+    """
+    sources: list[Source] = []
+    loose: dict[str, None] = {}
+
+    def close_loose() -> None:
+        if loose:
+            sources.append(Files(list(loose), stretch))
+            loose.clear()
+
+    seen: set[str] = set()
+    for word in words:
+        for path in _expanded(word):
+            if path.is_dir():
+                new = [name for name in pictures_below(path) if name not in seen]
+            elif path.suffix.lower() in _HDF5_SUFFIXES:
+                close_loose()
+                sources.append(Survey(path, stretch))
+                continue
+            elif is_table(path):
+                close_loose()
+                sources.append(PathTable(path, path_column, stretch))
+                continue
+            else:
+                new = [str(path)] if str(path) not in seen else []
+            seen.update(new)
+            loose.update(dict.fromkeys(new))
+    close_loose()
+    inputs = Inputs(sources) if sources else None
+    if not inputs or not len(inputs):
+        raise Galaxy10Error(f"there is no picture in {', '.join(words)}; in folders these count: {' '.join(SUFFIXES)}")
+    return inputs
+
+
+def _expanded(word: str) -> list[Path]:
+    if os.path.lexists(word):
+        return [Path(word)]
+    found = sorted(glob(word, recursive=True)) if has_magic(word) else []
+    if not found:
+        raise Galaxy10Error(f"{word} does not exist; give files, folders, globs, an HDF5 file, or a table of paths")
+    return [Path(path) for path in found]
+
+
+def pictures_below(folder: Path) -> Iterator[str]:
+    """The files below a folder that have a picture's suffix, sorted, hidden ones left out."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield os.path.join(where, name)
+
+
+def shard_of(total: int, batch_size: int, shard: tuple[int, int]) -> range:
+    """Which pictures shard (i, n) works on: whole batches, which are the same however many shards there are."""
+    index, number = shard
+    batches = -(-total // batch_size)
+    return range(batches * index // number * batch_size, min(total, batches * (index + 1) // number * batch_size))

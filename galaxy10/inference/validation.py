@@ -1,0 +1,126 @@
+"""A run's validation galaxies, asked in any way: what calibration is made from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from galaxy10.data.classes import slugs
+from galaxy10.data.hdf5 import open_source
+from galaxy10.data.store import Store, forget_pages, open_store, store_directory
+from galaxy10.errors import Galaxy10Error
+from galaxy10.evaluation.evaluate import run_config
+from galaxy10.files import replacing
+from galaxy10.inference.calibration import calibrate
+from galaxy10.inference.calibration_file import Calibration, save_calibration
+from galaxy10.inference.networks import REFERENCE_FILE, Networks
+from galaxy10.inference.strangeness import FeatureTap, Strangeness
+from galaxy10.inference.way import Way, choose_way
+from galaxy10.models.factory import load_classifier
+
+BATCH_SIZE = 64
+
+
+def calibrate_finished_run(run: Path, store: Store, device: torch.device | str = "cpu") -> Calibration | None:
+    """What training does at its end: calibrate the run for its own way, and keep its validation galaxies' features.
+
+    Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept.
+    """
+    table_path = run / "predictions" / "val.parquet"
+    if not table_path.exists() or not (run / "checkpoints" / "best.ckpt").exists():
+        return None
+    module = load_classifier(run / "checkpoints" / "best.ckpt").to(device)
+    table = pd.read_parquet(table_path)
+    tap = FeatureTap(module.network, module.num_classes)
+    features, samples = [], []
+    with torch.inference_mode():
+        for start in range(0, len(table), BATCH_SIZE):
+            images = torch.from_numpy(store.images[table["row"].to_numpy()[start : start + BATCH_SIZE]])
+            samples.append(module.probabilities(module.preparation.plain(images.to(device))).cpu().numpy())
+            assert tap.features is not None
+            features.append(tap.features.cpu())
+            forget_pages(store.images)
+    reference = Strangeness.of(torch.cat(features))
+    if reference is not None:
+        reference.save(run / REFERENCE_FILE)
+    if module.recipe.get("components_from") == "each_subset":
+        # The table was made with the components of the validation galaxies themselves; no catalogue can be.
+        kept = np.concatenate(samples)[None]
+    else:
+        kept = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy(np.float32)[None]
+    calibration = calibrate(kept, table["label"].to_numpy())
+    save_calibration(run, choose_way(int(module.recipe["views"]), None, 0), calibration)
+    return calibration
+
+
+def calibrate_run(
+    run: Path, orientations: bool | None, mc_dropout: int, device: str = "auto"
+) -> tuple[Way, Calibration]:
+    """Ask a run's validation galaxies in one way and keep what they say about its probabilities.
+
+    Raises:
+        Galaxy10Error: the file it was trained from is not there any more, or has changed.
+    """
+    networks = Networks([run], orientations=orientations, mc_dropout=mc_dropout, device=device)
+    member = networks.members[0]
+    store, split = run_store(run, member.about)
+    rows = split.loc[split["subset"] == "val"]
+    if not len(rows):
+        raise Galaxy10Error(f"{run} has no validation galaxies to calibrate it on; train with a split that has some")
+    if member.way == choose_way(int(member.module.recipe["views"]), None, 0):
+        calibration = calibrate_finished_run(run, store, networks.device)
+        if calibration is not None:
+            return member.way, calibration
+    row, labels = rows["row"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
+    samples = ask_rows(networks, store, row)
+    with replacing(_samples_path(run, member.way)) as part, part.open("wb") as file:
+        np.savez(file, rows=row, labels=labels, samples=samples)
+    calibration = calibrate(samples, labels)
+    save_calibration(run, member.way, calibration)
+    return member.way, calibration
+
+
+def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
+    """The store of the file a run was trained from, and the run's split table.
+
+    Raises:
+        Galaxy10Error: the file is gone, or holds other galaxies now.
+    """
+    config = run_config(run)
+    path = Path(about["data"]["path"])
+    if not path.exists():
+        raise Galaxy10Error(f"{run} was trained from {path}, which is not there any more; bring it back to calibrate")
+    source = open_source(path, config["data"]["class_names"])
+    store = open_store(source, store_directory(source.path, config["data"]["store_dir"], Path(config["data"]["dir"])))
+    if store.content != about["data"]["content"]:
+        raise Galaxy10Error(f"{path} has changed since {run} was trained from it; bring the old file back to calibrate")
+    return store, pd.read_parquet(run / "split.parquet")
+
+
+def ask_rows(networks: Networks, store: Store, rows: np.ndarray) -> np.ndarray:
+    """(K, n, C) probabilities of some rows of a store."""
+    samples = []
+    for start in range(0, len(rows), BATCH_SIZE):
+        pictures = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
+        samples.append(networks.ask(pictures).samples)
+        forget_pages(store.images)
+    return np.concatenate(samples, axis=1)
+
+
+def stored_samples(run: Path, way: Way, own_views: int, names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """rows (N,), labels (N,) and samples (K, N, C) of a run's validation galaxies, as they were asked in one way."""
+    if way == choose_way(own_views, None, 0):
+        table = pd.read_parquet(run / "predictions" / "val.parquet")
+        probabilities = table[[f"p_{name}" for name in names]].to_numpy(np.float32)
+        return table["row"].to_numpy(), table["label"].to_numpy(), probabilities[None]
+    path = _samples_path(run, way)
+    if not path.exists():
+        raise Galaxy10Error(f"{path} is gone; type galaxy10 calibrate {run}{way.options}")
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["rows"], arrays["labels"], arrays["samples"]
+
+
+def _samples_path(run: Path, way: Way) -> Path:
+    return run / "predictions" / f"val_{way.key.replace('=', '').replace(' ', '_')}.npz"
