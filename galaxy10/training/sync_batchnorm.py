@@ -50,7 +50,7 @@ class OverProcesses(nn.Module):
             return super().forward(inputs)
         axes = [axis for axis in range(inputs.dim()) if axis != 1]
         shape = [1, -1] + [1] * (inputs.dim() - 2)
-        values = inputs.float()
+        values = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
         sums = _sum_over_processes(torch.cat([values.sum(axes), values.new_tensor([values.numel() / values.shape[1]])]))
         count, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
         centred = values - mean.view(shape)
