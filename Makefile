@@ -2,6 +2,7 @@
 # make study   repeat the published study and its better twins, then compare them   (ARGS=data=simulated SEEDS=0,1,2)
 # make test    run the tests                                               (ARGS="-k split")
 # make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
+# make bench   measure ours beside the alternatives, then print the table (10 minutes; the machine idle)
 # make check   format, lint, type-check
 # Each sets up .venv by itself, once. PYTHON=python3.12 chooses the interpreter.
 
@@ -12,9 +13,10 @@ READY := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 0
 STUDY ?= runs/study
+BENCHMARKS := start_up store_reading input_pipeline training end_to_end report_time
 RECIPES := study_pca,better_pca,study_cnn,better_cnn,study_resnet50,better_resnet50,study_inceptionv3,better_inceptionv3
 
-.PHONY: train study test test-long check install clean help
+.PHONY: train study test test-long bench check install clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +46,10 @@ test: $(READY)
 
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long $(ARGS)
+
+bench: $(READY)
+	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@$(BIN)/python benchmarks/table.py
 
 check: $(READY)
 	@$(BIN)/ruff format $(if $(CI),--check) .

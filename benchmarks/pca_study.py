@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from galaxy10.data.augment import resize, square, to_planes
+from galaxy10.data.augment import resize, square
 
 SIZE_PX = 64
 COMPONENTS = 20
@@ -28,7 +28,8 @@ def read(path: str) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (N, D) on the 0–255 scale and labels (N,)."""
     with h5py.File(path) as file:
         images, labels = torch.from_numpy(file["images"][:]), file["ans"][:].astype(int)
-    return torch.cat([resize(to_planes(square(b)), SIZE_PX) for b in images.split(200)]).flatten(1).numpy(), labels
+    small = torch.cat([resize(square(batch), SIZE_PX) for batch in images.split(200)])
+    return small.flatten(1).float().numpy(), labels
 
 
 def accuracies(

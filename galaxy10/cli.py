@@ -78,6 +78,14 @@ def compare(
 
 
 @app.command()
+def runs(directory: Annotated[Path, typer.Argument(help="a folder of runs")] = Path("runs")) -> None:
+    """List run directories: state, epoch, best metric, time left, SLURM job."""
+    from galaxy10.training.run_list import print_runs
+
+    print_runs(directory)
+
+
+@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(help="an HDF5 file of galaxies")],
     output: Output,

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,8 +49,17 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def compose(hydra_main: Callable[[], None], composed: Composed) -> None:
+def compose(
+    hydra_main: Callable[[], None],
+    composed: Composed,
+    check: Callable[[dict[str, Any]], None] = check_values,
+    more_keys: Collection[str] = (),
+) -> None:
     """Let Hydra compose (or answer --help, --cfg …) and check every value of what comes out.
+
+    Args:
+        check: of one composed configuration.
+        more_keys: settings that this entry script has beside train.py's; one that ends with a dot stands for all below.
 
     Raises:
         Galaxy10Error: an unknown key, group or choice, a wrong value, a mistake of syntax.
@@ -61,9 +70,9 @@ def compose(hydra_main: Callable[[], None], composed: Composed) -> None:
             hydra_main()
         composed.resolve()
     except (HydraException, OmegaConfBaseException) as error:
-        raise Galaxy10Error(explain(error, sys.argv[1:])) from error
+        raise Galaxy10Error(explain(error, sys.argv[1:], more_keys)) from error
     for config, _ in composed.experiments:
-        check_values(config)
+        check(config)
 
 
 @contextmanager
@@ -87,7 +96,7 @@ def refuse(error: Galaxy10Error) -> int:
     return REFUSED
 
 
-def explain(error: Exception, arguments: Sequence[str]) -> str:
+def explain(error: Exception, arguments: Sequence[str], more_keys: Collection[str] = ()) -> str:
     """One line for a command line that Hydra could not compose: what was typed, and the nearest thing that exists."""
     if isinstance(error, MissingMandatoryValue):
         return _explain_missing(error)
@@ -106,7 +115,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> str:
             value = ",".join(map(str, override.sweep_string_iterator()))
         else:
             return f"{argument} gives no list of values; type e.g. {override.key_or_group}=1,2"
-        complaint = _explain_override(override.key_or_group, value, override.is_add())
+        complaint = _explain_override(override.key_or_group, value, override.is_add(), more_keys)
         if complaint and not override.is_delete():
             return complaint
     return f"the configuration cannot be composed: {first_line(error)}"
@@ -117,28 +126,30 @@ def _explain_missing(error: MissingMandatoryValue) -> str:
     return f"{key} is not set; add {key}=…" + (" (any network of timm)" if key == "model.backbone" else "")
 
 
-def _groups() -> dict[str, list[str]]:
+def groups() -> dict[str, list[str]]:
+    """The configuration groups and the choices each has."""
     return {
         folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in CONF.iterdir() if folder.is_dir()
     }
 
 
-def _explain_override(key: str, value: str, added: bool) -> str | None:
-    groups = _groups()
-    if key in groups:
-        unknown = [name for name in value.split(",") if name not in (*groups[key], "null")]
+def _explain_override(key: str, value: str, added: bool, more_keys: Collection[str]) -> str | None:
+    choices = groups()
+    if key in choices:
+        unknown = [name for name in value.split(",") if name not in (*choices[key], "null")]
         if unknown:
-            hint = did_you_mean(unknown[0], groups[key])
-            listed = f" (choices: {', '.join(groups[key])})" if groups[key] else ""
+            hint = did_you_mean(unknown[0], choices[key])
+            listed = f" (choices: {', '.join(choices[key])})" if choices[key] else ""
             return f"there is no {key}={unknown[0]}{hint}{listed}"
         return None
-    known = known_keys()
-    if key in known or key.startswith("hydra"):
+    known = known_keys().union(more_keys)
+    if key in known or key.startswith(("hydra", *(name for name in more_keys if name.endswith(".")))):
         return None
     if added and key.split(".")[0] in ("optimizer", "trainer"):
         return None
+    program = Path(sys.argv[0]).name
     return (
-        f"there is no setting {key}{did_you_mean(key, [*known, *groups])}; `python train.py --cfg job` lists them all"
+        f"there is no setting {key}{did_you_mean(key, [*known, *choices])}; `python {program} --cfg job` lists them all"
     )
 
 

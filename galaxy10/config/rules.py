@@ -94,13 +94,16 @@ def optional(rule: Rule) -> Rule:
 
 _DEVICES = either(whole(-1), choice("auto"), text(), Rule(lambda v: isinstance(v, list), "a list of numbers"))
 _LIMIT = optional(either(whole(0), number(0, 1)))
-_PRECISION = choice("32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "64", "bf16")
+_PRECISION = choice(
+    "auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "64", "bf16"
+)
 
 RULES: dict[str, Rule] = {
     "seed": whole(0, 2**31 - 1),
     "run.root": text(),
     "run.dir": optional(text()),
     "run.test": flag(),
+    "run.report": flag(),
     "run.overwrite": flag(),
     "data.name": choice("galaxy10", "hdf5", "simulated"),
     "data.path": optional(text()),
@@ -117,6 +120,7 @@ RULES: dict[str, Rule] = {
     "data.balance": choice("none", "soft", "orientations", "weighted"),
     "data.batch_size": whole(2, 100_000),
     "data.eval_batch_size": whole(1, 100_000),
+    "data.residency": choice("auto", "host", "device"),
     "data.num_images": whole(30, 10_000_000),
     "data.image_px": whole(16, 1024),
     "data.simulation_seed": whole(0, 2**31 - 1),
@@ -183,6 +187,8 @@ RULES: dict[str, Rule] = {
     "logger.upload_timeout_s": number(0, 86_400),
     "debug.name": text(),
     "experiment": anything(),
+    "slurm.wait": flag(),
+    "slurm.cpus_per_task": optional(whole(1)),
     "trainer.max_epochs": whole(1, 1_000_000),
     "trainer.min_epochs": optional(whole(0)),
     "trainer.max_steps": whole(-1),
@@ -191,6 +197,7 @@ RULES: dict[str, Rule] = {
     "trainer.devices": _DEVICES,
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.num_nodes": whole(1),
+    "trainer.compile": flag(),
     "trainer.precision": either(_PRECISION, Rule(lambda v: v in (16, 32, 64), "16, 32 or 64")),
     "trainer.fast_dev_run": either(flag(), whole(0)),
     "trainer.limit_train_batches": _LIMIT,
@@ -220,9 +227,10 @@ def leaves(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def rule_of(key: str) -> Rule | None:
-    """The rule of a dotted key; None where the key is unknown."""
-    return RULES.get(key) or RULES.get(f"{key.split('.')[0]}.*")
+def rule_of(key: str, rules: dict[str, Rule] | None = None) -> Rule | None:
+    """The rule of a dotted key, of train.py's if no other table is given; None where the key is unknown."""
+    rules = RULES if rules is None else rules
+    return rules.get(key) or rules.get(f"{key.split('.')[0]}.*")
 
 
 def check_values(config: dict[str, Any]) -> None:
@@ -231,10 +239,19 @@ def check_values(config: dict[str, Any]) -> None:
     Raises:
         Galaxy10Error: the first key that does not fit, in one line.
     """
-    for key, value in leaves(config):
-        rule = rule_of(key)
+    check_rules(dict(leaves(config)), RULES)
+
+
+def check_rules(settings: dict[str, Any], rules: dict[str, Rule]) -> None:
+    """Settings (dotted key → value) against a table of rules.
+
+    Raises:
+        Galaxy10Error: the first key that does not fit, in one line.
+    """
+    for key, value in settings.items():
+        rule = rule_of(key, rules)
         if rule is None:
-            raise Galaxy10Error(f"there is no setting {key}{did_you_mean(key, list(RULES))}")
+            raise Galaxy10Error(f"there is no setting {key}{did_you_mean(key, list(rules))}")
         if not rule.allows(value):
             hint = did_you_mean(str(value), list(rule.choices))
             raise Galaxy10Error(f"{key}={show(value)} is not allowed{hint}; expected {rule.expected}")

@@ -10,6 +10,7 @@ import torch
 
 from galaxy10.data.augment import Augmentation, Preparation
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
+from galaxy10.data.residency import choose_residence, upload
 from galaxy10.data.split import Split
 from galaxy10.data.store import Store, channel_statistics
 
@@ -18,11 +19,13 @@ class GalaxyData(L.LightningDataModule):
     """Train, val and test batches of one store under one split.
 
     Batches cross to the device as uint8; normalisation and augmentation act there, on the whole batch, and leave
-    {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}.
+    {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}. Where the CPU trains, the thread that reads ahead
+    does it, meanwhile.
 
     Args:
         batch_size: galaxies per optimizer step, over all devices.
         eval_batch_size: galaxies per evaluation batch, per device.
+        residency: where training galaxies wait for their batch: host, device, or auto (see residency.py).
         seed: moves order and augmentation, never the split.
     """
 
@@ -36,14 +39,16 @@ class GalaxyData(L.LightningDataModule):
         eval_batch_size: int = 64,
         balance: str = "none",
         augmentation: Augmentation | None = None,
+        residency: str = "host",
         seed: int = 0,
     ):
         super().__init__()
         self.store, self.split, self.class_names = store, split, tuple(class_names)
         self.batch_size, self.eval_batch_size, self.balance, self.seed = batch_size, eval_batch_size, balance, seed
-        self.augmentation = augmentation or Augmentation()
+        self.augmentation, self.residency = augmentation or Augmentation(), residency
         self.preparation: Preparation | None = None
         self.loaders: dict[str, GalaxyLoader] = {}
+        self._resident: torch.Tensor | None = None
         self._prepared_s = 0.0
         self._batches_done = 0
 
@@ -77,10 +82,28 @@ class GalaxyData(L.LightningDataModule):
         return self._loader(subset, SequentialSampler(len(self.split.rows(subset)), self.eval_batch_size, rank, world))
 
     def _loader(self, subset: str, sampler: EpochSampler | SequentialSampler) -> GalaxyLoader:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        loader = GalaxyLoader(self.store.images, self.split.rows(subset), self.labels(subset), sampler, on_gpu)
+        device = self.trainer.strategy.root_device.type if self.trainer is not None else None
+        prepare = (self.prepared if subset == "train" else self._prepared_plainly) if device == "cpu" else None
+        images = None if subset == "train" and self._take_residence() else self.store.images
+        loader = GalaxyLoader(images, self.split.rows(subset), self.labels(subset), sampler, device == "cuda", prepare)
         self.loaders[subset] = loader
         return loader
+
+    def residence(self, device: torch.device) -> str:
+        """Where the training galaxies of a run on this device wait: host or device. Once said, it stays so."""
+        rows = len(self.split.rows("train"))
+        num_bytes = rows * self.store.images[:1].nbytes
+        self.residency = choose_residence(self.residency, num_bytes, device)
+        return self.residency
+
+    def _take_residence(self) -> bool:
+        """Whether training galaxies are on the device; the first time, bring them there."""
+        if self.trainer is None or self.residence(self.trainer.strategy.root_device) == "host":
+            return False
+        if self._resident is None:
+            device = self.trainer.strategy.root_device
+            self._resident = upload(self.store.images, self.split.rows("train"), device)
+        return True
 
     def _processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -99,15 +122,26 @@ class GalaxyData(L.LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, torch.Tensor]:
-        """Lightning's hook: from pixels to network input, on the device that trains."""
-        assert self.preparation is not None
+        """Lightning's hook: from pixels to network input, on the device that trains, unless that is done already."""
         assert self.trainer is not None
-        if self.trainer.training:
-            start = time.perf_counter()
-            inputs = self.augmented(batch, self.trainer.current_epoch)
-            self._prepared_s += time.perf_counter() - start
-        else:
-            inputs = self.preparation.plain(batch["images"])
+        if "inputs" in batch:
+            return batch
+        if not self.trainer.training:
+            return self._prepared_plainly(batch)
+        start = time.perf_counter()
+        batch = self.prepared(batch, self.trainer.current_epoch)
+        self._prepared_s += time.perf_counter() - start
+        return batch
+
+    def prepared(self, batch: dict[str, Any], epoch: int) -> dict[str, torch.Tensor]:
+        """A batch as the loader gathers it → inputs (B, 3, S, S), labels and rows, augmented for an epoch."""
+        if self._resident is not None:
+            batch = {**batch, "images": self._resident[batch["positions"]]}
+        return {"inputs": self.augmented(batch, epoch), "labels": batch["labels"], "rows": batch["rows"]}
+
+    def _prepared_plainly(self, batch: dict[str, Any], epoch: int = 0) -> dict[str, torch.Tensor]:
+        assert self.preparation is not None
+        inputs = self.preparation.plain(batch["images"])
         return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
 
     def state_dict(self) -> dict[str, Any]:
@@ -121,5 +155,5 @@ class GalaxyData(L.LightningDataModule):
         self._batches_done = state_dict["batches_done"]
 
     def training_data_seconds(self) -> float:
-        """Seconds that training has spent on waiting for batches and preparing them (on a GPU: launching the work)."""
+        """Seconds for which training has waited for its batches, and on a GPU launched the work of preparing them."""
         return self.loaders["train"].waited_s + self._prepared_s

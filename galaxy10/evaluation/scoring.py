@@ -19,6 +19,7 @@ from galaxy10.evaluation.report import build_report
 from galaxy10.files import write_json
 from galaxy10.models.factory import load_classifier
 from galaxy10.training.display import quiet_libraries
+from galaxy10.training.precision import trained_precision
 from galaxy10.training.tables import score, write_split
 
 _LEAK = "the network was trained or chosen on some of these galaxies: these numbers are no measure of how good it is"
@@ -38,7 +39,7 @@ def score_file(
     trainer = L.Trainer(
         accelerator=config["trainer"]["accelerator"],
         devices=1,
-        precision=config["trainer"]["precision"],
+        precision=trained_precision(about, config),
         logger=False,
         enable_progress_bar=sys.stderr.isatty(),
         enable_model_summary=False,

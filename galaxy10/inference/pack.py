@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from galaxy10.data.augment import resize, square, to_planes
+from galaxy10.data.augment import resize, square
 from galaxy10.data.hdf5 import COORDINATES
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
@@ -185,8 +185,4 @@ def _write_columns(file: h5py.File, found: Labelled, kept: Sequence[int]) -> Non
 
 def brought_to(pixels: np.ndarray, size: int) -> np.ndarray:
     """The central square of a picture (H, W, 3) uint8 at another size, (size, size, 3) uint8."""
-    squared = square(torch.from_numpy(pixels)[None])
-    if squared.shape[1] == size:
-        return squared[0].numpy()
-    planes = resize(to_planes(squared), size)
-    return planes[0].round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
+    return resize(square(torch.from_numpy(pixels)[None]), size)[0].contiguous().numpy()

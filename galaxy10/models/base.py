@@ -32,7 +32,6 @@ class GalaxyClassifier(L.LightningModule):
     """
 
     network: Any
-    _sums: torch.Tensor
 
     def __init__(
         self,
@@ -51,7 +50,7 @@ class GalaxyClassifier(L.LightningModule):
         self.predictions: pd.DataFrame | None = None
         self.metrics: dict[str, float | None] = {}
         self._scored: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-        self.register_buffer("_sums", torch.zeros(3, dtype=torch.float64), persistent=False)
+        self._sums = torch.zeros(3, dtype=torch.float64)  # no buffer: DDP makes those equal on all processes
 
     @property
     def num_classes(self) -> int:
@@ -67,6 +66,10 @@ class GalaxyClassifier(L.LightningModule):
             trained = {id(parameter) for layer in new_layers for parameter in layer.parameters()}
             for parameter in self.network.parameters():
                 parameter.requires_grad_(id(parameter) in trained)
+
+    def compile_network(self) -> None:
+        """torch.compile in place: what is compiled is called as before, and checkpoints know nothing of it."""
+        self.network.compile()
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) normalised inputs → (B, C) logits."""
@@ -95,7 +98,7 @@ class GalaxyClassifier(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's sums anew."""
-        self._sums.zero_()
+        self._sums = torch.zeros_like(self._sums, device=self.device)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Draws of a step depend on (seed, epoch, batch, rank) alone, so that a restarted run draws the same."""
@@ -113,6 +116,7 @@ class GalaxyClassifier(L.LightningModule):
             )
         count = len(logits)
         correct = (logits.detach().argmax(dim=1) == batch["labels"]).sum()
+        self._sums = self._sums.to(loss.device)  # where a checkpoint was read, it may not be
         self._sums += torch.stack([loss.detach() * count, correct, torch.full_like(correct, count)]).double()
         return loss
 
@@ -122,9 +126,14 @@ class GalaxyClassifier(L.LightningModule):
         Here and not in on_train_epoch_end, which Lightning calls after the callbacks that read these values.
         """
         if self.trainer.is_last_batch:
-            gathered: Any = self.all_gather(self._sums)
-            loss, correct, count = gathered.reshape(-1, 3).sum(dim=0).tolist()
+            loss, correct, count = self._sums_of_all().tolist()
             self._record({"train/loss": loss / count, "train/accuracy": correct / count})
+
+    def _sums_of_all(self) -> torch.Tensor:
+        """(3,) this epoch's loss × galaxies, right answers and galaxies so far, over all processes."""
+        if self._trainer is None or self._trainer.world_size == 1:
+            return self._sums
+        return self._trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
 
     def _record(self, metrics: dict[str, float | None]) -> None:
         """Keep values at full precision, and tell Lightning's callbacks."""
@@ -207,12 +216,13 @@ class GalaxyClassifier(L.LightningModule):
                 "std": list(self.preparation.std),
                 "noise_sigma": list(self.preparation.noise_sigma),
             },
-            "epoch_sums": self._sums.tolist(),
+            "epoch_sums": self._sums_of_all().tolist(),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A run that was stopped within an epoch goes on with that epoch's sums."""
-        self._sums.copy_(torch.tensor(checkpoint["galaxy10"]["epoch_sums"], dtype=self._sums.dtype))
+        """A run that was stopped within an epoch goes on with that epoch's sums, which the first process keeps."""
+        sums = torch.tensor(checkpoint["galaxy10"]["epoch_sums"], dtype=self._sums.dtype, device=self.device)
+        self._sums = sums if self.global_rank == 0 else torch.zeros_like(sums)
 
 
 def prediction_table(

@@ -19,10 +19,13 @@ from typing import Any
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict
 from galaxy10.training.door import check_experiment
-from galaxy10.training.run_directory import RUN_DIR_VARIABLE, choose_run_directory
+from galaxy10.training.interruption import SIGNALS
+from galaxy10.training.lease import check_free
+from galaxy10.training.run_directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
+from galaxy10.training.slurm_job import job_step, outside_step
 
 GROUP_VARIABLE = "WANDB_RUN_GROUP"
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TRIAL_VARIABLE = "GALAXY10_TRIAL"  # slurm/array.sbatch: which trial of the grid this process is
 FINISHED, FAILED = 0, 1
 _LONGEST_NAME = 60
 # Not part of what a grid is: with another list of these it is the same grid, enlarged.
@@ -33,8 +36,9 @@ _ENLARGES = ("seed=", "experiment=")
 class Trial:
     """One experiment of a grid.
 
-    overrides: what was typed for it; directory: where its run is; state: waiting, finished, failed, interrupted.
-    result: the object of its last output line; exit_code: None while it has not run in this command.
+    overrides: what was typed for it; directory: where its run is; result: the object of its last output line.
+    state: waiting, running (in a job), finished, failed, interrupted.
+    exit_code: None while it has not run in this command.
     """
 
     overrides: list[str]
@@ -58,12 +62,20 @@ class Trial:
         recorded = read_json(self.directory / "status.json").get("error")
         return recorded or f"ended with exit code {self.exit_code}; what it said is above"
 
+    def command(self) -> list[str]:
+        """What runs it alone."""
+        return [sys.executable, os.path.abspath(sys.argv[0]), *self.overrides, f"run.dir={_quoted(self.directory)}"]
 
-def plan_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> list[Trial]:
+
+def plan_grid(
+    experiments: Sequence[tuple[dict[str, Any], list[str]]], *, here: bool = True, only: int | None = None
+) -> list[Trial]:
     """Check every experiment of a grid and give each its directory, before the first one starts.
 
     Args:
         experiments: (configuration, overrides) of each.
+        here: whether they are to run on this machine, rather than in jobs of their own.
+        only: check the one with this number alone; others may be running meanwhile.
 
     Raises:
         Galaxy10Error: one of them will not work; names it.
@@ -74,22 +86,34 @@ def plan_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> list[T
     name = grid_name(given)
     trials: dict[Path, Trial] = {}
     checked: set[str] = set()
-    for (config, overrides), words in zip(experiments, given, strict=True):
+    for number, ((config, overrides), words) in enumerate(zip(experiments, given, strict=True)):
         directory = Path(config["run"]["root"]) / name / trial_name(config, words, given)
+        trial = trials.setdefault(directory, Trial(overrides, directory))
+        if only not in (None, number):
+            continue
         try:
             # Seeds differ in nothing that could be wrong; some checks wait for servers.
             content = json.dumps({**config, "seed": None}, sort_keys=True, default=str)
             if content not in checked:
-                check_experiment(config)
+                check_experiment(config, here)
                 checked.add(content)
-            chosen = choose_run_directory({**config, "run": {**config["run"], "dir": str(directory)}}, overrides)
+            if not here and _is_held(directory):
+                trial.state = "running"
+            else:
+                chosen = choose_run_directory({**config, "run": {**config["run"], "dir": str(directory)}}, overrides)
+                if chosen.finished is not None:
+                    trial.state, trial.result = "finished", chosen.finished
         except Galaxy10Error as error:
             raise Galaxy10Error(f"{' '.join(words) or 'the only trial'}: {error}; nothing was started") from error
-        trial = Trial(overrides, directory)
-        if chosen.finished is not None:
-            trial.state, trial.result = "finished", chosen.finished
-        trials.setdefault(directory, trial)
     return list(trials.values())
+
+
+def _is_held(directory: Path) -> bool:
+    try:
+        check_free(directory)
+    except Galaxy10Error:
+        return True
+    return False
 
 
 def grid_name(trials: Sequence[Sequence[str]]) -> str:
@@ -123,6 +147,13 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
     Raises:
         Galaxy10Error: as plan_grid.
     """
+    step = job_step()
+    if step is not None and step.tasks > 1:
+        raise Galaxy10Error(
+            f"each of this job's {step.tasks} tasks would run the whole grid; type "
+            f"`sbatch --array=0-{len(experiments) - 1} slurm/array.sbatch …`, or on the login node "
+            "`python train.py -m … hydra/launcher=slurm`"
+        )
     trials = plan_grid(experiments)
     grid = trials[0].directory.parent
     done = sum(trial.state == "finished" for trial in trials)
@@ -141,6 +172,35 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
     return 128 + stopped if stopped is not None else FAILED if state == "failed" else FINISHED
 
 
+def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], number: int) -> int:
+    """Replace this process by one trial of a grid, the same that run_grid would run, in the same directory.
+
+    Raises:
+        Galaxy10Error: there is no such trial, or it will not work.
+    """
+    last = len(experiments) - 1
+    if number > last:
+        raise Galaxy10Error(
+            f"there is no trial {number}, these settings make {last + 1}; type "
+            f"sbatch --array=0-{last} slurm/array.sbatch …"
+        )
+    given = int(os.environ.get("SLURM_ARRAY_TASK_COUNT") or last + 1)
+    if given <= last and is_main_process():
+        _say(f"these settings make {last + 1} trials, and this array runs {given} of them")
+    words = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
+    config, overrides = experiments[number]
+    plan_grid(experiments, only=number)
+    directory = Path(config["run"]["root"]) / grid_name(words) / trial_name(config, words[number], words)
+    environment = _environment(directory)
+    environment.pop(TRIAL_VARIABLE)
+    os.execve(sys.executable, Trial(overrides, directory).command(), environment)
+
+
+def _environment(directory: Path) -> dict[str, str]:
+    """A trial's: its W&B group, and no other run's directory."""
+    return {GROUP_VARIABLE: directory.parent.name, **{k: v for k, v in os.environ.items() if k != RUN_DIR_VARIABLE}}
+
+
 @dataclass
 class Signals:
     """Signals that came, and the process they are passed on to."""
@@ -157,9 +217,8 @@ class Signals:
 
 def run_trial(trial: Trial, signals: Signals) -> None:
     """One trial in a process of its own; how it ended is noted in it."""
-    command = [sys.executable, os.path.abspath(sys.argv[0]), *trial.overrides, f"run.dir={_quoted(trial.directory)}"]
-    environment = {GROUP_VARIABLE: trial.directory.parent.name, **os.environ}
-    environment.pop(RUN_DIR_VARIABLE, None)
+    command = trial.command()
+    environment = outside_step(_environment(trial.directory))
     # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
         signals.process = process
@@ -186,7 +245,7 @@ def _quoted(path: Path) -> str:
 
 @contextmanager
 def _signals_for_the_trial() -> Iterator[Signals]:
-    """SIGINT and SIGTERM go to the running trial, which knows how to stop; the next one is then not started."""
+    """A signal goes to the running trial, which knows how to stop; the next one is then not started."""
     signals = Signals()
     before = {number: signal.signal(number, signals.pass_on) for number in SIGNALS}
     try:

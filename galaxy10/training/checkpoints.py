@@ -1,5 +1,6 @@
 """Checkpoints: written beside their target and renamed, so that a kill leaves the old one or the new."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,14 @@ from galaxy10.models.factory import load_checkpoint
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's own goes through the temporary directory, which across file systems is a copy and not atomic."""
+    """Lightning's own goes through the temporary directory, which across file systems is a copy and not atomic.
+
+    check: called when all is written, before it gets its name; raises if the directory has become another process's.
+    """
+
+    def __init__(self, check: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self._check = check
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write, sync, rename."""
@@ -22,6 +30,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # torch covers what the system said, such as a full disk
                 raise _system_error(error) or error from error
+            self._check()
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Plain containers only, whatever Lightning asks for."""

@@ -1,9 +1,11 @@
 """The command behind train.py: door, run directory, experiment, exit code. Imports torch only behind the door."""
 
 import json
+import os
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,11 +14,13 @@ from typing import Any
 from galaxy10.config.entry import REFUSED, Composed, compose, refuse
 from galaxy10.errors import Galaxy10Error, TrainingError, first_line
 from galaxy10.files import strict
-from galaxy10.training.interruption import Interrupted, Interruption
+from galaxy10.training.interruption import TIME_LIMIT, Interrupted, Interruption
 from galaxy10.training.loggers import close_loggers
-from galaxy10.training.run_directory import RunDirectory, choose_run_directory, create, is_main_process
+from galaxy10.training.run_directory import RunDirectory, choose_run_directory, create, is_main_process, process_number
+from galaxy10.training.slurm_job import job_name
 
 FINISHED, FAILED = 0, 1
+FIRST_PROCESS_FIRST_S = 3.0
 
 
 def main(hydra_main: Callable[[], None], composed: Composed) -> int:
@@ -28,16 +32,18 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
         from galaxy10.training.door import check_experiment  # the data libraries: not for --help
 
         if composed.multirun:
-            from galaxy10.sweeps.grid import run_grid
-
-            return run_grid(composed.experiments)
+            return run_many(composed.experiments)
         config, overrides = composed.experiments[0]
+        if "slurm" in config:
+            raise Galaxy10Error("hydra/launcher=slurm submits grids: add -m, or type `sbatch slurm/train.sbatch …`")
         check_experiment(config)
         directory = choose_run_directory(config, overrides)
     except Galaxy10Error as error:
-        return refuse(error)
+        return refuse(error) if is_main_process() else _refuse_later(error)
     if directory.finished is not None:
-        if not (directory.path / "report.html").exists():  # killed between the two
+        if not is_main_process():
+            return FINISHED
+        if config["run"]["report"] and not (directory.path / "report.html").exists():  # killed between the two
             from galaxy10.evaluation.report import build_report
 
             build_report(directory.path)
@@ -46,6 +52,18 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
     code = run(config, directory)
     close_loggers(code)
     return code
+
+
+def run_many(experiments: list[tuple[dict[str, Any], list[str]]]) -> int:
+    """A grid: on this machine, as a job array, or (in a task of slurm/array.sbatch) one of its trials."""
+    if "slurm" in experiments[0][0]:
+        from galaxy10.sweeps.submission import submit_grid
+
+        return submit_grid(experiments)
+    from galaxy10.sweeps.grid import TRIAL_VARIABLE, become_trial, run_grid
+
+    number = os.environ.get(TRIAL_VARIABLE)
+    return run_grid(experiments) if number is None else become_trial(experiments, int(number))
 
 
 def print_result(result: dict[str, Any]) -> None:
@@ -61,7 +79,9 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
     made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
     new, started = bool(made), False
     try:
-        if writes:
+        if not writes:
+            directory.take()
+        else:
             if directory.last_checkpoint.exists():
                 from galaxy10.training.checkpoints import check_resumable
 
@@ -75,7 +95,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         result = run_experiment(config, directory, interruption)
     except Galaxy10Error as error:
         if not writes:
-            return REFUSED
+            return _failed_beside(directory, error)
         if not started and not new:
             return refuse(error)
         if new and not isinstance(error, TrainingError) and not (directory.path / "metrics.csv").exists():
@@ -89,14 +109,19 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         return _failed(directory, str(error))
     except (Interrupted, KeyboardInterrupt) as interrupted:
         interruption.ignore()
-        return _interrupted(directory, getattr(interrupted, "number", signal.SIGINT), writes)
+        return _interrupted(directory, getattr(interrupted, "number", signal.SIGINT), interruption.progressed)
     except Exception as error:
-        if not writes:
-            raise
+        processes = sys.modules.get("galaxy10.training.processes")  # it imports torch
+        gone = processes.why_others_are_gone(error) if processes and writes else None
+        if gone:
+            return _failed(directory, gone)
         where = directory.path / "traceback.txt"
+        if not writes:
+            where = where.with_name(f"traceback-{os.getpid()}.txt")
         with suppress(OSError):
             where.write_text(traceback.format_exc())
-        return _failed(directory, f"{type(error).__name__}: {first_line(error)} (a bug? the details are in {where})")
+        told = Galaxy10Error(f"{type(error).__name__}: {first_line(error)} (a bug? the details are in {where})")
+        return _failed(directory, str(told)) if writes else _failed_beside(directory, told)
     finally:
         directory.release()
     if writes:
@@ -104,17 +129,44 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
     return FINISHED
 
 
-def _interrupted(directory: RunDirectory, number: int, writes: bool) -> int:
-    if writes and directory.lost.is_set():
+def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
+    in_vain = number == TIME_LIMIT and job_name() is not None and not progressed  # going on would not end either
+    if not is_main_process():
+        return FAILED if in_vain else 128 + number
+    if directory.lost.is_set():
         print(f"stopped: another process has taken over {directory.path}", file=sys.stderr)
-    elif writes:
+    elif directory.failure:
+        return _failed(directory, directory.failure)
+    elif in_vain:
+        return _failed(
+            directory,
+            "the time limit came before anything new was trained; ask for more, e.g. sbatch --time=24:00:00 …",
+        )
+    else:
         directory.end("interrupted", error=f"stopped by {signal.Signals(number).name}")
         print(f"interrupted; the same command with run.dir={directory.path} goes on", file=sys.stderr)
     return 128 + number
 
 
 def _failed(directory: RunDirectory, message: str) -> int:
+    message = directory.failure or message  # another process of this run has failed first, and this one for want of it
     with suppress(Galaxy10Error):  # a full disk takes no status either; the first error is the one to show
         directory.end("failed", error=message)
     print(f"error: {message}", file=sys.stderr)
     return FAILED
+
+
+def _failed_beside(directory: RunDirectory, error: Galaxy10Error) -> int:
+    """One of a run's other processes has failed. If the first one has not by itself, it says so for it."""
+    time.sleep(FIRST_PROCESS_FIRST_S)
+    if directory.status.get("state") == "running":
+        with suppress(Galaxy10Error):
+            directory.update_status(state="failed", error=f"{error} (process {process_number()})")
+        print(f"error: {error} (process {process_number()})", file=sys.stderr)
+    return FAILED
+
+
+def _refuse_later(error: Galaxy10Error) -> int:
+    """What all processes of a run refuse, the first one says, before srun ends them all."""
+    time.sleep(FIRST_PROCESS_FIRST_S)
+    return refuse(Galaxy10Error(f"{error} (process {process_number()})"))

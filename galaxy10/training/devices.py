@@ -21,6 +21,11 @@ def _is_apple_silicon() -> bool:
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
+def has_accelerator() -> bool:
+    """Whether `trainer.accelerator=auto` finds anything faster than the CPU."""
+    return visible_gpus() > 0 or _is_apple_silicon()
+
+
 def number_of_devices(devices: Any) -> int | None:
     """How many devices `trainer.devices` asks for; None for "as many as there are".
 
@@ -57,7 +62,7 @@ def check_devices(trainer: dict[str, Any]) -> None:
     uses_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
     if uses_gpus and asked is not None and asked > gpus:
         raise Galaxy10Error(
-            f"trainer.devices={asked}, but {machine(gpus)}; type trainer.devices={gpus}, "
+            f"trainer.devices={asked}, but {machine(gpus)}{_bound()}; type trainer.devices={gpus}, "
             f"or trainer.accelerator=cpu trainer.devices={asked} for {asked} processes on the CPU"
         )
     if accelerator == "auto" and gpus == 0 and asked is not None and asked > 1 and not _is_apple_silicon():
@@ -65,6 +70,12 @@ def check_devices(trainer: dict[str, Any]) -> None:
             f"trainer.devices={asked}, but {machine(gpus)}; type trainer.devices=1, "
             f"or trainer.accelerator=cpu trainer.devices={asked} for {asked} processes on the CPU"
         )
+
+
+def _bound() -> str:
+    """A hint for jobs in which each task sees one GPU of its own, where the framework wants to see all of a node's."""
+    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
+    return " for this task: ask SLURM for --gpus-per-node=…, not --gpus-per-task" if tasks > 1 else ""
 
 
 def machine(gpus: int) -> str:

@@ -1,5 +1,7 @@
 """Everything that can be wrong with an experiment, found before torch is imported or a pixel read."""
 
+import os
+import shutil
 from typing import Any
 
 from galaxy10.config.rules import did_you_mean
@@ -7,25 +9,32 @@ from galaxy10.data.classes import slugs
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
-from galaxy10.training.devices import check_devices, number_of_devices
+from galaxy10.training.devices import check_devices, has_accelerator, number_of_devices
 from galaxy10.training.loggers import check_logger
+from galaxy10.training.slurm_job import check_job
 
 SOLVED_AT_ONCE = ("pca_logreg",)
 _MONITORS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
 
 
-def check_experiment(config: dict[str, Any]) -> None:
+def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     """Check one experiment's configuration against itself, this machine, its file and its weights.
+
+    here: whether it is to run on this machine, and in this job.
 
     Raises:
         Galaxy10Error: the first thing that will not work, in one line that says which key to change.
     """
     _check_file_settings(config["data"])
     _check_folds(config["data"])
-    check_devices(config["trainer"])
+    if here:
+        check_devices(config["trainer"])
+        check_job(config["trainer"])
     check_logger(config["logger"])
     _check_batches(config)
     _check_precision(config)
+    _check_compile(config)
+    _check_residency(config)
     _check_backbone(config["model"])
     _check_solved_at_once(config)
     source = check_source(config["data"])
@@ -67,6 +76,27 @@ def _check_precision(config: dict[str, Any]) -> None:
         raise Galaxy10Error(
             f"trainer.precision={trainer['precision']} cannot clip gradients with optimizer.fused=true; "
             "type optimizer.fused=false, or trainer.precision=bf16-mixed"
+        )
+
+
+def _check_compile(config: dict[str, Any]) -> None:
+    if not config["trainer"]["compile"]:
+        return
+    if config["model"]["name"] in SOLVED_AT_ONCE:
+        raise Galaxy10Error(f"model={config['model']['name']} has no network to compile; type trainer.compile=false")
+    compilers = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+    if not any(map(shutil.which, compilers)):
+        raise Galaxy10Error("trainer.compile=true needs a C++ compiler (g++ or clang++); type trainer.compile=false")
+
+
+def _check_residency(config: dict[str, Any]) -> None:
+    accelerator = config["trainer"]["accelerator"]
+    if config["data"]["residency"] == "device" and (
+        accelerator == "cpu" or (accelerator == "auto" and not has_accelerator())
+    ):
+        raise Galaxy10Error(
+            "data.residency=device keeps the training galaxies in a GPU's memory, but this run trains on the CPU; "
+            "type data.residency=auto"
         )
 
 

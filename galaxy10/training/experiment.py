@@ -23,12 +23,16 @@ from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.display import display_callbacks, quiet_libraries, say
 from galaxy10.training.door import SOLVED_AT_ONCE
+from galaxy10.training.host_memory import keep_freed_memory
 from galaxy10.training.interruption import Interruption, stop_callback
 from galaxy10.training.loggers import open_loggers
+from galaxy10.training.precision import settle_precision
+from galaxy10.training.processes import cluster_environment, end_with_children, follow_threads
 from galaxy10.training.provenance import provenance
 from galaxy10.training.records import Recorder
 from galaxy10.training.run_directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
 from galaxy10.training.samples import save_batch, save_demonstrations
+from galaxy10.training.sync_batchnorm import SyncedBatchNorm
 from galaxy10.training.tables import score, write_split
 
 MONITOR = "val/macro_f1"
@@ -46,8 +50,10 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         Galaxy10Error: what only shows once data and network are at hand.
     """
     quiet_libraries()
+    keep_freed_memory()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
     seed_everything(config["seed"])
+    follow_threads()
 
     # Data
     source = obtain_source(config["data"])
@@ -66,6 +72,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         eval_batch_size=config["data"]["eval_batch_size"],
         balance=config["data"]["balance"],
         augmentation=Augmentation(**config["augment"]),
+        residency=config["data"]["residency"],
         seed=config["seed"],
     )
 
@@ -84,14 +91,20 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     if config["model"]["name"] in SOLVED_AT_ONCE:
         weights = "solved at once"
     data.preparation = module.preparation
+    if config["trainer"]["compile"]:
+        module.compile_network()
 
     # Trainer
     recorder = Recorder(directory, MONITOR)
-    trainer = build_trainer(config, directory, recorder)
+    precision = settle_precision(config, directory, module.preparation.image_size)
+    trainer = build_trainer(config, directory, recorder, precision.name)
     take_signals(trainer, interruption, directory)
+    end_with_children(directory, interruption)
     if is_main_process():
         check_same_data(directory, split.hash)
         about = provenance(config, source, store, split, module, weights, statistics)
+        residency = data.residence(trainer.strategy.root_device)
+        about["training"] = {"precision": precision.name, "why": precision.why, "residency": residency}
         write_json(directory.path / "provenance.json", about)
         write_split(directory.path, split, data)
         save_batch(data, directory.path / "samples" / "batch.npz")
@@ -121,7 +134,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         return {}
     calibrate_finished_run(directory.path, store, trainer.strategy.root_device)
     directory.end("finished", metrics={**training, **metrics, **recorder.totals()})
-    report = build_report(directory.path)
+    report = build_report(directory.path) if config["run"]["report"] else None
     say(summary(metrics, report))
     return directory.result(split.hash)
 
@@ -155,9 +168,10 @@ def take_signals(trainer: L.Trainer, interruption: Interruption, directory: RunD
     callbacks.insert(0, stop)
 
 
-def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Recorder) -> L.Trainer:
+def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Recorder, precision: str) -> L.Trainer:
     """Lightning's Trainer with this project's callbacks."""
-    options = dict(config["trainer"])
+    options = {**config["trainer"], "precision": precision}
+    options.pop("compile")  # the network is compiled already, in place
     bar = options.pop("enable_progress_bar")
     callbacks: list[L.Callback] = [*display_callbacks(bar), recorder]
     stopping = config["callbacks"].get("early_stopping")
@@ -165,7 +179,12 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
         callbacks.append(EarlyStopping(**stopping))
     if options["enable_checkpointing"] is not False:
         callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
-    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO()]
+    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
+    if options.pop("sync_batchnorm"):
+        plugins.append(SyncedBatchNorm())
+    environment = cluster_environment()
+    if environment is not None:
+        plugins.append(environment)
     if options["model_registry"] is None:
         options.pop("model_registry")
     watched = any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks)
@@ -194,15 +213,14 @@ def announce(about: dict[str, Any], trainer: L.Trainer) -> None:
         + f" at {model['image_size']} px, {model['weights']}"
     )
     device = trainer.strategy.root_device.type
-    say(f"device  {device} × {trainer.world_size}, {trainer.precision}")
+    say(f"device  {device} × {trainer.world_size}, {trainer.precision} ({about['training']['why']})")
 
 
-def summary(metrics: dict[str, float | None], report: Path) -> str:
+def summary(metrics: dict[str, float | None], report: Path | None) -> str:
     """Accuracy and the report's place, for people."""
     subset = "test" if "test/accuracy" in metrics else "val"
     if f"{subset}/accuracy" not in metrics:
-        return f"nothing was scored\nreport  {report}"
-    return (
-        f"{subset} accuracy {metrics[f'{subset}/accuracy']:.3f}, macro-F1 {metrics[f'{subset}/macro_f1']:.3f}\n"
-        f"report  {report}"
+        return "nothing was scored" + (f"\nreport  {report}" if report else "")
+    return f"{subset} accuracy {metrics[f'{subset}/accuracy']:.3f}, macro-F1 {metrics[f'{subset}/macro_f1']:.3f}" + (
+        f"\nreport  {report}" if report else ""
     )

@@ -1,10 +1,15 @@
 """Signals: training is stopped at a place from which it can go on as if nothing had happened."""
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGUSR1 is what slurm/job.sbatch has sent before a time limit; the job is then requeued.
+TIME_LIMIT = signal.SIGUSR1
+SIGNALS = (signal.SIGINT, signal.SIGTERM, TIME_LIMIT)
+LOOK_EVERY_STEPS = 8  # on GPUs, where asking the other processes waits for the step
+ONE_S = 3.0  # SLURM tells every process of a step, and a grid passes it on to its trial: that is one signal
 
 
 class Interrupted(BaseException):
@@ -21,15 +26,17 @@ class Interrupted(BaseException):
 class Interruption:
     """Remembers a signal while training can be stopped safely only now and then; raises at once otherwise.
 
-    A second signal is not waited for.
+    A second signal is not waited for. progressed: whether any training step has been made since the start.
     """
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.deferring = False
+        self.progressed = False
+        self._came = 0.0
 
     def install(self) -> None:
-        """Handle SIGINT and SIGTERM from here on."""
+        """Handle SIGINT, SIGTERM and SIGUSR1 from here on."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
@@ -39,8 +46,12 @@ class Interruption:
             signal.signal(number, signal.SIG_IGN)
 
     def _handle(self, number: int, frame: Any) -> None:
-        if self.deferring and self.number is None:
-            self.number = number
+        now = time.monotonic()
+        if self.number is None:
+            self.number, self._came = number, now
+            if self.deferring:
+                return
+        elif now - self._came < ONE_S:
             return
         raise Interrupted(number)
 
@@ -58,16 +69,22 @@ def stop_callback(interruption: Interruption, last_checkpoint: Path, lost: Any) 
     import lightning as L
 
     class StopOnSignal(L.Callback):
-        """Looks after every batch. What comes during validation waits for the end of the epoch, which saves anyway."""
+        """Looks after every batch. What comes during validation waits for the end of the epoch, which saves anyway.
 
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
+        All processes of a run look at the same batch, and stop together whichever of them was told.
+        """
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             """Save and stop between two optimizer steps."""
-            if lost.is_set():
+            interruption.progressed = True
+            if trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda" and batch_idx % LOOK_EVERY_STEPS:
+                return
+            asked = lost.is_set() or interruption.number is not None
+            if not self._any_process(trainer, asked):
+                return
+            if self._any_process(trainer, lost.is_set()):
                 raise Interrupted(signal.SIGTERM)
-            asked = interruption.number is not None
-            if trainer.world_size > 1:
-                asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-            if not asked or trainer.is_last_batch or trainer.fit_loop._should_accumulate():
+            if trainer.is_last_batch or trainer.fit_loop._should_accumulate():
                 return
             if trainer.fit_loop.epoch_loop.batch_progress.current.ready and not trainer.fast_dev_run:
                 trainer.save_checkpoint(last_checkpoint)
@@ -75,10 +92,16 @@ def stop_callback(interruption: Interruption, last_checkpoint: Path, lost: Any) 
 
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
             """The epoch before has been saved."""
-            asked = interruption.number is not None
-            if trainer.world_size > 1:
-                asked = trainer.strategy.reduce_boolean_decision(asked, all=False)
-            if asked:
+            if self._any_process(trainer, interruption.number is not None):
                 raise Interrupted(interruption.number or signal.SIGTERM)
+
+        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+            """Let all processes know what came during the last epoch; they raise it outside of Lightning's loop."""
+            if self._any_process(trainer, interruption.number is not None):
+                interruption.number = interruption.number or signal.SIGTERM
+
+        @staticmethod
+        def _any_process(trainer: Any, here: bool) -> bool:
+            return trainer.strategy.reduce_boolean_decision(here, all=False) if trainer.world_size > 1 else here
 
     return StopOnSignal()

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -11,8 +12,10 @@ from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, replacing
+from galaxy10.training.slurm_job import job_name, restarts
 
 BEAT_S = 10.0
+HANDOVER_S = 30.0  # longer than a beat and a training step
 STALE_S = 60.0  # on another host, a lease that has not been renewed for so long belongs to a dead process
 
 
@@ -21,6 +24,7 @@ class Lease:
 
     On one host the process's existence decides, across hosts the age of the last renewal (clocks must agree to
     within a minute). lost is set once another process has taken over: from then on nothing may be written.
+    A requeued SLURM job takes over from its own earlier start, which lives on where a node's daemon died.
     """
 
     def __init__(self, directory: Path):
@@ -37,6 +41,7 @@ class Lease:
             Galaxy10Error: a living process holds it; names host, process and job.
         """
         check_free(self.path.parent)
+        before = read_json(self.path)
         aside = self.path.with_name(f".lease.{self.token}")
         try:
             os.rename(self.path, aside)  # of several that see it stale, one can
@@ -51,6 +56,24 @@ class Lease:
             raise Galaxy10Error(f"another process has just taken {self.path.parent}; give another run.dir") from None
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
         self._thread.start()
+        if before and is_alive(before):
+            self._outlive(before)
+
+    def _outlive(self, earlier: dict[str, Any]) -> None:
+        """Wait for an earlier start of this job to notice that its lease is gone; it stops within a beat and a step."""
+        say = (
+            f"waiting for process {earlier.get('pid')} on {earlier.get('host')}, an earlier start of this job, to stop"
+        )
+        print(say, file=sys.stderr, flush=True)
+        deadline = time.monotonic() + HANDOVER_S
+        while time.monotonic() < deadline and (_is_elsewhere(earlier) or is_alive(earlier)):
+            time.sleep(0.2)
+
+    def is_ours(self) -> bool:
+        """Whether nobody has taken over, by the file itself: asked before anything is written."""
+        if read_json(self.path).get("token") not in (self.token, None):
+            self.lost.set()
+        return not self.lost.is_set()
 
     def release(self) -> None:
         """Give the lease back, if it is still ours."""
@@ -66,14 +89,15 @@ class Lease:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "started": _start_of(os.getpid()),
-            "job": os.environ.get("SLURM_JOB_ID"),
+            "job": job_name(),
+            "step": os.environ.get("SLURM_STEP_ID"),
+            "restarts": restarts(),
             "renewed": time.time(),
         }
 
     def _renew(self) -> None:
         while not self._done.wait(BEAT_S):
-            if read_json(self.path).get("token") not in (self.token, None):
-                self.lost.set()
+            if not self.is_ours():
                 return
             try:
                 with replacing(self.path) as part:
@@ -89,7 +113,7 @@ def check_free(directory: Path) -> None:
         Galaxy10Error: somebody does.
     """
     holder = read_json(directory / "lease.json")
-    if holder and is_alive(holder):
+    if holder and is_alive(holder) and not _is_earlier_start(holder):
         job = f", SLURM job {holder['job']}" if holder.get("job") else ""
         raise Galaxy10Error(
             f"{directory} is being written by process {holder.get('pid')} on {holder.get('host')}{job}; "
@@ -103,6 +127,29 @@ def is_alive(holder: dict[str, Any]) -> bool:
         started = _start_of(int(holder.get("pid") or 0))
         return started is not None and started == holder.get("started")
     return time.time() - float(holder.get("renewed") or 0) < STALE_S
+
+
+def _is_earlier_start(holder: dict[str, Any]) -> bool:
+    """Whether a lease belongs to this very SLURM job, before it was requeued."""
+    job = job_name()
+    return job is not None and holder.get("job") == job and int(holder.get("restarts") or 0) < restarts()
+
+
+def _is_elsewhere(holder: dict[str, Any]) -> bool:
+    return holder.get("host") != socket.gethostname()
+
+
+def wait_for_main_process(directory: Path) -> None:
+    """Under srun all processes start at once: the others go on when the first one has the directory."""
+    while True:
+        holder = read_json(directory / "lease.json")
+        if [holder.get(key) for key in ("job", "step", "restarts")] == [
+            job_name(),
+            os.environ.get("SLURM_STEP_ID"),
+            restarts(),
+        ]:
+            return
+        time.sleep(0.2)
 
 
 def _start_of(pid: int) -> str | None:

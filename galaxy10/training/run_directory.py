@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ import yaml
 from galaxy10.config.rules import leaves, show
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, replacing, write_json
-from galaxy10.training.lease import Lease, check_free
+from galaxy10.training.interruption import Interrupted
+from galaxy10.training.lease import Lease, check_free, wait_for_main_process
+from galaxy10.training.slurm_job import job_name, job_step
 
 RUN_DIR_VARIABLE = "GALAXY10_RUN_DIR"  # how the first process of a run tells the others
 # Settings that do not make it another experiment: where it runs and where it writes.
-INCIDENTAL = ("run.", "logger.", "debug.name", "experiment", "data.dir", "data.store_dir")
+INCIDENTAL = ("run.", "logger.", "debug.name", "experiment", "data.dir", "data.store_dir", "data.residency")
 INCIDENTAL_TRAINER = ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "enable_model_summary")
 
 
@@ -27,16 +30,16 @@ def is_main_process() -> bool:
     return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
+def process_number() -> int:
+    """Which of a run's processes this is, counted from 0 as far as is known before they have found each other."""
+    return int(os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
+
+
 def run_name(model: str, overrides: list[str]) -> str:
     """`<model>-<hash of overrides>-<SLURM job or array_task id, else time>`: a requeued job finds itself by it."""
     relevant = sorted(x for x in overrides if not x.lstrip("+~").startswith(("run.", "logger", "hydra")))
     digest = hashlib.sha256("\n".join(relevant).encode()).hexdigest()[:8]
-    return f"{model}-{digest}-{_slurm_id() or datetime.now().strftime('%Y%m%d-%H%M%S')}"
-
-
-def _slurm_id() -> str | None:
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+    return f"{model}-{digest}-{job_name() or datetime.now().strftime('%Y%m%d-%H%M%S')}"
 
 
 @dataclass
@@ -54,9 +57,12 @@ class RunDirectory:
         return self.lease.lost if self.lease is not None else threading.Event()
 
     def take(self) -> None:
-        """Become the one process that writes here."""
-        self.lease = Lease(self.path)
-        self.lease.take()
+        """Become the one process that writes here; for a run's other processes: wait until the first one is that."""
+        if is_main_process():
+            self.lease = Lease(self.path)
+            self.lease.take()
+        elif job_step() is not None:
+            wait_for_main_process(self.path)
 
     def release(self) -> None:
         """Let others write here."""
@@ -78,9 +84,23 @@ class RunDirectory:
         """status.json as it is now."""
         return read_json(self.path / "status.json")
 
+    @property
+    def failure(self) -> str | None:
+        """What another process of this run has said before it ended."""
+        return self.status.get("error") if self.status.get("state") == "failed" else None
+
+    def check_ours(self) -> None:
+        """Asked right before something is written.
+
+        Raises:
+            Interrupted: another process has taken the directory over.
+        """
+        if self.lease is not None and not self.lease.is_ours():
+            raise Interrupted(signal.SIGTERM)
+
     def update_status(self, **changes: Any) -> None:
         """Change parts of status.json, unless the directory has become another process's."""
-        if self.lost.is_set():
+        if self.lease is not None and not self.lease.is_ours():
             return
         write_json(self.path / "status.json", {**self.status, **changes})
 
@@ -91,7 +111,13 @@ class RunDirectory:
         before = self.status
         self.started = time.time() - float(before.get("seconds") or 0.0)
         self.update_status(
-            state="running", started=before.get("started") or _now(), ended=None, error=None, epoch=before.get("epoch")
+            state="running",
+            started=before.get("started") or _now(),
+            resumed=_now() if before.get("started") else None,
+            ended=None,
+            error=None,
+            epoch=before.get("epoch"),
+            job=job_name(),
         )
 
     def end(self, state: str, error: str | None = None, **more: Any) -> None:
@@ -118,7 +144,7 @@ def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDir
     given = os.environ.get(RUN_DIR_VARIABLE) or config["run"]["dir"]
     path = Path(given) if given else Path(config["run"]["root"]) / run_name(config["model"]["name"], overrides)
     if not is_main_process():
-        return RunDirectory(path)
+        return _joined(RunDirectory(path), config)
     if not given:
         path = _unused(path)
     if path.exists() and not path.is_dir():
@@ -138,9 +164,16 @@ def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDir
     return directory
 
 
+def _joined(directory: RunDirectory, config: dict[str, Any]) -> RunDirectory:
+    """The directory as the first process of the run finds it; the others have to come to the same answer."""
+    if directory.status.get("state") == "finished" and _is_same(config, directory.path):
+        directory.finished = directory.result(None)
+    return directory
+
+
 def _unused(path: Path) -> Path:
     """Two runs begun in the same second get different names; a SLURM job keeps its own."""
-    if _slurm_id():
+    if job_name():
         return path
     candidate, number = path, 2
     while candidate.exists():

@@ -241,7 +241,7 @@ def attempt(step: Callable[[], Any]) -> None:
 
 def main(path: str, parent: str, exit_code: str | None = None) -> None:
     """Follow a run directory, or only write down how it ended."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # meant for the run, which says how it ended
     os.nice(5)
     if exit_code is None:

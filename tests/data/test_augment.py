@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from galaxy10.data import draws
-from galaxy10.data.augment import Augmentation, Preparation, orient, resize
+from galaxy10.data.augment import Augmentation, Preparation, compose, orient, orientation_matrices, resample, resize
 
 ZEROS = torch.zeros(8, dtype=torch.int64)
 PREPARATION = Preparation(image_size=24, mean=(0.1, 0.2, 0.3), std=(0.2, 0.2, 0.2), noise_sigma=(0.1, 0.1, 0.1))
@@ -97,11 +97,43 @@ def test_beyond_the_border_the_sky_goes_on():
 
 
 def test_shrinking_does_not_alias():
-    stripes = (torch.arange(96) % 2 * 255.0).expand(1, 3, 96, 96)
-    inner = resize(stripes, 24)[..., 3:-3]
+    stripes = (torch.arange(96) % 2 * 255).to(torch.uint8)[:, None].expand(1, 96, 96, 3)
+    inner = resize(stripes, 24)[:, :, 3:-3].float()
     assert (inner - 127.5).abs().max() < 3
 
 
 def test_pictures_that_are_not_square_lose_their_longer_side():
     images = galaxies(2, 40)[:, :24]
     assert torch.equal(PREPARATION.plain(images), PREPARATION.plain(images[:, :, 8:32]))
+
+
+def test_two_orientations_are_one():
+    image = galaxies(1).expand(64, -1, -1, -1)
+    first, second = torch.arange(8).repeat_interleave(8), torch.arange(8).repeat(8)
+    assert torch.equal(orient(image, compose(first, second)), orient(orient(image, first), second))
+
+
+def test_an_orientation_through_a_window_is_that_orientation():
+    images = galaxies(1).expand(8, -1, -1, -1)
+    straight = torch.eye(2, 3).expand(8, 2, 3)
+    through = resample(images, orientation_matrices(torch.arange(8)) @ straight, 24)
+    assert torch.allclose(through, orient(images, torch.arange(8)).float(), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_inputs_lie_in_memory_as_convolutions_want_them(name):
+    inputs = augment(galaxies(), RECIPES[name], torch.arange(8))
+    assert inputs.is_contiguous(memory_format=torch.channels_last)
+    assert PREPARATION.plain(galaxies(8, 40)).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("normal", [draws.normal, draws.counted_normal])
+def test_normal_numbers_are_normal_and_belong_to_their_key(normal):
+    key = draws.keys(0, 0, torch.arange(40))
+    numbers = normal(key, 9001)
+    assert torch.equal(normal(key[7:9], 9001), numbers[7:9])
+    assert abs(numbers.mean()) < 0.01
+    assert abs(numbers.std() - 1) < 0.01
+    assert abs((numbers.abs() < 1).float().mean() - 0.6827) < 0.005
+    assert abs(torch.corrcoef(numbers) - torch.eye(40)).max() < 0.05
+    assert 4 < numbers.abs().max() < 6

@@ -185,18 +185,6 @@ def test_options_run_to_the_end(extra, galaxies, train):
     assert "Traceback" not in done.err
 
 
-def test_two_processes_on_the_cpu_see_every_galaxy_once(galaxies, train, tmp_path):
-    arguments = ["data=hdf5", f"data.path={galaxies}", *QUICK, "data.eval_batch_size=2", "trainer.accelerator=cpu"]
-    one = train(*arguments, "run.dir=one", "model.dropout=0", "augment=none")
-    two = train(*arguments, "run.dir=two", "model.dropout=0", "augment=none", "trainer.devices=2")
-    assert two.code == 0, two.err
-    tables = [pd.read_parquet(tmp_path / name / "predictions" / "test.parquet") for name in ("one", "two")]
-    assert tables[0]["row"].tolist() == tables[1]["row"].tolist()
-    assert np.allclose(tables[0]["p_0"], tables[1]["p_0"], atol=1e-4)
-    assert len(two.out.strip().splitlines()) == 1
-    assert one.result["split_hash"] == two.result["split_hash"]
-
-
 def test_nothing_is_written_beside_the_run_and_the_store(galaxies, train, tmp_path):
     train("data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK)
     assert {p.name for p in tmp_path.iterdir()} - {"galaxies.h5", "r"} == {

@@ -1,0 +1,66 @@
+"""How long a command takes until it answers, and until the first training step on a prepared data set is behind it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from side_by_side import ROOT, alone, arguments, keep
+from survey import data_folder, survey_store
+
+
+def until_exit(*command: object, code: int = 0) -> float:
+    """Seconds until a command ends."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    taken = time.perf_counter() - start
+    if done.returncode != code:
+        sys.exit(f"{command} ended with code {done.returncode}:\n{done.stderr}")
+    return taken
+
+
+def until_first_step() -> float:
+    """Seconds from Enter until an epoch of one step is over."""
+    with TemporaryDirectory() as folder:
+        words = ["data=simulated", f"data.dir={data_folder()}", "logger=csv", f"run.dir={folder}/run"]
+        words += ["trainer.limit_train_batches=1", "trainer.limit_val_batches=0", "trainer.max_epochs=1"]
+        words += ["trainer.enable_progress_bar=false"]
+        start = time.perf_counter()
+        command = [sys.executable, str(ROOT / "train.py"), *words, "run.test=false"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+            assert process.stderr is not None
+            said = ""
+            for line in process.stderr:
+                said += line
+                if line.startswith("epoch 1/1"):
+                    taken = time.perf_counter() - start
+                    process.stderr.read()
+                    return taken
+    sys.exit(f"no step was made:\n{said}")
+
+
+def main() -> None:
+    given = arguments(__doc__, repeats=5)
+    survey_store()
+    train, galaxy10 = ROOT / "train.py", Path(sys.executable).with_name("galaxy10")
+    commands: list[tuple[str, list[object], int, float]] = [
+        ("train.py --help", [train, "--help"], 0, 1.0),
+        ("train.py --cfg job", [train, "--cfg", "job"], 0, 1.0),
+        ("train.py with a mistyped key", [train, "model.dropuot=0.1"], 2, 1.0),
+        ("galaxy10 --help", [galaxy10, "--help"], 0, 0.5),
+    ]
+    repeats, rows = given.repeats, []
+    for name, words, code, asked in commands:
+
+        def answer(words=words, code=code) -> float:
+            return until_exit(*words, code=code)
+
+        rows.append(alone(name, answer, repeats=repeats, unit="s", asked=asked))
+    first_step = "train.py until its first training step is over"
+    rows.append(alone(first_step, until_first_step, repeats=repeats, unit="s", asked=10))
+    keep("start_up", rows, given)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""The files that benchmarks read: a simulated survey, and one cut into chunks like the published file. Made once."""
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+from side_by_side import WORK
+
+from galaxy10.data.hdf5 import open_source
+from galaxy10.data.source import obtain_source
+from galaxy10.data.store import Store, open_store
+from galaxy10.files import replacing
+
+PUBLISHED_CHUNKS = (555, 16, 16, 1)
+SURVEY = {"name": "simulated", "path": None, "class_names": None, "num_images": 2000, "image_px": 256}
+
+
+def data_folder() -> Path:
+    """Where `make train` keeps its simulated survey."""
+    return Path(os.environ.get("GALAXY10_DATA", "data")).resolve()
+
+
+def survey() -> Path:
+    """2,000 simulated galaxies at 256 px."""
+    settings = {**SURVEY, "dir": str(data_folder()), "simulation_seed": 0}
+    return obtain_source(settings).path
+
+
+def survey_store() -> Store:
+    """The survey's store."""
+    path = survey()
+    return open_store(open_source(path), path.parent)
+
+
+def published_layout(num_images: int) -> Path:
+    """A file of simulated galaxies (repeated and turned as often as it takes) with the published file's chunks."""
+    path = WORK / f"published-layout-{num_images}.h5"
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = survey_store().images
+    with replacing(path) as part, h5py.File(part, "w") as file:
+        shape = (num_images, *images.shape[1:])
+        chunks = (min(PUBLISHED_CHUNKS[0], num_images), *PUBLISHED_CHUNKS[1:])
+        out = file.create_dataset("images", shape, np.uint8, chunks=chunks, compression="gzip")
+        for start in range(0, num_images, chunks[0]):
+            rows = np.arange(start, min(start + chunks[0], num_images))
+            out[rows[0] : rows[-1] + 1] = np.rot90(images[rows % len(images)], start // len(images), axes=(1, 2))
+        file["ans"] = (np.arange(num_images) % 10).astype(np.uint8)
+    return path

@@ -1,0 +1,59 @@
+"""Training images/s of train.py beside the plain loop that a user would write, each in a process of its own."""
+
+import torch
+from our_runs import warm_rate
+from plain_loop import NETWORKS, SIZE_PX
+from side_by_side import ROOT, Row, alone, arguments, keep, last_json, run, side_by_side, skipped
+
+ASKED = {"resnet50": 4.0, "inceptionv3": 3.0, "simple_cnn": 2.0}
+ASKED_GPU = {"resnet50": 5.0}
+SHARE_ASKED = 0.05
+AS_THE_LOOP = ["optimizer=sgd", "optimizer.lr=0.001", "scheduler=none", "data.balance=none"]
+
+
+def ours(name: str, batches: int) -> float:
+    """Images per second of our second epoch."""
+    choices = [f"model={name}", "model.pretrained=false", f"model.image_size={SIZE_PX[name]}"]
+    augment = "augment=none" if name == "simple_cnn" else "augment=study_transfer"
+    return warm_rate(batches, *choices, augment, *AS_THE_LOOP)["images_per_s"]
+
+
+def plain_loop(name: str, batches: int) -> float:
+    """Images per second after its first batch."""
+    words = ["--network", NETWORKS.index(name), "--batches", batches]
+    return last_json(run(ROOT / "benchmarks" / "plain_loop.py", *words))["images_per_s"]
+
+
+def main() -> None:
+    given = arguments(__doc__, repeats=3, our_batches=8, plain_batches=3, cnn_batches=40, share_batches=40)
+    gpu = torch.cuda.is_available()
+    rows: list[Row] = []
+    for name in NETWORKS:
+        small = name == "simple_cnn"
+        asked = (ASKED_GPU if gpu else ASKED).get(name)
+        rows.append(
+            side_by_side(
+                f"{name} at {SIZE_PX[name]} px ÷ plain loop{' on a GPU' if gpu else ''}",
+                lambda name=name, small=small: ours(name, given.cnn_batches if small else given.our_batches),
+                lambda name=name, small=small: plain_loop(name, given.cnn_batches if small else given.plain_batches),
+                repeats=given.repeats,
+                asked=asked,
+            )
+        )
+    for recipe in ("orientations", "study_cnn", "survey"):
+        rows.append(
+            alone(
+                f"data share of a simple-CNN run, augment={recipe}",
+                lambda recipe=recipe: warm_rate(given.share_batches, f"augment={recipe}")["data_share"],
+                repeats=given.repeats,
+                unit="of the time",
+                asked=SHARE_ASKED,
+            )
+        )
+    if not gpu:
+        rows.append(skipped("resnet50 at 224 px ÷ plain loop on a GPU", "there is NO GPU here", ASKED_GPU["resnet50"]))
+    keep("training_gpu" if gpu else "training", rows, given)
+
+
+if __name__ == "__main__":
+    main()

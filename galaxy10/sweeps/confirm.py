@@ -1,0 +1,195 @@
+"""The best trials with other seeds, as the best of many is partly luck; then one look at the test galaxies."""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json, write_json
+from galaxy10.sweeps.local import hide_cluster, shares
+from galaxy10.sweeps.recipe import ranked, trial_overrides
+from galaxy10.sweeps.settings import Sweep
+from galaxy10.sweeps.study import known_study
+from galaxy10.sweeps.trial_process import ROOT, TrialProcess, wait_for_quiet
+
+FINISHED, FAILED, PARTLY = 0, 1, 3
+_POLL_S = 0.5
+_TEST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
+
+
+@dataclass
+class Repeat:
+    """One of the best trials, trained with one seed."""
+
+    trial: FrozenTrial
+    seed: int
+    directory: Path
+    error: str | None = None
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Its final metrics; empty while it has not finished."""
+        status = read_json(self.directory / "status.json")
+        return (status.get("metrics") or {}) if status.get("state") == "finished" else {}
+
+
+def confirm(
+    sweep: Sweep, trainer: dict[str, Any], top: int, seeds: list[int], workers: int
+) -> tuple[int, dict[str, Any]]:
+    """Train the best trials with every seed; evaluate the winner's runs on the test galaxies, once in a study's life.
+
+    What is finished already is not trained again.
+
+    Returns:
+        Exit code (3: some runs failed) and the content of confirm/confirm.json, the object of the last output line.
+
+    Raises:
+        Galaxy10Error: there is no study, or no complete trial in it.
+    """
+    sweep, study = known_study(sweep)
+    best = ranked(sweep, study.get_trials(deepcopy=False))[:top]
+    if not best:
+        raise Galaxy10Error(f"no trial of {sweep.directory} is complete; let sweep.action=run finish one first")
+    folder = sweep.path / "confirm"
+    repeats = [Repeat(t, seed, folder / f"{t.number:04}-seed{seed}") for t in best for seed in seeds]
+    received = _train(sweep, repeats, shares(trainer, workers, 1))
+    before = read_json(folder / "confirm.json")
+    result: dict[str, Any] = {"study": sweep.directory, "objective": sweep.objectives[0]}
+    result["trials"] = rows = [_row(sweep, t, [r for r in repeats if r.trial.number == t.number]) for t in best]
+    result["failed"] = {str(r.directory): r.error for r in repeats if r.error}
+    if received:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return 128 + received[0], {**result, "state": "interrupted"}
+    whole = [row for row in rows if row["mean"] is not None and len(row["seeds"]) == len(seeds)]
+    if not whole:
+        write_json(folder / "confirm.json", {**before, **result})
+        print("error: no trial finished with every seed; see the errors in confirm/logs", file=sys.stderr)
+        return FAILED, {**result, "state": "failed"}
+    sign = 1 if sweep.directions[0] == "maximize" else -1
+    winner = max(whole, key=lambda row: sign * row["mean"])
+    result |= {"winner": winner["trial"], "test": before.get("test")}
+    if result["test"] is None:
+        mine = [repeat for repeat in repeats if repeat.trial.number == winner["trial"]]
+        result["test"] = _test(winner["trial"], mine, folder)
+    elif result["test"]["trial"] != winner["trial"]:
+        print(
+            f"the test galaxies have been asked for trial {result['test']['trial']} already and are not asked again: a "
+            "second choice after looking would be a choice by looking",
+            file=sys.stderr,
+        )
+    write_json(folder / "confirm.json", result)
+    _print(result)
+    return PARTLY if result["failed"] else FINISHED, {**result, "state": "finished"}
+
+
+def _train(sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[str, str]]) -> list[int]:
+    """Train what is not finished, as many at once as there are environments; the signals that stopped it."""
+    received: list[int] = []
+    handlers = {n: signal.signal(n, lambda number, frame: received.append(number))
+                for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}  # fmt: skip
+    waiting = [repeat for repeat in repeats if not repeat.metrics]
+    running: dict[int, tuple[Repeat, TrialProcess]] = {}
+    try:
+        while waiting or running:
+            for place, share in enumerate(environments):
+                if place in running or not waiting or received:
+                    continue
+                repeat = waiting.pop(0)
+                running[place] = (repeat, _start(sweep, repeat, share))
+            for place, (repeat, process) in list(running.items()):
+                if process.exit_code is not None:
+                    del running[place]
+                    if process.exit_code and not received:
+                        repeat.error = process.error()
+                    _say_how(sweep, repeat)
+                elif received:
+                    process.stop()
+            if received:
+                waiting = []
+            time.sleep(_POLL_S)
+    finally:
+        for _, process in running.values():
+            process.kill()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return received
+
+
+def _start(sweep: Sweep, repeat: Repeat, share: dict[str, str]) -> TrialProcess:
+    words = [word for word in trial_overrides(sweep, repeat.trial) if not word.startswith("seed=")]
+    folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
+    environment = {"WANDB_RUN_GROUP": f"{sweep.path.resolve().name}-confirm", **os.environ, **share}
+    hide_cluster(environment)
+    print(f"trial {repeat.trial.number} with seed {repeat.seed} begins", file=sys.stderr, flush=True)
+    wait_for_quiet(repeat.directory, lambda: False)
+    log = repeat.directory.parent / "logs" / f"{repeat.directory.name}.txt"
+    return TrialProcess([*folder, *words, f"seed={repeat.seed}"], repeat.directory, log, environment)
+
+
+def _say_how(sweep: Sweep, repeat: Repeat) -> None:
+    value = repeat.metrics.get(sweep.objectives[0])
+    end = f"{sweep.objectives[0]} {value:.4g}" if value is not None else repeat.error or "interrupted"
+    print(f"trial {repeat.trial.number} with seed {repeat.seed}: {end}", file=sys.stderr, flush=True)
+
+
+def _row(sweep: Sweep, trial: FrozenTrial, repeats: list[Repeat]) -> dict[str, Any]:
+    """A trial's line: what it reached in the study, and again with each seed."""
+    found = {r.seed: r.metrics[sweep.objectives[0]] for r in repeats if r.metrics.get(sweep.objectives[0]) is not None}
+    spread = mean_and_deviation(list(found.values()))
+    about = {"trial": trial.number, "value": trial.values[0]}
+    return {**about, "seeds": list(found), "values": list(found.values()), **spread}
+
+
+def mean_and_deviation(values: list[float]) -> dict[str, float | None]:
+    """mean and std (n - 1) of some values; None where there are too few."""
+    return {
+        "mean": statistics.fmean(values) if values else None,
+        "std": statistics.stdev(values) if len(values) > 1 else None,
+    }
+
+
+def _test(number: int, repeats: list[Repeat], folder: Path) -> dict[str, Any]:
+    """The winner's runs on their own file's test subset."""
+    found = []
+    for repeat in repeats:
+        data = read_json(repeat.directory / "provenance.json")["data"]["path"]
+        out = folder / f"test-{repeat.directory.name}"
+        command = [sys.executable, "-m", "galaxy10", "evaluate", str(repeat.directory), data, "-o", str(out)]
+        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        print(f"trial {number} with seed {repeat.seed} on the test galaxies", file=sys.stderr, flush=True)
+        answer = subprocess.run(
+            [*command, "--subset", "test"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+        )
+        if answer.returncode:
+            raise Galaxy10Error(f"{repeat.directory} cannot be evaluated: {answer.stderr.strip().splitlines()[-1]}")
+        found.append(json.loads(answer.stdout.strip().splitlines()[-1]))
+    spreads = {name: mean_and_deviation([line[f"test/{name}"] for line in found]) for name in _TEST_METRICS}
+    return {"trial": number, "seeds": [repeat.seed for repeat in repeats], **spreads}
+
+
+def _print(result: dict[str, Any]) -> None:
+    for row in result["trials"]:
+        if row["mean"] is not None:
+            deviation = f" ± {row['std']:.4f}" if row["std"] is not None else ""
+            mark = "  <- the winner" if row["trial"] == result["winner"] else ""
+            print(
+                f"trial {row['trial']}: {result['objective']} {row['mean']:.4f}{deviation} over seeds "
+                f"{row['seeds']} (in the study: {row['value']:.4f}){mark}",
+                file=sys.stderr,
+            )
+    test = result["test"]
+    shown = ", ".join(
+        f"{name} {test[name]['mean']:.4f}" + (f" ± {test[name]['std']:.4f}" if test[name]["std"] is not None else "")
+        for name in _TEST_METRICS
+    )
+    print(f"test galaxies, trial {test['trial']}: {shown}", file=sys.stderr)

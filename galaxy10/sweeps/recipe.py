@@ -1,0 +1,100 @@
+"""The best trial as a recipe: STUDY/experiment/best.yaml, for python train.py --config-dir STUDY experiment=best."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
+from optuna.trial import FrozenTrial, TrialState
+
+from galaxy10.files import replacing
+from galaxy10.sweeps.settings import Sweep
+from galaxy10.sweeps.space import overrides_of
+from galaxy10.sweeps.study import settings_of
+
+
+def best_trial(sweep: Sweep, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The completed trial with the best first objective; None while there is none."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    sign = 1 if sweep.directions[0] == "maximize" else -1
+    return max(complete, key=lambda trial: sign * trial.values[0], default=None)
+
+
+def ranked(sweep: Sweep, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Completed trials, the best first."""
+    sign = -1 if sweep.directions[0] == "maximize" else 1
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return sorted(complete, key=lambda trial: sign * trial.values[0])
+
+
+def trial_overrides(sweep: Sweep, trial: FrozenTrial) -> list[str]:
+    """What train.py is given for a trial, besides where it writes."""
+    return [*sweep.overrides, *overrides_of(settings_of(trial, sweep.parameters))]
+
+
+def train_line(sweep: Sweep, trial: FrozenTrial) -> str:
+    """The same as a command line to paste."""
+    folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
+    return shlex.join(["python", "train.py", *folder, *trial_overrides(sweep, trial)])
+
+
+def write_best(sweep: Sweep, study: optuna.Study) -> int | None:
+    """Write the best trial so far as a recipe; its number."""
+    best = best_trial(sweep, study.get_trials(deepcopy=False))
+    if best is None:
+        return None
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(sweep.objectives, best.values, strict=True))
+    head = (
+        "# @package _global_\n"
+        f"# The best trial of the study {sweep.name}: number {best.number}.\n#\n"
+        f"# From:    {sweep.path.resolve()} (report: python sweep.py sweep={sweep.name} sweep.action=report)\n"
+        f"# Expect:  {shown}, on the validation galaxies that chose among "
+        f"{_number_of_trials(study)} trials: expect less on others.\n"
+        f"# Cost:    {best.user_attrs.get('seconds', 0):.0f} s as a trial.\n"
+        f"# Command: python train.py --config-dir {sweep.directory} experiment=best\n"
+    )
+    path = sweep.path / "experiment" / "best.yaml"
+    with replacing(path) as part:
+        part.write_text(head + recipe(trial_overrides(sweep, best), set(sweep.groups or {})))
+    return best.number
+
+
+def recipe(overrides: Sequence[str], groups: set[str]) -> str:
+    """Overrides as the content of an experiment file."""
+    choices: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    parser = OverridesParser.create()
+    for word in overrides:
+        override = parser.parse_override(word)
+        key, value = override.key_or_group, _plain(override.value())
+        if key == "debug":  # shortens a trial; a recipe is for the whole
+            continue
+        if key in groups:
+            choices[key] = value
+        else:
+            *sections, name = key.split(".")
+            section = values
+            for step in sections:
+                section = section.setdefault(step, {})
+            section[name] = value
+    defaults: list[Any] = [choices.pop("experiment")] if choices.get("experiment") else []
+    defaults += [{f"override /{group}": choice} for group, choice in choices.items()]
+    content = {**({"defaults": defaults} if defaults else {}), **values}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True) if content else "{}\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def _number_of_trials(study: optuna.Study) -> int:
+    return len(study.get_trials(deepcopy=False))

@@ -1,0 +1,183 @@
+"""The page about a study: what was tried, what mattered, what it cost, and the command of the best trial."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from galaxy10.config.rules import show
+from galaxy10.evaluation.page import NOTHING, Drawing, number, plural, render, write_file, write_picture
+from galaxy10.files import read_json
+from galaxy10.sweeps.figures import (
+    history,
+    importance_bars,
+    learning_curves,
+    parallel_coordinates,
+    pareto_front,
+    slices,
+)
+from galaxy10.sweeps.importance import importances
+from galaxy10.sweeps.recipe import best_trial, ranked, train_line, write_best
+from galaxy10.sweeps.settings import Sweep
+from galaxy10.sweeps.study import known_study, seconds_used, settings_of
+from galaxy10.sweeps.table import best_epoch_value, epochs_done, seconds_outside_fit, seconds_saved
+from galaxy10.sweeps.worker import state_of, summary
+
+_FEW = 2  # complete trials below which a figure says nothing
+
+
+def build_study_report(sweep: Sweep) -> Path:
+    """Write a study's report.html, figures/*.png and trials.csv; the page's path.
+
+    Raises:
+        Galaxy10Error: there is no study, or its directory cannot be written.
+    """
+    sweep, study = known_study(sweep)
+    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
+    table = trial_table(sweep, trials)
+    shares = importances(sweep, trials)
+    drawings = _drawings(sweep, study, trials, table, shares)
+    pictures = {drawing.name: write_picture(drawing, sweep.path / "figures") for drawing in drawings}
+    write_best(sweep, study)
+    write_file(sweep.path / "trials.csv", table.to_csv(index=False).encode())
+    page = render("study.html.j2", **_context(sweep, study, trials, table, shares), pictures=pictures)
+    return write_file(sweep.path / "report.html", page.encode())
+
+
+def trial_table(sweep: Sweep, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """One line per trial: number, state, value (of pruned ones their best epoch's), objectives, epochs, seconds, error,
+    and a column per setting, None where the trial does not have it."""
+    keys = list(dict.fromkeys(parameter.key for parameter in sweep.parameters))
+    lines = []
+    for trial in trials:
+        settings = settings_of(trial, sweep.parameters)
+        complete = trial.state == TrialState.COMPLETE
+        values = list(trial.values) if complete else [None] * len(sweep.objectives)
+        pruned = best_epoch_value(sweep, trial) if trial.state == TrialState.PRUNED else None
+        line: dict[str, Any] = {
+            "number": trial.number,
+            "state": state_of(sweep, trial),
+            "value": values[0] if complete else pruned,
+            **dict(zip(sweep.objectives, values, strict=True)),
+            "epochs": epochs_done(trial),
+            "seconds": trial.user_attrs.get("seconds"),
+            "error": trial.user_attrs.get("error"),
+        }
+        lines.append({**line, **{key: settings.get(key) for key in keys}})
+    table = pd.DataFrame(lines)
+    if not lines:
+        return pd.DataFrame(
+            columns=["number", "state", "value", *sweep.objectives, "epochs", "seconds", "error", *keys]
+        )
+    for key in keys:  # pandas would make numbers of choices that look like some, and NaN of null
+        table[key] = pd.Series([line[key] for line in lines], dtype=object)
+    return table.astype({"value": float})
+
+
+def _drawings(
+    sweep: Sweep, study: optuna.Study, trials: list[FrozenTrial], table: pd.DataFrame, shares: dict[str, float]
+) -> list[Drawing]:
+    objective, maximize = sweep.objectives[0], sweep.directions[0] == "maximize"
+    drawings = []
+    if table["value"].notna().any():
+        drawings.append(
+            Drawing("history", "History", "What every trial reached, in the order in which they began.",
+                    history(table, objective, maximize))
+        )  # fmt: skip
+    curves = {t.number: pd.Series(t.intermediate_values).sort_index() for t in trials if t.intermediate_values}
+    best = best_trial(sweep, trials)
+    if curves:
+        states = dict(zip(table["number"], table["state"], strict=True))
+        drawings.append(
+            Drawing("learning_curves", "Learning curves", "One line per trial; a cross is where it was pruned.",
+                    learning_curves(curves, states, best.number if best else None, objective))
+        )  # fmt: skip
+    if len(sweep.objectives) > 1 and best is not None:
+        front = [trial.number for trial in study.best_trials]
+        complete = table[table["state"] == "complete"]
+        drawings.append(
+            Drawing("pareto", "Pareto front", "Numbers are trials: none of the others is better in both objectives.",
+                    pareto_front(complete, sweep.objectives, front))
+        )  # fmt: skip
+    if shares:
+        drawings.append(
+            Drawing("importance", "What mattered",
+                    "How much of the differences between complete trials each setting explains (fANOVA: the variance "
+                    "over trees grown on them). A few trials give a hint, no more; settings that only some trials have "
+                    "are left out.", importance_bars(shares))
+        )  # fmt: skip
+    settings = varied(table, sweep)
+    if (table["state"] == "complete").sum() >= _FEW and settings:
+        log = [parameter.key for parameter in sweep.parameters if parameter.log]
+        drawings += [
+            Drawing("slices", "One setting at a time",
+                    "Later trials are darker, crosses were pruned (at their best epoch).",
+                    slices(table, settings, log, objective)),
+            Drawing("parallel", "All settings together",
+                    f"A line is a complete trial, its colour what it reached ({objective} on the right); a line "
+                    "passes by settings that the trial does not have.",
+                    parallel_coordinates(table, settings, log, objective, maximize)),
+        ]  # fmt: skip
+    return drawings
+
+
+def varied(table: pd.DataFrame, sweep: Sweep) -> list[str]:
+    """Settings that differ between the trials of a table, in the space's order."""
+    keys = dict.fromkeys(parameter.key for parameter in sweep.parameters)
+    return [key for key in keys if len({show(value) for value in table[key] if value is not None}) > 1]
+
+
+def _context(
+    sweep: Sweep, study: optuna.Study, trials: list[FrozenTrial], table: pd.DataFrame, shares: dict[str, float]
+) -> dict[str, Any]:
+    best = best_trial(sweep, trials)
+    recipe = next((t for t in trials if t.number == 0 and t.state == TrialState.COMPLETE and sweep.first), None)
+    counts = summary(sweep, study.get_trials(deepcopy=False))
+    return {
+        "sweep": sweep,
+        "counts": counts,
+        "objectives": list(zip(sweep.objectives, sweep.directions, strict=True)),
+        "best": best,
+        "best_line": train_line(sweep, best) if best else None,
+        "best_settings": [(key, show(value)) for key, value in settings_of(best, sweep.parameters).items()]
+        if best
+        else [],
+        "recipe": recipe,
+        "front": [trial.number for trial in study.best_trials] if len(sweep.objectives) > 1 else [],
+        "rows": _rows(sweep, trials, table),
+        "used": seconds_used(trials),
+        "saved": seconds_saved(sweep, trials),
+        "outside_fit": seconds_outside_fit(trials),
+        "confirmed": read_json(sweep.path / "confirm" / "confirm.json"),
+        "ranking": [trial.number for trial in ranked(sweep, trials)],
+        "keys": varied(table, sweep),
+        "plural": plural,
+        "number": number,
+    }
+
+
+def _rows(sweep: Sweep, trials: list[FrozenTrial], table: pd.DataFrame) -> list[dict[str, Any]]:
+    keys = varied(table, sweep)
+    order = {trial.number: place for place, trial in enumerate(ranked(sweep, trials), 1)}
+    rows = []
+    for _, line in table.iterrows():
+        rows.append(
+            {
+                "rank": order.get(line["number"]),
+                "number": line["number"],
+                "state": line["state"],
+                "values": [line[name] for name in sweep.objectives] if line["state"] == "complete" else [line["value"]],
+                "epochs": line["epochs"],
+                "seconds": line["seconds"],
+                "error": line["error"] if isinstance(line["error"], str) else None,
+                "settings": [_shown(line[key]) for key in keys],
+            }
+        )
+    return sorted(rows, key=lambda row: (row["rank"] or len(rows) + 1, row["number"]))
+
+
+def _shown(value: Any) -> str:
+    return NOTHING if value is None else f"{value:.3g}" if isinstance(value, float) else show(value)

@@ -1,0 +1,237 @@
+"""The `sweep` section of a configuration: what each setting may be, and the study it describes."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from galaxy10.config.rules import Rule, check_rules, choice, did_you_mean, number, optional, show, text, whole
+from galaxy10.errors import Galaxy10Error
+from galaxy10.sweeps.space import Parameter, all_points, named, read_space
+
+ACTIONS = ("run", "status", "report", "confirm")
+_LIST_OF_NUMBERS = Rule(
+    lambda v: isinstance(v, list) and bool(v) and all(isinstance(x, int) and not isinstance(x, bool) for x in v),
+    "a list of whole numbers, as in [0,1,2]",
+)
+_NAME_OR_NAMES = Rule(
+    lambda v: (isinstance(v, str) and v != "") or (isinstance(v, list) and bool(v) and len(set(map(str, v))) == len(v)),
+    "a metric such as val/macro_f1, or several, as in '[val/macro_f1,train/images_per_s]'",
+)
+_DIRECTION = choice("maximize", "minimize")
+
+SWEEP_RULES: dict[str, Rule] = {
+    "sweep.name": text(),
+    "sweep.action": choice(*ACTIONS),
+    "sweep.dir": text(),
+    "sweep.storage": optional(text()),
+    "sweep.objective": _NAME_OR_NAMES,
+    "sweep.direction": Rule(
+        lambda v: v is None or all(_DIRECTION.allows(x) for x in (v if isinstance(v, list) else [v])),
+        "maximize, minimize, one of them for each objective, or null for what suits the metric",
+        ("maximize", "minimize"),
+    ),
+    "sweep.n_trials": optional(whole(1)),
+    "sweep.hours": optional(number(0, above=True)),
+    "sweep.sampler": choice("tpe", "random", "grid", "cmaes"),
+    "sweep.pruner": choice("median", "halving", "hyperband", "none"),
+    "sweep.startup_trials": whole(0),
+    "sweep.warmup_epochs": whole(0),
+    "sweep.retries": whole(0, 100),
+    "sweep.max_failures": whole(1),
+    "sweep.seed": whole(0, 2**31 - 1),
+    "sweep.workers": whole(1, 10_000),
+    "sweep.workers_per_gpu": whole(1, 1000),
+    "sweep.launcher": choice("local", "slurm"),
+    "sweep.confirm_top": whole(1),
+    "sweep.confirm_seeds": _LIST_OF_NUMBERS,
+    "sweep.fixed": Rule(lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v), "a list of overrides"),
+    "sweep.first": Rule(
+        lambda v: isinstance(v, list) and all(isinstance(x, dict) for x in v), "a list of points of the space"
+    ),
+}
+# What a run measures once, at its end; everything else is measured every epoch.
+AT_THE_END = ("train/images_per_s", "train/seconds", "train/data_share")
+_EVERY_EPOCH = (
+    "val/macro_f1",
+    "val/accuracy",
+    "val/balanced_accuracy",
+    "val/loss",
+    "val/calibration_error",
+    "train/loss",
+)
+_LOWER_IS_BETTER = ("loss", "calibration_error", "seconds", "data_share")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A study as it was asked for; plain values only, so that it can be handed to workers as JSON.
+
+    overrides: what train.py is given for every trial, before what the trial varies.
+    config_dir: the user's own folder of configurations, or None.
+    max_epochs: of every trial; None where the space varies it.
+    """
+
+    name: str
+    directory: str
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    space: dict[str, Any]
+    first: tuple[dict[str, Any], ...]
+    overrides: tuple[str, ...]
+    n_trials: int | None
+    hours: float | None
+    sampler: str
+    pruner: str
+    startup_trials: int
+    warmup_epochs: int
+    retries: int
+    max_failures: int
+    seed: int
+    storage: str | None = None
+    config_dir: str | None = None
+    max_epochs: int | None = None
+    groups: dict[str, list[str]] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The study's directory."""
+        return Path(self.directory)
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """The search space."""
+        return read_space(self.space, self.groups or {})
+
+    def trial_directory(self, number: int) -> Path:
+        """The run directory of a trial."""
+        return self.path / "trials" / f"{number:04}"
+
+    def to_json(self) -> str:
+        """For a worker."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, content: str) -> "Sweep":
+        """What to_json gave."""
+        values: dict[str, Any] = json.loads(content)
+        lists = ("objectives", "directions", "first", "overrides")
+        return cls(**(values | {key: tuple(values[key]) for key in lists}))
+
+
+def read_sweep(
+    section: Mapping[str, Any], overrides: list[str], groups: dict[str, list[str]], config_dir: str | None
+) -> tuple[Sweep, list[str]]:
+    """The study that a `sweep` section describes, and remarks on what of it was left out.
+
+    Args:
+        overrides: fixed settings of every trial.
+        groups: configuration groups and their choices, for the space.
+
+    Raises:
+        Galaxy10Error: the first setting that will not do.
+    """
+    settings = {key: value for key, value in section.items() if key != "space"}
+    check_rules({f"sweep.{key}": value for key, value in settings.items()}, SWEEP_RULES)
+    space = read_space(section.get("space"), groups)
+    _refuse_fixed(space, overrides)
+    objectives = tuple([section["objective"]] if isinstance(section["objective"], str) else section["objective"])
+    same = ("name", "n_trials", "hours", "sampler", "pruner", "startup_trials", "warmup_epochs", "retries")
+    kept: dict[str, Any] = {key: section[key] for key in (*same, "max_failures", "seed", "storage")}
+    sweep = Sweep(
+        **kept,
+        directory=str(section["dir"]),
+        objectives=objectives,
+        directions=_directions(section["direction"], objectives),
+        space=dict(section["space"]),
+        first=(),
+        overrides=tuple(overrides),
+        config_dir=config_dir,
+        groups=groups,
+    )
+    _check_budget(sweep)
+    first, remarks = _first(section["first"], space)
+    return replace(sweep, first=tuple(first)), remarks
+
+
+def _refuse_fixed(space: list[Parameter], overrides: list[str]) -> None:
+    given = {word.lstrip("+~").partition("=")[0]: word for word in overrides}
+    for parameter in space:
+        if parameter.key in given:
+            raise Galaxy10Error(
+                f"{given[parameter.key]} is fixed, and sweep.space varies {parameter.key}; leave out one of them "
+                f"(~sweep.space.{parameter.key} takes it out of the space)"
+            )
+
+
+def _first(points: list[dict[str, Any]], space: list[Parameter]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The points to begin with; what a narrowed space no longer holds is left out with a remark."""
+    kept, remarks = [], []
+    varied = {parameter.key for parameter in space}
+    for point in points:
+        left = {key: value for key, value in point.items() if key in varied}
+        try:
+            named(space, left)
+        except Galaxy10Error as error:
+            remarks.append(f"a point of sweep.first is left out: {error}")
+            continue
+        kept.append(left)
+        if len(left) < len(point):
+            without = ", ".join(key for key in point if key not in varied)
+            remarks.append(f"a point of sweep.first is taken without {without}, which the space does not vary")
+    return kept, remarks
+
+
+def _directions(given: Any, objectives: tuple[str, ...]) -> tuple[str, ...]:
+    if given is None:
+        return tuple("minimize" if name.endswith(_LOWER_IS_BETTER) else "maximize" for name in objectives)
+    directions = tuple([given] * len(objectives) if isinstance(given, str) else given)
+    if len(directions) != len(objectives):
+        raise Galaxy10Error(
+            f"sweep.direction={show(given)} for {len(objectives)} objectives; give one for each, or null"
+        )
+    return directions
+
+
+def _check_budget(sweep: Sweep) -> None:
+    if sweep.n_trials is None and sweep.hours is None:
+        raise Galaxy10Error("a study needs an end: type sweep.n_trials=20 or sweep.hours=2")
+    several = len(sweep.objectives) > 1
+    if several and sweep.pruner != "none":
+        raise Galaxy10Error(
+            f"sweep.pruner={sweep.pruner} compares one objective, and sweep.objective names {len(sweep.objectives)}; "
+            "type sweep.pruner=none"
+        )
+    if several and sweep.sampler == "cmaes":
+        raise Galaxy10Error("sweep.sampler=cmaes searches for one objective; type sweep.sampler=tpe")
+    if sweep.sampler == "grid":
+        all_points(sweep.parameters)
+    if sweep.storage is not None and "://" not in sweep.storage:
+        raise Galaxy10Error(
+            f"sweep.storage={sweep.storage} is no address; expected e.g. postgresql://user@host/database, "
+            "or null for a journal file in sweep.dir"
+        )
+
+
+def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None) -> None:
+    """Whether every objective is something that a run measures.
+
+    Args:
+        class_slugs: of the file's classes, whose F1 can be objectives; None where they are not known yet.
+
+    Raises:
+        Galaxy10Error: it is not; names the nearest that is.
+    """
+    per_class = [f"val/f1_{slug}" for slug in class_slugs or ()]
+    for name in sweep.objectives:
+        if name.startswith("test/"):
+            raise Galaxy10Error(
+                f"sweep.objective={name}: nothing is chosen on the test galaxies; "
+                f"type sweep.objective=val/{name.removeprefix('test/')}"
+            )
+        known = [*_EVERY_EPOCH, *AT_THE_END, *per_class]
+        if name not in known and not (class_slugs is None and str(name).startswith("val/f1_")):
+            raise Galaxy10Error(f"there is no metric {name}{did_you_mean(str(name), known)} (sweep.objective)")
+        if name in AT_THE_END and sweep.pruner != "none":
+            raise Galaxy10Error(f"sweep.objective={name} is only known at the end of a run; type sweep.pruner=none")

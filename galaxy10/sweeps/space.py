@@ -1,0 +1,356 @@
+"""A search space: which settings of train.py are varied, how far, and which depend on what another one is.
+
+Written like the configuration it varies (conf/sweep/*.yaml). Nothing here imports Optuna: a bad space is refused fast.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from galaxy10.config.rules import RULES, did_you_mean, rule_of, show
+from galaxy10.errors import Galaxy10Error
+
+Choice = str | int | float | bool | None
+_WORDS = ("low", "high", "log", "step", "choices", "when", "by")
+# With these the trials would be judged on other galaxies, or write elsewhere: their numbers could not be compared.
+_NOT_TO_VARY = ("run", "sweep", "logger", "hydra", "debug", "callbacks")
+_NOT_TO_VARY_DATA = ("batch_size", "balance")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One dimension of a search space: a list of choices, or a range from low to high, both included.
+
+    key: the setting as it is typed for train.py; name: the same, with [choice] where `by` gives it a range per choice.
+    whole: whole numbers only; step: their distance, None for 1 (whole) or a continuous range.
+    when: other settings of the space, and the choices of theirs under which this one is varied at all.
+    """
+
+    name: str
+    key: str
+    choices: tuple[Choice, ...] = ()
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+    whole: bool = False
+    when: dict[str, tuple[Choice, ...]] = field(default_factory=dict)
+
+    def is_active(self, chosen: Mapping[str, Any]) -> bool:
+        """Whether it is varied, given the settings (key → value) chosen so far."""
+        return all(key in chosen and chosen[key] in allowed for key, allowed in self.when.items())
+
+    def allows(self, value: Any) -> bool:
+        """Whether a value lies in it."""
+        if self.choices:
+            return any(
+                value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices
+            )
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and self.low <= value <= self.high and (not self.whole or value == int(value))
+
+    def grid(self) -> list[Choice]:
+        """All its values.
+
+        Raises:
+            Galaxy10Error: it is a continuous range.
+        """
+        if self.choices:
+            return list(self.choices)
+        if self.log or (self.step is None and not self.whole):
+            raise Galaxy10Error(
+                f"sweep.sampler=grid needs choices or a step everywhere, and sweep.space.{self.key} has neither; "
+                f"type e.g. 'sweep.space.{self.key}={{choices:[{self.low:g},{self.high:g}]}}', or sweep.sampler=tpe"
+            )
+        step = self.step or 1
+        count = int((self.high - self.low) / step + 1e-9) + 1
+        values = [self.low + i * step for i in range(count)]
+        return [int(value) for value in values] if self.whole else list(values)
+
+
+def read_space(tree: Any, groups: Mapping[str, list[str]]) -> list[Parameter]:
+    """The parameters of a `sweep.space` section, those that others depend on first.
+
+    Args:
+        tree: nested like the configuration; its leaves hold low and high (log, step) or choices, and maybe when; a node
+            with `by: KEY` holds one leaf for each choice of KEY.
+        groups: configuration groups and the choices there are.
+
+    Raises:
+        Galaxy10Error: the first thing that is wrong with it.
+    """
+    if not isinstance(tree, dict) or not tree:
+        raise Galaxy10Error("sweep.space is empty; add e.g. '+sweep.space.model.dropout={low:0,high:0.5}'")
+    parameters = list(_read(tree, "", groups))
+    if not parameters:
+        raise Galaxy10Error("sweep.space is empty; add e.g. '+sweep.space.model.dropout={low:0,high:0.5}'")
+    return _parents_first(parameters)
+
+
+def _read(tree: dict[str, Any], prefix: str, groups: Mapping[str, list[str]]) -> Iterator[Parameter]:
+    for word, node in tree.items():
+        key = f"{prefix}{word}"
+        if not isinstance(node, dict):
+            hint = did_you_mean(str(word), list(_WORDS))
+            raise Galaxy10Error(
+                f"sweep.space.{key}={show(node)} is no range{hint}; expected {{low: …, high: …}} or {{choices: […]}}"
+            )
+        spec = {name: node[name] for name in _WORDS if name in node}
+        rest = {name: value for name, value in node.items() if name not in _WORDS}
+        if "by" in spec:
+            yield from _read_branches(key, spec, rest, groups)
+            continue
+        if spec and rest and key not in groups:
+            wrong = next(iter(rest))
+            raise Galaxy10Error(f"sweep.space.{key} has no use for {wrong}{did_you_mean(str(wrong), list(_WORDS))}")
+        if spec:
+            yield _parameter(key, key, spec, groups)
+        yield from _read(rest, f"{key}.", groups)
+
+
+def _read_branches(
+    key: str, spec: dict[str, Any], branches: dict[str, Any], groups: Mapping[str, list[str]]
+) -> Iterator[Parameter]:
+    others = [word for word in spec if word != "by"]
+    if others or not isinstance(spec["by"], str) or not branches:
+        raise Galaxy10Error(f"sweep.space.{key}: with by, expected {{by: KEY, CHOICE: {{low: …, high: …}}, …}}")
+    for choice, node in branches.items():
+        if not isinstance(node, dict) or set(node) - set(_WORDS):
+            raise Galaxy10Error(f"sweep.space.{key}.{choice}={show(node)}; expected {{low: …, high: …}}")
+        parent = spec["by"]
+        yield _parameter(
+            f"{key}[{choice}]", key, {**node, "when": {**(node.get("when") or {}), parent: choice}}, groups
+        )
+
+
+def _parameter(name: str, key: str, spec: dict[str, Any], groups: Mapping[str, list[str]]) -> Parameter:
+    where = f"sweep.space.{name.replace('[', '.').rstrip(']')}"
+    check_key(key, where, groups)
+    when = _conditions(where, spec.get("when"))
+    if "choices" in spec:
+        if set(spec) & {"low", "high", "log", "step"}:
+            raise Galaxy10Error(f"{where} has both choices and a range; leave one of them out")
+        return Parameter(name, key, _choices(where, key, spec["choices"], groups), when=when)
+    if key in groups:
+        raise Galaxy10Error(f"{where} is a group: it has choices, no range (choices: {', '.join(groups[key])})")
+    return _range(name, key, where, spec, when)
+
+
+def _range(name: str, key: str, where: str, spec: dict[str, Any], when: dict[str, tuple[Choice, ...]]) -> Parameter:
+    low, high, log, step = (spec.get(word) for word in ("low", "high", "log", "step"))
+    for word, value in (("low", low), ("high", high), *((("step", step),) if step is not None else ())):
+        if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+            raise Galaxy10Error(f"{where}.{word}={show(value)} is not allowed; expected a number")
+    assert low is not None
+    assert high is not None
+    if log not in (None, True, False):
+        raise Galaxy10Error(f"{where}.log={show(log)} is not allowed; expected true or false")
+    if low > high:
+        raise Galaxy10Error(f"{where}: low={low} is above high={high}; swap them")
+    if low == high:
+        raise Galaxy10Error(f"{where}: low and high are both {low}; for a fixed value type {key}={low}")
+    if log and low <= 0:
+        raise Galaxy10Error(
+            f"{where}: log=true needs low above 0, found low={low}; type e.g. {where}.low={high / 1e4:g}"
+        )
+    if log and step is not None:
+        raise Galaxy10Error(f"{where}: log=true and step do not go together; leave out one of them")
+    if step is not None and not 0 < step <= high - low:
+        raise Galaxy10Error(f"{where}.step={step} is not allowed; expected a number above 0, at most high-low")
+    rule = rule_of(key)
+    for word, value in (("low", low), ("high", high)):
+        if rule is not None and not rule.allows(value):
+            raise Galaxy10Error(f"{where}.{word}={show(value)} is not allowed for {key}; expected {rule.expected}")
+    whole = all(isinstance(value, int) for value in (low, high, step or 1)) and not (rule and rule.allows(low + 0.5))
+    if not whole and rule is not None and not rule.allows(float(low + (high - low) / 3)):
+        raise Galaxy10Error(f"{where} holds values that {key} cannot take; expected {rule.expected}")
+    return Parameter(name, key, low=low, high=high, log=bool(log), step=step, whole=whole, when=when)
+
+
+def check_key(key: str, where: str, groups: Mapping[str, list[str]]) -> None:
+    """Whether a setting exists and may be varied.
+
+    Raises:
+        Galaxy10Error: it does not, or may not; names the nearest that does.
+    """
+    group, _, name = key.partition(".")
+    if group in _NOT_TO_VARY or (group == "data" and name not in _NOT_TO_VARY_DATA):
+        raise Galaxy10Error(
+            f"{where}: {key} cannot be varied, as all trials are judged on the same galaxies in the same way; "
+            f"type {key}=… to set it for all of them"
+        )
+    known = [rule for rule in RULES if not rule.endswith("*")]
+    # A group's name alone is a choice of the group; optimizers and the trainer take more than what is listed.
+    if key not in groups and (rule_of(key) is None or (name == "" and key != "seed")):
+        raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, [*known, *groups])}")
+
+
+def _choices(where: str, key: str, given: Any, groups: Mapping[str, list[str]]) -> tuple[Choice, ...]:
+    if not isinstance(given, list) or not given:
+        raise Galaxy10Error(f"{where}.choices={show(given)} is not allowed; expected a list, as in [a,b]")
+    choices = tuple(show(value) if isinstance(value, list | dict) else value for value in given)
+    for choice in choices:
+        if key in groups:
+            if choice not in groups[key]:
+                hint = did_you_mean(str(choice), groups[key])
+                raise Galaxy10Error(f"{where}: there is no {key}={choice}{hint} (choices: {', '.join(groups[key])})")
+            continue
+        rule = rule_of(key)
+        if rule is not None and not rule.allows(as_read(choice)):
+            hint = did_you_mean(str(choice), list(rule.choices))
+            raise Galaxy10Error(f"{where}: {key}={show(choice)} is not allowed{hint}; expected {rule.expected}")
+    if len(set(map(repr, choices))) < len(choices):
+        raise Galaxy10Error(f"{where}.choices holds a value twice")
+    return choices
+
+
+def as_read(choice: Choice) -> Any:
+    """A choice as train.py reads it: a list is kept as its text."""
+    return yaml.safe_load(choice) if isinstance(choice, str) and choice.startswith("[") else choice
+
+
+def _conditions(where: str, when: Any) -> dict[str, tuple[Choice, ...]]:
+    if when is None:
+        return {}
+    if not isinstance(when, dict):
+        raise Galaxy10Error(
+            f"{where}.when={show(when)} is not allowed; expected {{KEY: CHOICE}}, e.g. {{optimizer: sgd}}"
+        )
+    return {key: tuple(value) if isinstance(value, list) else (value,) for key, value in when.items()}
+
+
+def _parents_first(parameters: list[Parameter]) -> list[Parameter]:
+    by_key: dict[str, list[Parameter]] = {}
+    for parameter in parameters:
+        by_key.setdefault(parameter.key, []).append(parameter)
+    for parameter in parameters:
+        for parent, allowed in parameter.when.items():
+            if parent not in by_key:
+                hint = did_you_mean(parent, list(by_key))
+                raise Galaxy10Error(
+                    f"sweep.space.{parameter.key} depends on {parent}, which is not in sweep.space{hint}"
+                )
+            choices = [choice for p in by_key[parent] for choice in p.choices]
+            for choice in allowed:
+                if choice not in choices:
+                    hint = did_you_mean(str(choice), [str(c) for c in choices])
+                    raise Galaxy10Error(
+                        f"sweep.space.{parameter.key} depends on {parent}={show(choice)}, which is no choice{hint}"
+                    )
+    ordered: list[Parameter] = []
+    waiting = list(parameters)
+    while waiting:
+        done = {parameter.key for parameter in ordered} - {parameter.key for parameter in waiting}
+        ready = [parameter for parameter in waiting if set(parameter.when) <= done]
+        if not ready:
+            raise Galaxy10Error(f"sweep.space: {', '.join(p.key for p in waiting)} depend on each other in a circle")
+        ordered += ready
+        waiting = [parameter for parameter in waiting if parameter not in ready]
+    return ordered
+
+
+def choose(space: list[Parameter], take: Callable[[Parameter], Any]) -> dict[str, Any]:
+    """One point of a space: setting → value, for the parameters that are active.
+
+    Args:
+        take: gives a parameter's value.
+    """
+    chosen: dict[str, Any] = {}
+    for parameter in space:
+        if parameter.is_active(chosen):
+            chosen[parameter.key] = take(parameter)
+    return chosen
+
+
+def named(space: list[Parameter], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A point of the space under the parameters' names; what lies outside of the space or is missing is refused.
+
+    Raises:
+        Galaxy10Error: says which setting.
+    """
+    point: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+    for parameter in space:
+        if not parameter.is_active(chosen):
+            continue
+        if parameter.key not in settings:
+            raise Galaxy10Error(f"{parameter.key} is missing")
+        value = settings[parameter.key]
+        if not parameter.allows(value):
+            raise Galaxy10Error(f"{parameter.key}={show(value)} is outside of sweep.space")
+        point[parameter.name] = chosen[parameter.key] = value
+    for key in settings:
+        if key not in chosen:
+            raise Galaxy10Error(f"{key} is not varied")
+    return point
+
+
+def covering(space: list[Parameter]) -> list[dict[str, Any]]:
+    """A few points that between them hold every choice and both ends of every range, to try a space on."""
+    points: list[dict[str, Any]] = []
+    for turn in range(max([2, *(len(parameter.choices) for parameter in space)])):
+        point = choose(space, partial(_at_turn, turn))
+        if point not in points:
+            points.append(point)
+    return points
+
+
+def _at_turn(turn: int, parameter: Parameter) -> Choice:
+    if parameter.choices:
+        return parameter.choices[turn % len(parameter.choices)]
+    end = (parameter.low, parameter.high)[turn % 2]
+    return int(end) if parameter.whole else float(end)
+
+
+def all_points(space: list[Parameter]) -> list[dict[str, Any]]:
+    """Every point of a grid.
+
+    Raises:
+        Galaxy10Error: a parameter has no finite list of values; more than 10,000 points.
+    """
+    grids = {parameter.name: parameter.grid() for parameter in space}
+    size = 1
+    for column in grids.values():
+        size *= len(column)
+    if size > 1_000_000:
+        raise Galaxy10Error(
+            f"sweep.sampler=grid would have up to {size:,} points; type sweep.sampler=tpe or fewer choices"
+        )
+    points: list[dict[str, Any]] = []
+    seen: set[tuple[tuple[str, str], ...]] = set()
+    for values in itertools.product(*grids.values()):
+        at = dict(zip(grids, values, strict=True))
+        point = choose(space, partial(_named_value, at))
+        mark = tuple((key, repr(value)) for key, value in point.items())
+        if mark not in seen:
+            seen.add(mark)
+            points.append(point)
+    return points
+
+
+def _named_value(values: Mapping[str, Choice], parameter: Parameter) -> Choice:
+    return values[parameter.name]
+
+
+def overrides_of(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as they are typed for train.py."""
+    return [f"{key}={typed(value)}" for key, value in settings.items()]
+
+
+def typed(value: Any) -> str:
+    """A value as Hydra's command line reads it back."""
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, str) and not value.startswith("[") and not value.replace("_", "").replace("-", "").isalnum():
+        return quoted(value)
+    return show(value)
+
+
+def quoted(value: str | Path) -> str:
+    """A text as Hydra reads it whatever characters it has."""
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"

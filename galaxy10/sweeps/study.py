@@ -1,0 +1,220 @@
+"""An Optuna study in its directory: begun once, joined by any number of workers, taken up again after any end."""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from galaxy10.config.rules import show
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json, write_json
+from galaxy10.sweeps.journal import open_storage, without_password
+from galaxy10.sweeps.settings import Sweep
+from galaxy10.sweeps.space import Parameter, all_points, choose, named
+from galaxy10.training.run_directory import differences
+
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
+_DEFINITION = "galaxy10:definition"
+_LATEST = "galaxy10:sweep"  # as it was last asked for: what does not make it another study may change
+
+
+@contextmanager
+def study_lock(sweep: Sweep) -> Iterator[None]:
+    """Held while trials are dealt out; the system gives it back when its holder is killed."""
+    sweep.path.mkdir(parents=True, exist_ok=True)
+    with FileLock(sweep.path / ".lock"):
+        yield
+
+
+def begin_study(sweep: Sweep, config: dict[str, Any]) -> optuna.Study:
+    """The study of a directory: begun with its first points waiting, or the one that is there.
+
+    Args:
+        config: what train.py makes of the settings that all trials share; a study keeps to it.
+
+    Raises:
+        Galaxy10Error: the directory or the storage holds a study of another space, objective or configuration.
+    """
+    definition = {
+        "objectives": list(sweep.objectives),
+        "directions": list(sweep.directions),
+        "space": sweep.space,
+        "overrides": list(sweep.overrides),
+        "config": config,
+    }
+    with study_lock(sweep):
+        storage = open_storage(sweep.path, sweep.storage)
+        study = find_study(sweep, storage)
+        if study is None or _DEFINITION not in study.user_attrs:
+            if any((sweep.path / "trials").glob("*")):
+                place = without_password(sweep.storage) if sweep.storage else "journal.log"
+                raise Galaxy10Error(
+                    f"{sweep.directory} holds trials, but {place} knows nothing of them; give another sweep.dir"
+                )
+            if study is not None:  # its beginning was interrupted
+                optuna.delete_study(study_name=study_name(sweep), storage=storage)
+            study = optuna.create_study(
+                storage=storage,
+                study_name=study_name(sweep),
+                directions=[StudyDirection[name.upper()] for name in sweep.directions],
+            )
+            study.set_metric_names(list(sweep.objectives))
+            for point in _first_points(sweep):
+                study.enqueue_trial(point)
+            study.set_user_attr(_DEFINITION, definition)
+        else:
+            _refuse_another(sweep, study.user_attrs[_DEFINITION], definition)
+        study.set_user_attr(_LATEST, {**asdict(sweep), "storage": None})
+        about = {"storage": without_password(sweep.storage) if sweep.storage else "journal.log"}
+        write_json(sweep.path / "study.json", {"name": study_name(sweep), **about, **definition})
+    return study
+
+
+def find_study(sweep: Sweep, storage: Any = None) -> optuna.Study | None:
+    """The study if it has been begun."""
+    storage = storage or open_storage(sweep.path, sweep.storage)
+    try:
+        return optuna.load_study(study_name=study_name(sweep), storage=storage)
+    except KeyError:
+        return None
+
+
+def known_study(sweep: Sweep) -> tuple[Sweep, optuna.Study]:
+    """The study that has been begun in a directory, and how it was last asked for.
+
+    sweep: gives its directory and storage; nothing else of it is used.
+
+    Raises:
+        Galaxy10Error: there is none.
+    """
+    if not (sweep.path / "study.json").exists():
+        raise Galaxy10Error(
+            f"there is no study in {sweep.directory}; begin it with sweep.action=run, or give its sweep.dir"
+        )
+    study = find_study(sweep)
+    if study is None:
+        place = read_json(sweep.path / "study.json").get("storage")
+        raise Galaxy10Error(f"the study of {sweep.directory} is kept in {place}; add sweep.storage=…")
+    latest = json.dumps(study.user_attrs[_LATEST])
+    return replace(Sweep.from_json(latest), directory=sweep.directory, storage=sweep.storage), study
+
+
+def study_name(sweep: Sweep) -> str:
+    """What the storage knows the study as: its directory's name."""
+    return sweep.path.resolve().name
+
+
+def _first_points(sweep: Sweep) -> list[dict[str, Any]]:
+    space = sweep.parameters
+    points = [dict(point) for point in sweep.first]
+    if sweep.sampler == "grid":
+        grid = all_points(space)
+        random.Random(sweep.seed).shuffle(grid)
+        points += [point for point in grid if point not in points]
+    return [named(space, point) for point in points]
+
+
+def _refuse_another(sweep: Sweep, old: dict[str, Any], new: dict[str, Any]) -> None:
+    changed = [key for key in ("objectives", "directions") if old[key] != new[key]]
+    words = [f"{key} ({', '.join(old[key])} there, {', '.join(new[key])} here)" for key in changed]
+    for what in ("space", "config"):
+        prefix = "sweep.space." if what == "space" else ""
+        words += [
+            f"{prefix}{key} ({show(before)} there, {show(after)} here)"
+            for key, before, after in differences(old[what], new[what])
+        ]
+    if words:
+        more = f" and {len(words) - 6} more" if len(words) > 6 else ""
+        raise Galaxy10Error(
+            f"{sweep.directory} holds a study of something else: {', '.join(words[:6])}{more}; "
+            "its trials could not be compared with new ones: give another sweep.dir"
+        )
+
+
+def is_spent(sweep: Sweep, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether no further trial may begin: as many as asked for are completed, pruned or under way, or time is up."""
+    begun = sum(trial.state in (*COUNTED, TrialState.RUNNING) for trial in trials)
+    if sweep.n_trials is not None and begun >= sweep.n_trials:
+        return True
+    if sweep.sampler == "grid" and not any(trial.state == TrialState.WAITING for trial in trials):
+        return True
+    return sweep.hours is not None and seconds_used(trials) >= 3600 * sweep.hours
+
+
+def seconds_used(trials: Sequence[FrozenTrial]) -> float:
+    """Time that all trials took, added up over workers."""
+    return float(sum(trial.user_attrs.get("seconds", 0.0) for trial in trials))
+
+
+def failures_in_a_row(trials: Sequence[FrozenTrial]) -> int:
+    """How many of the trials that ended last have failed, back to the last one that did not."""
+    ended = sorted((t for t in trials if t.state.is_finished() and t.datetime_complete), key=_end)
+    count = 0
+    for trial in reversed(ended):
+        if trial.state != TrialState.FAIL:
+            break
+        count += 1
+    return count
+
+
+def _end(trial: FrozenTrial) -> Any:
+    return trial.datetime_complete
+
+
+def suggest(trial: optuna.Trial, space: Sequence[Parameter]) -> dict[str, Any]:
+    """Let the sampler choose a point of the space; what the trial has been given already stays.
+
+    Returns:
+        Setting → value.
+    """
+    return choose(list(space), lambda parameter: trial._suggest(parameter.name, distribution(parameter)))
+
+
+def settings_of(trial: FrozenTrial, space: Sequence[Parameter]) -> dict[str, Any]:
+    """Setting → value of a trial, as far as it has been given them."""
+    return {parameter.key: trial.params[parameter.name] for parameter in space if parameter.name in trial.params}
+
+
+def distribution(parameter: Parameter) -> BaseDistribution:
+    """A parameter as Optuna has it."""
+    if parameter.choices:
+        return CategoricalDistribution(parameter.choices)
+    if parameter.whole:
+        return IntDistribution(
+            int(parameter.low), int(parameter.high), log=parameter.log, step=int(parameter.step or 1)
+        )
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def make_sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler for one trial. Its seed follows from the trial's number, so that no two workers draw the same."""
+    seed = (sweep.seed * 1_000_003 + number) % 2**32
+    if sweep.sampler == "tpe":
+        return optuna.samplers.TPESampler(n_startup_trials=sweep.startup_trials, seed=seed)
+    if sweep.sampler == "cmaes":
+        return optuna.samplers.CmaEsSampler(
+            n_startup_trials=max(1, sweep.startup_trials), seed=seed, warn_independent_sampling=False
+        )
+    return optuna.samplers.RandomSampler(seed=seed)  # a grid's points wait in the storage
+
+
+def make_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
+    """What stops trials early. Epochs count from 1; none is stopped before the end of warmup_epochs."""
+    warmup = sweep.warmup_epochs
+    if sweep.pruner == "median":
+        return optuna.pruners.MedianPruner(n_startup_trials=sweep.startup_trials, n_warmup_steps=warmup + 1)
+    if sweep.pruner == "halving":
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, warmup), reduction_factor=3)
+    if sweep.pruner == "hyperband":
+        return optuna.pruners.HyperbandPruner(
+            min_resource=max(1, warmup), max_resource=sweep.max_epochs or "auto", reduction_factor=3
+        )
+    return optuna.pruners.NopPruner()

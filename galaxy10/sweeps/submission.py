@@ -1,0 +1,139 @@
+"""A grid on SLURM: `train.py -m … hydra/launcher=slurm` submits what is not finished, and waits for it or returns."""
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json, strict, write_json
+from galaxy10.sweeps.grid import FAILED, FINISHED, GROUP_VARIABLE, Trial, plan_grid, print_table
+from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, submit_array, wait_for_array
+from galaxy10.training.devices import number_of_devices
+
+SUBMITTED = "slurm/submitted.json"  # in the grid's directory: {job: [trial directory's name of task 0, 1, …]}
+
+
+def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
+    """Every experiment that is not finished, and not submitted already, as one task of a job array.
+
+    Returns:
+        0 if all finished (or, with slurm.wait=false, were submitted), 1 if any failed, 128 + number on a signal.
+
+    Raises:
+        Galaxy10Error: one of them will not work, or SLURM does not take them.
+    """
+    check_slurm()
+    settings, plain = _settings(experiments)
+    trials = plan_grid(plain, here=False)
+    grid = trials[0].directory.parent
+    waiting = _already_submitted(grid)
+    submitted = {name for names in waiting.values() for name in names}
+    new = [trial for trial in trials if trial.state == "waiting" and trial.directory.name not in submitted]
+    done = sum(trial.state == "finished" for trial in trials)
+    _say(f"grid    {grid}: {len(trials)} trials" + (f", {done} of them finished already" if done else ""))
+    for job, names in waiting.items():
+        _say(f"slurm   job {job} has {len(names)} of them already")
+    if new:
+        job = submit_array(
+            [["env", f"{GROUP_VARIABLE}={grid.name}", *trial.command()] for trial in new],
+            grid / "slurm",
+            name=grid.name,
+            **_resources(plain[0][0]["trainer"], settings),
+        )
+        waiting[job] = [trial.directory.name for trial in new]
+        write_json(grid / SUBMITTED, {**read_json(grid / SUBMITTED), job: waiting[job]})
+        _say(f"slurm   job {job}: {len(new)} submitted, their output is in {grid}/slurm/{job}_<task>.log")
+    if not settings["wait"]:
+        return _report(trials, grid, waiting, "submitted")
+    try:
+        for job in waiting:
+            wait_for_array(job, _Progress(job).show)
+    except KeyboardInterrupt:
+        _say(f"the jobs go on; the same command waits for them again, and scancel {' '.join(waiting)} ends them")
+        return 128 + signal.SIGINT
+    for trial in trials:
+        _read_state(trial)
+    print_table(trials)
+    failed = any(trial.state != "finished" for trial in trials)
+    _report(trials, grid, waiting, "failed" if failed else "finished")
+    return FAILED if failed else FINISHED
+
+
+def _settings(
+    experiments: Sequence[tuple[dict[str, Any], list[str]]],
+) -> tuple[dict[str, Any], list[tuple[dict[str, Any], list[str]]]]:
+    """The `slurm` section, and the experiments without it: it says nothing of what they are."""
+    without = []
+    for config, overrides in experiments:
+        rest = {key: value for key, value in config.items() if key != "slurm"}
+        without.append((rest, [word for word in overrides if not word.startswith("slurm.")]))
+    sections = [config["slurm"] for config, _ in experiments]
+    if any(section != sections[0] for section in sections):
+        raise Galaxy10Error("slurm.… has to be the same for all trials; they are one job array")
+    return sections[0], without
+
+
+def _resources(trainer: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """How many processes each trial is started as: one per device, and a GPU for each unless it trains on CPUs."""
+    devices = number_of_devices(trainer["devices"]) or 1
+    asks_for_gpus = trainer["accelerator"] != "cpu" and trainer["devices"] != "auto"
+    return {
+        "nodes": trainer["num_nodes"],
+        "tasks_per_node": devices,
+        "gpus": devices if asks_for_gpus else None,
+        "cpus": settings["cpus_per_task"],
+    }
+
+
+def _already_submitted(grid: Path) -> dict[str, list[str]]:
+    """Jobs of an earlier command of which SLURM still has something to run: their tasks' trials."""
+    found = {}
+    for job, names in read_json(grid / SUBMITTED).items():
+        try:
+            states = array_states(job)
+        except OSError as error:
+            raise Galaxy10Error(f"squeue does not answer ({error}); try again in a minute") from error
+        open_tasks = [name for task, name in enumerate(names) if states.get(task, "COMPLETED") not in ENDED]
+        if open_tasks:
+            found[job] = open_tasks
+    return found
+
+
+def _read_state(trial: Trial) -> None:
+    """How a trial stands, by its directory: what has never begun has failed."""
+    status = read_json(trial.directory / "status.json")
+    state = status.get("state")
+    trial.state = state if state in ("finished", "failed", "interrupted") else "failed"
+    if state == "finished":
+        split = read_json(trial.directory / "provenance.json").get("split") or {}
+        trial.result = {"state": state, "split_hash": split.get("hash"), **(status.get("metrics") or {})}
+        trial.exit_code = 0
+
+
+def _report(trials: Sequence[Trial], grid: Path, jobs: dict[str, list[str]], state: str) -> int:
+    summary = {"state": state, "grid": str(grid), "jobs": list(jobs), "trials": [trial.describe() for trial in trials]}
+    print(json.dumps(strict(summary), allow_nan=False), flush=True)
+    return FINISHED
+
+
+class _Progress:
+    """Says how many tasks of a job wait, run and have ended, whenever that changes."""
+
+    def __init__(self, job: str) -> None:
+        self._job, self._said = job, ""
+
+    def show(self, states: dict[int, str]) -> None:
+        counts: dict[str, int] = {}
+        for state in states.values():
+            counts[state.lower()] = counts.get(state.lower(), 0) + 1
+        line = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+        if line and line != self._said:
+            self._said = line
+            _say(f"slurm   job {self._job}: {line}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,44 @@
+"""Studies whose trials are the stand-in of tests/sweeps/stand_in: all is real but the training."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+
+from galaxy10.sweeps.journal import open_storage
+from tests.conftest import ROOT, Finished, ended, write_galaxies
+
+HERE = Path(__file__).parent
+TINY = ("--config-dir", str(HERE / "conf"), "sweep=tiny", "sweep.dir=s")
+
+
+def stand_in(**env: str) -> dict[str, str]:
+    """The environment in which train.py is the stand-in."""
+    return {"PYTHONPATH": os.pathsep.join([str(HERE / "stand_in"), str(ROOT)]), **env}
+
+
+@pytest.fixture
+def sweep(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
+    """Run sweep.py on the space `tiny` as a user does, in a folder with g.h5, with trials that are the stand-in."""
+    if not (tmp_path / "g.h5").exists():
+        write_galaxies(tmp_path / "g.h5")
+
+    def run(*arguments: str, timeout: float = 240, **env: str) -> Finished:
+        words = [ROOT / "sweep.py", *TINY, *arguments]
+        return ended(start(*words, cwd=tmp_path, fresh=True, **stand_in(**env)), timeout)
+
+    return run
+
+
+def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    """A study's trials as its journal has them."""
+    study = optuna.load_study(study_name=folder.name, storage=open_storage(folder, None))
+    return study.get_trials()
+
+
+def status(folder: Path, number: int) -> dict:
+    """A trial's status.json."""
+    return json.loads((folder / "trials" / f"{number:04}" / "status.json").read_text())

@@ -1,0 +1,101 @@
+"""Two processes on this machine are one experiment: the same numbers as one process, and one end for both."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from tests.conftest import ROOT, write_galaxies
+
+pytestmark = pytest.mark.slow
+
+WORDS = (
+    "data=hdf5", "data.path=g.h5", "data.batch_size=8", "data.eval_batch_size=7", "data.balance=orientations",
+    "model.image_size=32", "model.dropout=0", "augment=none", "logger=csv", "trainer.accelerator=cpu",
+)  # fmt: skip
+TWO = "trainer.devices=2"
+
+
+def weights(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_grid_of_two_processes_each_gives_what_one_process_gives(train, tmp_path):
+    write_galaxies(tmp_path / "g.h5", per_class=30)
+    alone = train(*WORDS, "trainer.max_epochs=2", "run.dir=alone")
+    assert alone.code == 0, alone.err
+    grid = train("-m", *WORDS, TWO, "trainer.max_epochs=2", "seed=0,1")
+    assert grid.code == 0, grid.err
+    first, second = (tmp_path / trial["run_dir"] for trial in grid.result["trials"])
+    assert_one_experiment(tmp_path / "alone", first)
+    assert any(not torch.equal(tensor, weights(second)[key]) for key, tensor in weights(first).items())
+
+
+def test_told_to_stop_both_stop_and_what_goes_on_ends_as_if_nothing_had_happened(train, start, tmp_path):
+    write_galaxies(tmp_path / "g.h5", per_class=30)
+    command = (ROOT / "train.py", *WORDS, TWO, "trainer.max_epochs=3")
+    with start(*command, "run.dir=stopped", cwd=tmp_path) as process:
+        wait_for(tmp_path / "stopped" / "metrics.csv", process)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 143, errors
+    assert "Traceback" not in errors
+    stopped, whole = (train(*command[1:], f"run.dir={name}") for name in ("stopped", "whole"))
+    assert stopped.result["state"] == whole.result["state"] == "finished", stopped.err
+    one, two = (weights(tmp_path / name) for name in ("stopped", "whole"))
+    assert all(torch.equal(tensor, two[key]) for key, tensor in one.items())
+    curves = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("stopped", "whole")]
+    assert curves[0] == curves[1]
+
+
+def assert_one_experiment(alone, together):
+    one, two = weights(alone), weights(together)
+    assert max((tensor - two[key]).abs().max() for key, tensor in one.items()) < 1e-5
+    for subset, number in (("val", 9), ("test", 18)):
+        tables = [pd.read_parquet(run / "predictions" / f"{subset}.parquet") for run in (alone, together)]
+        assert tables[0]["row"].tolist() == tables[1]["row"].tolist()
+        assert len(tables[0]) == number
+        assert np.allclose(tables[0].filter(like="p_"), tables[1].filter(like="p_"), rtol=0, atol=1e-5)
+    curves = [pd.read_csv(run / "metrics.csv") for run in (alone, together)]
+    assert np.allclose(curves[0], curves[1], rtol=1e-5, atol=1e-5)
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 200
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_process_that_is_killed_ends_the_run_as_failed_and_the_other_does_not_wait(start, tmp_path):
+    write_galaxies(tmp_path / "g.h5", per_class=30)
+    command = (ROOT / "train.py", *WORDS, TWO, "trainer.max_epochs=100000", "run.dir=r")
+    with start(*command, cwd=tmp_path) as process:
+        wait_for(tmp_path / "r" / "metrics.csv", process)
+        os.kill(child_of(process.pid), signal.SIGKILL)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    assert status["state"] == "failed"
+    assert status["error"] == "process 1 of 2 was killed by SIGKILL"
+    assert errors.count("error: ") == 1
+    assert not (tmp_path / "r" / "lease.json").exists()
+
+
+def child_of(pid):
+    """The process that it has started with LOCAL_RANK=1."""
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            if parent == pid and "\0LOCAL_RANK=1\0" in (place / "environ").read_text():
+                return int(place.name)
+        except (OSError, UnicodeDecodeError):
+            continue
+    raise AssertionError(f"{pid} has started no other process")
