@@ -59,10 +59,6 @@ def check_devices(trainer: dict[str, Any]) -> None:
         raise Galaxy10Error(
             f"trainer.accelerator={accelerator}, but {machine(gpus)}; type trainer.accelerator=cpu to train on the CPU"
         )
-    if trainer["sync_batchnorm"] and accelerator == "cpu":
-        raise Galaxy10Error(
-            "trainer.sync_batchnorm=true needs GPUs, torch has it for no CPU; type trainer.sync_batchnorm=false"
-        )
     uses_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
     if uses_gpus and asked is not None and asked > gpus:
         raise Galaxy10Error(

@@ -32,6 +32,7 @@ from galaxy10.training.provenance import provenance
 from galaxy10.training.records import Recorder
 from galaxy10.training.run_directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
 from galaxy10.training.samples import save_batch, save_demonstrations
+from galaxy10.training.sync_batchnorm import SyncedBatchNorm
 from galaxy10.training.tables import score, write_split
 
 MONITOR = "val/macro_f1"
@@ -179,6 +180,8 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
     if options["enable_checkpointing"] is not False:
         callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
+    if options.pop("sync_batchnorm"):
+        plugins.append(SyncedBatchNorm())
     environment = cluster_environment()
     if environment is not None:
         plugins.append(environment)

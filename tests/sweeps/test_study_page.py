@@ -22,6 +22,7 @@ def test_a_study_that_really_trains_is_confirmed_with_other_seeds_and_tested_onc
     assert done.result["best"]["val/macro_f1"] == status["metrics"]["val/macro_f1"]
     assert not (run / "predictions" / "test.parquet").exists()
     assert not (run / "report.html").exists()
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt"]
     # The recipe of the best trial is the trial: train.py takes the run directory for its own, and finds it finished.
     again = train("--config-dir", "s", "experiment=best", "run.dir=s/trials/0000", "run.report=false", "run.test=false")
     assert again.code == 0, again.err

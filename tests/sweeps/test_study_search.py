@@ -10,6 +10,8 @@ from tests.sweeps.conftest import trials_of
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
+@pytest.mark.long
+@pytest.mark.slow
 def test_a_grid_ends_when_every_point_has_been_tried(sweep, tmp_path):
     space = (
         "~sweep.space.optimizer.lr",
@@ -27,6 +29,8 @@ def test_a_grid_ends_when_every_point_has_been_tried(sweep, tmp_path):
     assert all(trial.state in ENDED or trial.params["model.dropout"] == 0.9 for trial in trials)
 
 
+@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("sampler", "pruner"), [("cmaes", "none"), ("random", "hyperband")])
 def test_other_samplers_and_pruners_run_a_study(sampler, pruner, sweep, tmp_path):
     words = (f"sweep.sampler={sampler}", f"sweep.pruner={pruner}", "sweep.space.model.dropout.high=0.7")

@@ -17,7 +17,7 @@ def reliability_grid(before: Mapping[str, np.ndarray], after: Mapping[str, np.nd
         before, after: way → (N, C) probabilities.
         labels: (N,).
     """
-    figure = new_figure(2.3 * len(before) + 0.8, 5.6)
+    figure = new_figure(2.8 * len(before) + 0.6, 6.2)
     grid = figure.subplots(2, len(before), sharex=True, sharey=True, squeeze=False)
     for row, (said, answers) in zip(grid, (("before", before), ("after", after)), strict=True):
         for axes, (way, probabilities) in zip(row, answers.items(), strict=True):
