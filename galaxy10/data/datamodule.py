@@ -19,7 +19,8 @@ class GalaxyData(L.LightningDataModule):
     """Train, val and test batches of one store under one split.
 
     Batches cross to the device as uint8; normalisation and augmentation act there, on the whole batch, and leave
-    {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}.
+    {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}. Where the CPU trains, the thread that reads ahead
+    does it, meanwhile.
 
     Args:
         batch_size: galaxies per optimizer step, over all devices.
@@ -81,9 +82,10 @@ class GalaxyData(L.LightningDataModule):
         return self._loader(subset, SequentialSampler(len(self.split.rows(subset)), self.eval_batch_size, rank, world))
 
     def _loader(self, subset: str, sampler: EpochSampler | SequentialSampler) -> GalaxyLoader:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        device = self.trainer.strategy.root_device.type if self.trainer is not None else None
+        prepare = (self.prepared if subset == "train" else self._prepared_plainly) if device == "cpu" else None
         images = None if subset == "train" and self._take_residence() else self.store.images
-        loader = GalaxyLoader(images, self.split.rows(subset), self.labels(subset), sampler, on_gpu)
+        loader = GalaxyLoader(images, self.split.rows(subset), self.labels(subset), sampler, device == "cuda", prepare)
         self.loaders[subset] = loader
         return loader
 
@@ -120,17 +122,26 @@ class GalaxyData(L.LightningDataModule):
         )
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, torch.Tensor]:
-        """Lightning's hook: from pixels to network input, on the device that trains."""
-        assert self.preparation is not None
+        """Lightning's hook: from pixels to network input, on the device that trains, unless that is done already."""
         assert self.trainer is not None
-        if self.trainer.training:
-            start = time.perf_counter()
-            if self._resident is not None:
-                batch = {**batch, "images": self._resident[batch["positions"]]}
-            inputs = self.augmented(batch, self.trainer.current_epoch)
-            self._prepared_s += time.perf_counter() - start
-        else:
-            inputs = self.preparation.plain(batch["images"])
+        if "inputs" in batch:
+            return batch
+        if not self.trainer.training:
+            return self._prepared_plainly(batch)
+        start = time.perf_counter()
+        batch = self.prepared(batch, self.trainer.current_epoch)
+        self._prepared_s += time.perf_counter() - start
+        return batch
+
+    def prepared(self, batch: dict[str, Any], epoch: int) -> dict[str, torch.Tensor]:
+        """A batch as the loader gathers it → inputs (B, 3, S, S), labels and rows, augmented for an epoch."""
+        if self._resident is not None:
+            batch = {**batch, "images": self._resident[batch["positions"]]}
+        return {"inputs": self.augmented(batch, epoch), "labels": batch["labels"], "rows": batch["rows"]}
+
+    def _prepared_plainly(self, batch: dict[str, Any], epoch: int = 0) -> dict[str, torch.Tensor]:
+        assert self.preparation is not None
+        inputs = self.preparation.plain(batch["images"])
         return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
 
     def state_dict(self) -> dict[str, Any]:
@@ -144,5 +155,5 @@ class GalaxyData(L.LightningDataModule):
         self._batches_done = state_dict["batches_done"]
 
     def training_data_seconds(self) -> float:
-        """Seconds that training has spent on waiting for batches and preparing them (on a GPU: launching the work)."""
+        """Seconds for which training has waited for its batches, and on a GPU launched the work of preparing them."""
         return self.loaders["train"].waited_s + self._prepared_s

@@ -1,16 +1,29 @@
 """From the store to batches: one gather each, read ahead by a thread, the same batches at any number of devices."""
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from galaxy10.data.balance import epoch_plan
 
 READ_AHEAD = 2  # batches
+
+
+_limits = threading.local()
+
+
+def _take_one_core() -> None:
+    """This thread's own operations run on one core: a second team of OpenMP's would wait for the network's by spinning.
+
+    Not torch.set_num_threads, which in this thread, too, changes what MKL does in all.
+    """
+    _limits.kept = threadpool_limits(1, user_api="openmp")
 
 
 class EpochSampler:
@@ -81,6 +94,7 @@ class GalaxyLoader:
     images: the store's whole array; None where the pixels wait on the device: then batches have `positions` (B,)
     within the subset in place of images.
     rows, labels: (n,) of this subset.
+    prepare: (batch, epoch) → batch, done by the thread that reads ahead, on one core, while the consumer computes.
     waited_s adds up the seconds that the consumer stood still for the next batch.
     """
 
@@ -93,14 +107,16 @@ class GalaxyLoader:
         labels: np.ndarray,
         sampler: EpochSampler | SequentialSampler,
         pin_memory: bool = False,
+        prepare: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
     ):
         self.images, self.rows, self.labels, self.sampler, self.pin_memory = images, rows, labels, sampler, pin_memory
+        self.prepare = prepare
         self.waited_s = 0.0
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def _gather(self, plan: tuple[np.ndarray, np.ndarray, np.ndarray]) -> dict[str, Any]:
+    def _gather(self, plan: tuple[np.ndarray, np.ndarray, np.ndarray], epoch: int) -> dict[str, Any]:
         positions, copies, orientations = plan
         rows = self.rows[positions]
         pixels = {"positions": positions} if self.images is None else {"images": self.images[rows]}
@@ -111,13 +127,16 @@ class GalaxyLoader:
             "copies": torch.from_numpy(copies),
             "orientations": torch.from_numpy(orientations),
         }
+        if self.prepare is not None:
+            batch = self.prepare(batch, epoch)
         return {key: value.pin_memory() for key, value in batch.items()} if self.pin_memory else batch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as reader:
+        epoch = getattr(self.sampler, "epoch", 0)
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead", initializer=_take_one_core) as reader:
             ahead = []
             for plan in self.sampler:
-                ahead.append(reader.submit(self._gather, plan))
+                ahead.append(reader.submit(self._gather, plan, epoch))
                 if len(ahead) > READ_AHEAD:
                     yield self._take(ahead.pop(0))
             while ahead:

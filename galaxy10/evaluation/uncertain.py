@@ -48,7 +48,7 @@ class Measured:
 
     def metrics(self, class_names: Sequence[str]) -> dict[str, float | None]:
         """The usual metrics of the calibrated probabilities, those before the temperature, and those of the sets."""
-        labels = torch.from_numpy(self.labels)
+        labels = torch.tensor(self.labels)
         before = classification_metrics(torch.tensor(self.raw), labels, class_names)
         after = classification_metrics(torch.tensor(self.calibrated), labels, class_names)
         return {

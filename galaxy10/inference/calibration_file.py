@@ -64,7 +64,7 @@ def load_calibration(run: Path, way: Way) -> Calibration:
     found: dict[str, Any] | None = (known.get("ways") or {}).get(way.key)
     command = f"galaxy10 calibrate {run}{way.options}"
     if found is None:
-        raise Galaxy10Error(f"{run} is not calibrated for {way.key}; type {command}, or add --no-temperature here")
+        raise Galaxy10Error(f"{run} is not calibrated for {way.key}; type {command}")
     if known.get("checkpoint") != checkpoint_identity(run):
         raise Galaxy10Error(f"{run} has been trained on since it was calibrated; type {command}")
     loss, error = found["loss"], found["calibration_error"]

@@ -24,6 +24,10 @@ from galaxy10.inference.table_files import SUFFIXES, write_tables
 Failure = tuple[str, int, str]  # path, row, reason
 
 
+class Unfinished(Galaxy10Error):
+    """What the user can mend, but after work had begun: exit code 1. What is done is kept."""
+
+
 class Catalogue:
     """One catalogue, from its first part to the finished file.
 
@@ -44,35 +48,53 @@ class Catalogue:
         done = self.output.exists() and not self.parts.exists() and about.get("plan") == self.plan
         return about if done else None
 
-    @contextmanager
-    def writing(self, overwrite: bool) -> Iterator[None]:
-        """Be the one process that works on it.
+    def check_name(self, overwrite: bool) -> None:
+        """That nothing else has this name; with overwrite, what has is to go.
 
         Raises:
-            Galaxy10Error: another process does; or another catalogue, finished or not, has this name.
+            Galaxy10Error: another catalogue, finished or not.
         """
+        if overwrite:
+            if read_json(self.parts / "plan.json") != self.plan:
+                shutil.rmtree(self.parts, ignore_errors=True)
+            return
         before = read_json(self.parts / "plan.json")
-        if before and before != self.plan and not overwrite:
+        if before and before != self.plan:
             differing = ", ".join(sorted(k for k in {*before, *self.plan} if before.get(k) != self.plan.get(k)))
             raise Galaxy10Error(
                 f"{self.parts} is an unfinished catalogue of another command (different: {differing}); give that "
                 "command again, another -o, or --overwrite"
             )
-        if self.output.exists() and not before and not overwrite:
+        if self.output.exists() and not before:
             raise Galaxy10Error(f"{self.output} is there already; give another -o, or --overwrite")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Be the one process that works on it.
+
+        Raises:
+            Galaxy10Error: another process does, or the folder cannot be written.
+            Unfinished: a later error that the user can mend.
+        """
         try:
             self.output.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.output.with_name(f".{self.output.name}.lock"), timeout=0) as lock:
-                if before and before != self.plan:
-                    shutil.rmtree(self.parts)
-                self.parts.mkdir(exist_ok=True)
-                write_json(self.parts / "plan.json", self.plan)
-                yield
-                Path(lock.lock_file).unlink(missing_ok=True)
+            lock = FileLock(self.output.with_name(f".{self.output.name}.lock"), timeout=0)
+            lock.acquire()
         except Timeout:
             raise Galaxy10Error(f"another process is writing {self.output}; wait for it, or give another -o") from None
         except OSError as error:
             raise disk_error(self.output, error) from error
+        try:
+            self.parts.mkdir(exist_ok=True)
+            write_json(self.parts / "plan.json", self.plan)
+            yield
+            Path(lock.lock_file).unlink(missing_ok=True)
+        except OSError as error:
+            raise Unfinished(str(disk_error(self.output, error))) from error
+        except Galaxy10Error as error:
+            raise Unfinished(str(error)) from error
+        finally:
+            lock.release()
 
     def has(self, number: int) -> bool:
         """Whether a part is complete."""

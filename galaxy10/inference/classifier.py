@@ -11,8 +11,7 @@ from PIL import Image
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.inference.judge import Judge
-from galaxy10.inference.networks import Answers
-from galaxy10.inference.pictures import Picture, Unreadable, as_picture, read_picture
+from galaxy10.inference.pictures import Picture, Unreadable, as_picture, pillow_values, read_picture
 from galaxy10.inference.predict import Options, check_options, check_runs
 
 
@@ -44,10 +43,7 @@ class Classifier:
         batch: list[Picture] = []
 
         def judge() -> None:
-            prepared = [networks.prepare(picture.pixels) for picture in batch]
-            answers = networks.ask(prepared + [networks.blank()] * (size - len(prepared)))
-            n = len(batch)
-            table = self._judge.columns(Answers(answers.samples[:, :n], answers.ood_score[:n]))
+            table = self._judge.columns(networks.ask([networks.prepare(picture.pixels) for picture in batch]))
             tables.append(table.append_column("filled", pa.array([p.filled for p in batch], pa.float32())))
             batch.clear()
 
@@ -70,7 +66,7 @@ class Classifier:
                 if isinstance(image, str | Path):
                     yield read_picture(image, self._options.stretch)
                 elif isinstance(image, Image.Image):
-                    yield as_picture(np.asarray(image.convert("RGB")))
+                    yield as_picture(pillow_values(image), self._options.stretch)
                 else:
                     yield as_picture(np.asarray(image), self._options.stretch)
             except Unreadable as error:

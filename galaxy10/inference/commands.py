@@ -12,7 +12,7 @@ import typer
 from galaxy10.errors import Galaxy10Error
 
 app = typer.Typer()
-PARTLY = 3
+FAILED, PARTLY = 1, 3
 
 Orientations = Annotated[
     bool | None,
@@ -253,8 +253,13 @@ def stoppable(work: Callable[[], Any]) -> Any:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    from galaxy10.inference.catalogue import Unfinished
+
     try:
         return work()
+    except Unfinished as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(FAILED)
     except KeyboardInterrupt as interrupted:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(128 + (interrupted.args[0] if interrupted.args else signal.SIGINT))

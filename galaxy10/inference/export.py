@@ -6,6 +6,7 @@ resize, the normalisation, the views and the temperature are inside, the class n
 
 import json
 import logging
+import math
 import os
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
@@ -47,33 +48,48 @@ class Exported(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, H, W, 3) uint8 → (N, C) probabilities."""
-        planes = images.permute(0, 3, 1, 2).to(torch.float32)
-        rows = torch.arange(images.shape[1], dtype=torch.float32)
-        columns = torch.arange(images.shape[2], dtype=torch.float32)
-        side = torch.minimum(rows.max() + 1, columns.max() + 1)
-        planes = resizing(rows, side, self.size) @ planes @ resizing(columns, side, self.size).T
-        inputs = planes * self.scale + self.shift
+        inputs = resized(images.permute(0, 3, 1, 2), self.size).to(torch.float32) * self.scale + self.shift
         # All views in one batch: the network is in the file once, not once per view.
         answers = self.network(torch.cat(views(inputs, self.views))).softmax(dim=1)
         mean = answers.unflatten(0, (self.views, images.shape[0])).mean(dim=0)
         return (mean.clamp_min(1e-30).log() / self.temperature).softmax(dim=1)
 
 
-def resizing(pixels: torch.Tensor, side: torch.Tensor, size: int) -> torch.Tensor:
-    """The central `side` of n pixels brought to `size` of them, as a matrix (size, n) to multiply with.
+def resized(planes: torch.Tensor, size: int) -> torch.Tensor:
+    """What galaxy10.data.augment.resize makes of the central square of bytes, to the last bit: (N, 3, H, W) uint8 →
+    (N, 3, size, size) float64, whole grey levels.
+
+    Torch resizes bytes along the lines and then along the columns, in fixed-point numbers, rounding each time.
+    """
+    rows = torch.arange(planes.shape[2], dtype=torch.float64)
+    columns = torch.arange(planes.shape[3], dtype=torch.float64)
+    side = torch.minimum(rows.max() + 1, columns.max() + 1)
+    across, unit = resizing(columns, side, size)
+    lines = torch.floor(planes.to(torch.float64) @ across.T / unit + 0.5).clamp(0, 255)
+    down, unit = resizing(rows, side, size)
+    return torch.floor(down @ lines / unit + 0.5).clamp(0, 255)
+
+
+def resizing(pixels: torch.Tensor, side: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The central `side` of n pixels brought to `size` of them, as a matrix (size, n) to multiply with, and what its
+    whole numbers are counted in.
 
     The triangular filter of torch's antialiased bilinear interpolation: as wide as a pixel of the larger grid.
 
     Args:
-        pixels: (n,) 0, 1, … n − 1.
+        pixels: (n,) 0, 1, … n − 1, float64.
     """
     first = torch.floor((pixels.max() + 1 - side) / 2)
     scale = side / size
-    centre = (torch.arange(size, dtype=torch.float32) + 0.5) * scale
-    inside = ((pixels >= first) & (pixels < first + side)).to(torch.float32)
+    centre = (torch.arange(size, dtype=torch.float64) + 0.5) * scale
+    inside = ((pixels >= first) & (pixels < first + side)).to(torch.float64)
     distance = (pixels - first + 0.5 - centre[:, None]).abs() / scale.clamp_min(1)
     weight = (1 - distance).clamp_min(0) * inside
-    return weight / weight.sum(dim=1, keepdim=True)
+    weight = weight / weight.sum(dim=1, keepdim=True)
+    # As many binary digits as let the largest weight fit into 15 bits, 22 at most.
+    digits = (torch.ceil(torch.log(32767.5 / weight.max()) / math.log(2)) - 1).clamp(max=22)
+    unit = torch.exp(digits * math.log(2)).round()
+    return torch.floor(weight * unit + 0.5), unit
 
 
 def export(run: Path, output: Path, *, orientations: bool | None, temperature: bool, overwrite: bool) -> float:

@@ -98,7 +98,7 @@ class Survey:
     def __init__(self, file: Path, stretch: str):
         self._path, self._stretch, self._lock = file, stretch, threading.Lock()
         self._file: h5py.File | None = None
-        self._slab, self._first = np.empty((0,)), 0
+        self._slabs: dict[int, np.ndarray] = {}  # by their first row; two, as readers cross a border one by one
         try:
             with h5py.File(file, "r") as opened:
                 self._shape, self._chunks, self.columns = self._look(opened)
@@ -126,16 +126,18 @@ class Survey:
 
     def read(self, index: int) -> Picture:
         """The picture of one row."""
+        first = index - index % self._chunks
         with self._lock:
-            if not self._first <= index < self._first + len(self._slab):
+            if first not in self._slabs:
                 self._file = self._file or h5py.File(self._path, "r")
-                self._first = index - index % self._chunks
                 try:
-                    self._slab = self._file["images"][self._first : self._first + self._chunks]
+                    slab = self._file["images"][first : first + self._chunks]
                 except OSError as error:
-                    self._slab = np.empty((0,))
                     raise Unreadable(f"damaged in the HDF5 file: {first_line(error)}") from error
-            values = self._slab[index - self._first]
+                if len(self._slabs) == 2:
+                    del self._slabs[min(self._slabs)]
+                self._slabs[first] = slab
+            values = self._slabs[first][index - first]
         return as_picture(values, self._stretch)
 
 

@@ -53,8 +53,8 @@ class Judge:
     def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
         """The lines of each part, and the pictures in it that could not be read.
 
-        Every batch has the same size, gaps and end filled up: what is said of a picture does not depend, to the last
-        digit, on whether its neighbour could be read or on where an earlier command was stopped.
+        What cannot be read leaves a blank in its batch: what is said of a picture does not depend, to the last digit,
+        on whether its neighbour could be read or on where an earlier command was stopped.
         """
         size = self.options.batch_size
         batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
@@ -70,7 +70,7 @@ class Judge:
                         failures.append((line["path"][0].as_py() or "", line["row"][0].as_py(), reason))
                 if not good:
                     continue
-                prepared = [self.networks.blank()] * size
+                prepared = [self.networks.blank()] * len(batch)
                 for i, (picture, _) in good.items():
                     prepared[i] = picture
                 answers = self.networks.ask(prepared)

@@ -134,7 +134,7 @@ def _read_with_pillow(path: str | Path, stretch: str) -> Picture:
                 if min(image.size) < MIN_SIZE_PX:  # before it is decoded
                     raise Unreadable(f"{image.width}×{image.height} px; at least {MIN_SIZE_PX} px a side are needed")
                 image.load()
-                return as_picture(_pillow_values(image), stretch)
+                return as_picture(pillow_values(image), stretch)
     except UnidentifiedImageError:
         raise Unreadable("not an image: its content is no format that is known") from None
     except Image.DecompressionBombError:
@@ -143,7 +143,8 @@ def _read_with_pillow(path: str | Path, stretch: str) -> Picture:
         raise Unreadable(f"broken: {first_line(error)}") from error
 
 
-def _pillow_values(image: Image.Image) -> np.ndarray:
+def pillow_values(image: Image.Image) -> np.ndarray:
+    """A Pillow image of any mode as an array that `as_picture` takes."""
     if image.mode in ("L", "RGB", "RGBA", "F"):
         return np.asarray(image)
     if image.mode.startswith("I;16"):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from galaxy10 import __version__
 from galaxy10.config.rules import did_you_mean
@@ -17,6 +17,9 @@ from galaxy10.inference.inputs import Inputs, find_inputs, shard_of
 from galaxy10.inference.progress import watched
 from galaxy10.inference.stretch import STRETCHES
 from galaxy10.inference.way import choose_way
+
+if TYPE_CHECKING:
+    from galaxy10.inference.judge import Judge
 
 BATCHES_PER_PART = 4
 
@@ -43,6 +46,7 @@ def predict(runs: Sequence[Path], words: Sequence[str], output: Path, options: O
 
     Raises:
         Galaxy10Error: what is wrong with runs, inputs, options or output, before the first picture is judged.
+        Unfinished: what went wrong later, such as a full disk.
     """
     check_output(output)
     check_options(options)
@@ -54,17 +58,18 @@ def predict(runs: Sequence[Path], words: Sequence[str], output: Path, options: O
     about = None if options.overwrite else catalogue.finished()
     if about is not None:
         return target, about
-    with catalogue.writing(options.overwrite):
-        about = _fill(catalogue, inputs, runs, options, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
-    return target, about
-
-
-def _fill(catalogue: Catalogue, inputs: Inputs, runs: Sequence[Path], options: Options, mine: range) -> dict[str, Any]:
-    """Judge what is not judged yet, and finish the catalogue."""
+    catalogue.check_name(options.overwrite)
     from galaxy10.inference.judge import Judge  # torch: not before inputs and output are known to be right
 
     judge = Judge(runs, options)
-    size = options.batch_size * BATCHES_PER_PART
+    with catalogue.writing():
+        about = _fill(catalogue, inputs, judge, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
+    return target, about
+
+
+def _fill(catalogue: Catalogue, inputs: Inputs, judge: "Judge", mine: range) -> dict[str, Any]:
+    """Judge what is not judged yet, and finish the catalogue."""
+    size = judge.options.batch_size * BATCHES_PER_PART
     parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]
     missing = [number for number in range(len(parts)) if not catalogue.has(number)]
     done = before = sum(len(part) for part in parts) - sum(len(parts[number]) for number in missing)
@@ -114,7 +119,10 @@ def check_runs(runs: Sequence[Path], options: Options) -> list[float] | None:
             )
         if options.temperature:
             way = choose_way(int(model["views"]), options.orientations, options.mc_dropout)
-            temperatures.append(load_calibration(run, way).temperature)
+            try:
+                temperatures.append(load_calibration(run, way).temperature)
+            except Galaxy10Error as error:
+                raise Galaxy10Error(f"{error}, or add --no-temperature here") from error
     return temperatures if options.temperature else None
 
 

@@ -1,6 +1,7 @@
 """What every network of this project shares: training, scoring, freezing, and what its checkpoint says of itself."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import lightning as L
@@ -160,9 +161,12 @@ class GalaxyClassifier(L.LightningModule):
         self._finish_scoring("test")
 
     def _score(self, batch: dict[str, torch.Tensor]) -> None:
-        # Every epoch's validation looks once; the numbers that count average what the network says of all views.
-        number = 1 if self.trainer.state.fn == "fit" else self.recipe["views"]
-        answers = [self.probabilities(view) for view in views(batch["inputs"], number)]
+        # Every epoch's validation looks once, as training computes. The numbers that count average what the network
+        # says of all views, in float32: so they are those of any other machine, of a catalogue, and of an export.
+        passing = self.trainer.state.fn == "fit"
+        number = 1 if passing else self.recipe["views"]
+        with nullcontext() if passing else torch.autocast(self.device.type, enabled=False):
+            answers = [self.probabilities(view) for view in views(batch["inputs"], number)]
         probabilities = torch.stack(answers).mean(dim=0)
         self._scored.append((batch["rows"].cpu(), batch["labels"].cpu(), probabilities.cpu()))
 

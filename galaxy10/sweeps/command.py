@@ -1,6 +1,7 @@
 """The command behind sweep.py: door, study, workers, exit code. Optuna is imported behind the door, torch never."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -66,7 +67,10 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
         return code
     else:
         from galaxy10.sweeps.door import check_sweep
+        from galaxy10.sweeps.local import hide_cluster, run_study
 
+        if section["launcher"] == "local":
+            hide_cluster(os.environ)  # trials start their own processes, whatever tasks the job around them has
         check_sweep(sweep, config)
         for remark in remarks:
             print(remark, file=sys.stderr)
@@ -75,8 +79,6 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
 
             result = submit_workers(sweep, section["workers"], config, typed)
         else:
-            from galaxy10.sweeps.local import run_study
-
             code, result = run_study(sweep, config, section["workers"], section["workers_per_gpu"])
             print_result(result)
             return code

@@ -11,8 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from galaxy10.config.rules import show
 from galaxy10.evaluation.style import BLUE, GREEN, GREY, SCORES, VERMILLION, in_house_style, label_width_in, new_figure
 
+_LINE = 13  # characters of a setting's name side by side with others
 _SPREAD = 0.12  # by how much trials of one choice are moved apart sideways
 
 
@@ -94,12 +96,13 @@ def _positions(axes: Axes, values: pd.Series, log: bool) -> np.ndarray:
         if log:
             axes.set_xscale("log")
         return values.to_numpy(float)
-    names = sorted(set(map(str, values)))
+    values = values.map(show)
+    names = sorted(set(values))
     axes.set_xticks(range(len(names)), names, rotation=0 if max(map(len, names), default=0) < 9 else 20)
     axes.set_xlim(-0.5, max(len(names), 1) - 0.5)
     seen = dict.fromkeys(names, 0)
     positions = []
-    for value in map(str, values):
+    for value in values:
         seen[value] += 1
         positions.append(names.index(value) + _SPREAD * ((seen[value] % 5) - 2) / 2)
     return np.array(positions)
@@ -135,7 +138,7 @@ def parallel_coordinates(
         _label_axis(axes, position, shown[setting])
     for height, value in ((0, low), (1, high)):
         _tick_text(axes, len(settings), height, f"{value:.3g}")
-    axes.set_xticks(range(len(columns)), [name.replace(".", ".\n", 1) for name in (*settings, objective)])
+    axes.set_xticks(range(len(columns)), [_broken(name) for name in (*settings, objective)])
     axes.set_xlim(-0.4, len(columns) - 0.4)
     axes.set_ylim(-0.09, 1.09)
     axes.yaxis.set_visible(False)
@@ -154,9 +157,9 @@ def _scaled(values: pd.Series, log: bool) -> np.ndarray:
         numbers = np.log(numbers) if log else numbers
         low, high = np.nanmin(numbers, initial=np.inf), np.nanmax(numbers, initial=-np.inf)
         return (numbers - low) / ((high - low) or 1)
-    names = sorted(set(map(str, present)))
+    names = sorted(set(map(show, present)))
     place = {name: index / max(1, len(names) - 1) for index, name in enumerate(names)}
-    return np.array([place.get(str(value), math.nan) if value is not None else math.nan for value in values])
+    return np.array([place.get(show(value), math.nan) if value is not None else math.nan for value in values])
 
 
 def _label_axis(axes: Axes, position: int, values: pd.Series) -> None:
@@ -166,9 +169,20 @@ def _label_axis(axes: Axes, position: int, values: pd.Series) -> None:
             for height, value in ((0, present.min()), (1, present.max())):
                 _tick_text(axes, position, height, f"{value:.2g}")
         return
-    names = sorted(set(map(str, present)))
+    names = sorted(set(map(show, present)))
     for index, name in enumerate(names):
         _tick_text(axes, position, index / max(1, len(names) - 1), name)
+
+
+def _broken(name: str) -> str:
+    """A setting's name over several lines, none much wider than an axis has room."""
+    lines: list[str] = []
+    for part in name.replace(".", ". ").replace("_", "_ ").split():
+        if lines and len(lines[-1]) + len(part) <= _LINE and not lines[-1].endswith("."):
+            lines[-1] += part
+        else:
+            lines.append(part)
+    return "\n".join(lines)
 
 
 def _tick_text(axes: Axes, position: float, height: float, text: str) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from optuna.trial import TrialState
@@ -25,6 +25,11 @@ FINISHED, FAILED = 0, 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last: a cluster's time limit is near
 _RESTARTS = 3  # of a worker that is killed while the study goes on
 _POLL_S = 0.3
+# Which job it is and what it may use; not how many tasks it has.
+_KEPT = {
+    f"SLURM_{name}"
+    for name in ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "RESTART_COUNT", "CPUS_PER_TASK", "TMPDIR", "CONF")
+}
 
 
 def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) -> tuple[int, dict[str, Any]]:
@@ -86,10 +91,9 @@ def shares(trainer: dict[str, Any], workers: int, per_gpu: int) -> list[dict[str
     return [{**given, "CUDA_VISIBLE_DEVICES": ",".join(place)} for place in places]
 
 
-def hide_cluster(environment: dict[str, str]) -> None:
+def hide_cluster(environment: MutableMapping[str, str]) -> None:
     """A trial is a process of its own and no task of the job around it: it must not count that job's tasks."""
-    keep = ("SLURM_CPUS_PER_TASK", "SLURM_TMPDIR", "SLURM_CONF", "SLURM_JOB_ID")
-    for name in [name for name in environment if name.startswith("SLURM") and name not in keep]:
+    for name in [name for name in environment if name.startswith("SLURM") and name not in _KEPT]:
         del environment[name]
 
 

@@ -70,6 +70,8 @@ def recipe(overrides: Sequence[str], groups: set[str]) -> str:
     for word in overrides:
         override = parser.parse_override(word)
         key, value = override.key_or_group, _plain(override.value())
+        if key == "debug":  # shortens a trial; a recipe is for the whole
+            continue
         if key in groups:
             choices[key] = value
         else:

@@ -9,7 +9,7 @@ import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.rules import show
-from galaxy10.evaluation.page import NOTHING, Drawing, is_number, number, plural, render, write_file, write_picture
+from galaxy10.evaluation.page import NOTHING, Drawing, number, plural, render, write_file, write_picture
 from galaxy10.files import read_json
 from galaxy10.sweeps.figures import (
     history,
@@ -23,7 +23,7 @@ from galaxy10.sweeps.importance import importances
 from galaxy10.sweeps.recipe import best_trial, ranked, train_line, write_best
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study, seconds_used, settings_of
-from galaxy10.sweeps.table import best_epoch_value, epochs_done, seconds_saved
+from galaxy10.sweeps.table import best_epoch_value, epochs_done, seconds_outside_fit, seconds_saved
 from galaxy10.sweeps.worker import state_of, summary
 
 _FEW = 2  # complete trials below which a figure says nothing
@@ -150,7 +150,7 @@ def _context(
         "rows": _rows(sweep, trials, table),
         "used": seconds_used(trials),
         "saved": seconds_saved(sweep, trials),
-        "outside_fit": _outside_fit(trials),
+        "outside_fit": seconds_outside_fit(trials),
         "confirmed": read_json(sweep.path / "confirm" / "confirm.json"),
         "ranking": [trial.number for trial in ranked(sweep, trials)],
         "keys": varied(table, sweep),
@@ -181,15 +181,3 @@ def _rows(sweep: Sweep, trials: list[FrozenTrial], table: pd.DataFrame) -> list[
 
 def _shown(value: Any) -> str:
     return NOTHING if value is None else f"{value:.3g}" if isinstance(value, float) else show(value)
-
-
-def _outside_fit(trials: list[FrozenTrial]) -> float | None:
-    """Seconds of a complete trial that are not training and validation, the median."""
-    spent = [
-        trial.user_attrs["seconds"] - trial.user_attrs["metrics"]["train/seconds"]
-        for trial in trials
-        if trial.state == TrialState.COMPLETE
-        and is_number(trial.user_attrs.get("seconds"))
-        and is_number(trial.user_attrs.get("metrics", {}).get("train/seconds"))
-    ]
-    return float(pd.Series(spent).median()) if spent else None

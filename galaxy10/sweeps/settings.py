@@ -52,7 +52,7 @@ SWEEP_RULES: dict[str, Rule] = {
     ),
 }
 # What a run measures once, at its end; everything else is measured every epoch.
-AT_THE_END = ("train/images_per_s", "train/seconds", "train/data_share")
+AT_THE_END = ("train/images_per_s", "train/scoring_images_per_s", "train/seconds", "train/data_share")
 _EVERY_EPOCH = (
     "val/macro_f1",
     "val/accuracy",

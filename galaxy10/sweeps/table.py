@@ -1,7 +1,9 @@
 """How a study stands, as a table for the terminal."""
 
 import math
+import statistics
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -110,11 +112,24 @@ def best_epoch_value(sweep: Sweep, trial: FrozenTrial) -> float | None:
     return (max if sweep.directions[0] == "maximize" else min)(values, default=None)
 
 
-def seconds_saved(sweep: Sweep, trials: list[FrozenTrial]) -> float:
+def seconds_outside_fit(trials: Sequence[FrozenTrial]) -> float | None:
+    """What a complete trial takes beside its training steps, the median; None while none is complete."""
+    spent = [
+        trial.user_attrs["seconds"] - trial.user_attrs["metrics"]["train/seconds"]
+        for trial in trials
+        if trial.state == TrialState.COMPLETE
+        and "seconds" in trial.user_attrs
+        and "train/seconds" in trial.user_attrs.get("metrics", {})
+    ]
+    return statistics.median(spent) if spent else None
+
+
+def seconds_saved(sweep: Sweep, trials: Sequence[FrozenTrial]) -> float:
     """About what the epochs that pruned trials were spared would have taken, at each one's own pace."""
-    saved = 0.0
+    saved, outside = 0.0, seconds_outside_fit(trials) or 0.0
     for trial in trials:
         done = epochs_done(trial)
         if trial.state == TrialState.PRUNED and done and sweep.max_epochs:
-            saved += (sweep.max_epochs - done) * trial.user_attrs.get("seconds", 0.0) / done
+            pace = max(0.0, trial.user_attrs.get("seconds", 0.0) - outside) / done
+            saved += (sweep.max_epochs - done) * pace
     return saved

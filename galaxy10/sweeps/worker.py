@@ -150,14 +150,20 @@ class Worker:
             self._fail(claim, f"{bad[0]} is not a number at its end: the training has diverged", retry=False)
             return
         self.study.tell(claim.number, values)
+        self._tidy(claim)
         shown = ", ".join(f"{n} {v:.4g}" for n, v in zip(self.sweep.objectives, values, strict=True))
         best = write_best(self.sweep, self.study)
         self._say(f"trial {claim.number} is complete: {shown}" + (" (the best so far)" if best == claim.number else ""))
 
     def _tell_pruned(self, claim: Claim) -> None:
         self.study.tell(claim.number, state=TrialState.PRUNED)
+        self._tidy(claim)
         epoch = claim.trial.user_attrs["pruned_after"]
         self._say(f"trial {claim.number} is pruned after {epoch} epoch{'s' if epoch != 1 else ''}")
+
+    def _tidy(self, claim: Claim) -> None:
+        """An ended trial is not gone on with: what only that needs is two thirds of its size."""
+        (self.sweep.trial_directory(claim.number) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
 
     def _tell_failure(self, claim: Claim, process: TrialProcess) -> None:
         memory = process.ran_out_of_memory()

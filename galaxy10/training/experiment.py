@@ -23,6 +23,7 @@ from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.display import display_callbacks, quiet_libraries, say
 from galaxy10.training.door import SOLVED_AT_ONCE
+from galaxy10.training.host_memory import keep_freed_memory
 from galaxy10.training.interruption import Interruption, stop_callback
 from galaxy10.training.loggers import open_loggers
 from galaxy10.training.precision import settle_precision
@@ -49,6 +50,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         Galaxy10Error: what only shows once data and network are at hand.
     """
     quiet_libraries()
+    keep_freed_memory()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
     seed_everything(config["seed"])
     follow_threads()

@@ -15,10 +15,14 @@ AMPERE = 8  # the first CUDA compute capability with bfloat16 units
 # From which input size (px) on a network trains faster in bfloat16 than in float32, on a CPU that has bfloat16
 # instructions; None: at no size. Measured by benchmarks/precision_table.py. What is not listed trains in float32.
 BF16_FROM_PX: dict[str, int | None] = {
+    "resnet18": 64,
     "resnet50": 64,
     "inception_v3": 75,
-    "tf_efficientnet_lite0": None,
+    "convnext_tiny": 64,
+    "vit_small_patch16_224": 224,
     "simple_cnn": 84,
+    "tf_efficientnet_lite0": None,
+    "efficientnet_b0": None,
 }
 _CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 twice, Arm
 

@@ -35,8 +35,8 @@ class Recorder(L.Callback):
     """Writes a row of metrics.csv and of profile.csv after every epoch, and keeps status.json's epoch and best value.
 
     Measures throughput: galaxies per second while training (validation left out), and data_share, the part of that
-    time spent on data (waiting for batches, and on CPUs preparing them). Beside them, the most memory that this
-    process has had so far, GiB: of the host, and of the device (0 on CPUs).
+    time spent on data: waiting for batches, and on GPUs launching the work of preparing them. Beside them, the most
+    memory that this process has had so far, GiB: of the host, and of the device (0 on CPUs).
     """
 
     def __init__(self, directory: RunDirectory, monitor: str):
@@ -151,9 +151,9 @@ class Recorder(L.Callback):
 
     def totals(self) -> dict[str, float]:
         """train/images_per_s, train/data_share, train/seconds and train/peak_…_gib over all epochs, resumed ones
-        included; eval/images_per_s of the final scoring, each galaxy counted once however many views it took.
+        included; train/scoring_images_per_s of the final scoring, each galaxy counted once however many views it took.
         """
-        evaluation = {"eval/images_per_s": self._scored_images / self._scored_s} if self._scored_s else {}
+        evaluation = {"train/scoring_images_per_s": self._scored_images / self._scored_s} if self._scored_s else {}
         if not self.profile.path.exists():
             return evaluation
         table = pd.read_csv(self.profile.path)

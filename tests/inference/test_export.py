@@ -11,17 +11,17 @@ import torch
 from PIL import Image
 
 import galaxy10
-from galaxy10.data.augment import resize, square, to_planes
+from galaxy10.data.augment import as_planes, resize, square
 from galaxy10.errors import Galaxy10Error
 from galaxy10.inference import export as exporting
-from galaxy10.inference.export import export, resizing
+from galaxy10.inference.export import export, resized
 from tests.conftest import ROOT
 from tests.inference.conftest import galaxy
 
 SIZES = ((32, 32), (33, 60), (128, 100), (16, 16))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_path):
     done = galaxy10("export", run, "-o", "model.onnx")
     assert done.code == 0, done.err
@@ -50,7 +50,7 @@ def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_p
     assert float(probability) == pytest.approx(expected.probabilities(galaxy(1)).max(), abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp_path, monkeypatch):
     path = tmp_path / "model.pt2"
     assert export(run, path, orientations=None, temperature=True, overwrite=False) < 1e-4
@@ -63,22 +63,19 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
     before = path.read_bytes()
     with pytest.raises(Galaxy10Error, match="--overwrite"):
         export(run, path, orientations=None, temperature=True, overwrite=False)
-    monkeypatch.setattr(exporting, "resizing", lambda *words: resizing(*words).roll(3, 0))
+    monkeypatch.setattr(exporting, "resized", lambda *words: resized(*words).roll(3, 2))
     with pytest.raises(Galaxy10Error, match="says something else"):
         export(run, path, orientations=None, temperature=True, overwrite=True)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
 
 
-@pytest.mark.parametrize("size", [8, 32, 50])
-@pytest.mark.parametrize(("height", "width"), [(32, 32), (61, 40), (20, 200), (16, 17)])
-def test_the_resize_as_a_product_of_matrices_is_torchs_own(size, height, width):
+@pytest.mark.parametrize("size", [8, 32, 50, 84, 299])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (61, 40), (20, 200), (16, 17), (256, 256)])
+def test_the_resize_as_a_product_of_matrices_is_torchs_own_to_the_last_bit(size, height, width):
     pictures = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.manual_seed(0))
-    expected = resize(to_planes(square(pictures)), size)
-    side = torch.tensor(float(min(height, width)))
-    rows, columns = (resizing(torch.arange(n, dtype=torch.float32), side, size) for n in (height, width))
-    found = rows @ pictures.permute(0, 3, 1, 2).float() @ columns.T
-    assert (found - expected).abs().max() < 2e-3  # on the 0–255 scale
+    expected = as_planes(resize(square(pictures), size))
+    assert torch.equal(resized(as_planes(pictures), size).to(torch.uint8), expected)
 
 
 load = galaxy10.load

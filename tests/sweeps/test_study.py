@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from galaxy10.config.entry import CONF, plain
 from galaxy10.sweeps.journal import cut_torn_line, open_storage
 from tests.conftest import ROOT
-from tests.sweeps.conftest import TINY, stand_in, trials_of
+from tests.sweeps.conftest import TINY, stand_in, status, trials_of
 
 COMPLETE, PRUNED, FAIL, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING
 
@@ -37,6 +37,7 @@ def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, tmp_
         if trial.state == COMPLETE:
             assert len(trained) == 4
             assert trial.value == pytest.approx(1 - trial.params["model.dropout"])
+    assert status(tmp_path / "s", 0)["group"] == "s"  # W&B shows a study's runs together
     # The study's own recipe comes first, and what depends on a choice is there with that choice only.
     assert trials[0].params == {
         "optimizer": "sgd",
@@ -139,6 +140,7 @@ def runs_train(pid):
         return False
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ten_kills_of_workers_and_of_their_parent_lose_no_trial_and_count_none_twice(start, sweep, tmp_path):
     budget, moments = 12, random.Random(7)

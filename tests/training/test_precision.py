@@ -2,6 +2,8 @@
 
 import json
 
+import h5py
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -104,10 +106,25 @@ def test_a_run_records_its_precision_and_is_its_own_profile(galaxies, train, gal
     assert not timings & set(pd.read_csv(tmp_path / "r" / "metrics.csv").columns)
     assert done.result["train/peak_host_gib"] == profile["peak_host_gib"].max() > 0.1
     assert done.result["train/peak_device_gib"] == 0
-    assert done.result["eval/images_per_s"] > 0
+    assert done.result["train/scoring_images_per_s"] > 0
     judged = galaxy10("evaluate", tmp_path / "r", galaxies, "-o", tmp_path / "judged")
     assert judged.code == 0, judged.err  # "auto" is not Lightning's
     assert judged.result["test/loss"] == done.result["test/loss"]
+
+
+def test_final_numbers_are_those_of_float32_whatever_training_computed_in(galaxies, train, tmp_path):
+    words = ("data=hdf5", f"data.path={galaxies}", "run.dir=r", "trainer.max_epochs=1", "data.batch_size=8")
+    done = train(*words, "logger=csv", "model.views=1", "trainer.precision=bf16-mixed")
+    assert done.code == 0, done.err
+    assert "bf16-mixed (as asked for)" in done.err
+    table = pd.read_parquet(tmp_path / "r" / "predictions" / "test.parquet")
+    module = load_classifier(tmp_path / "r" / "checkpoints" / "best.ckpt")
+    with h5py.File(galaxies) as file:
+        images = torch.from_numpy(file["images"][table["row"].to_numpy()])
+    with torch.inference_mode():
+        expected = module.probabilities(module.preparation.plain(images)).numpy()
+    found = table[[name for name in table if name.startswith("p_")]].to_numpy()
+    assert np.allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.slow

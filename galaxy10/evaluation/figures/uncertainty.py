@@ -17,7 +17,7 @@ def reliability_grid(before: Mapping[str, np.ndarray], after: Mapping[str, np.nd
         before, after: way → (N, C) probabilities.
         labels: (N,).
     """
-    figure = new_figure(2.3 * len(before) + 0.8, 5.6)
+    figure = new_figure(2.8 * len(before) + 0.6, 6.2)
     grid = figure.subplots(2, len(before), sharex=True, sharey=True, squeeze=False)
     for row, (said, answers) in zip(grid, (("before", before), ("after", after)), strict=True):
         for axes, (way, probabilities) in zip(row, answers.items(), strict=True):
@@ -28,7 +28,7 @@ def reliability_grid(before: Mapping[str, np.ndarray], after: Mapping[str, np.nd
             axes.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2)
             axes.bar(centre, bins.accuracy[filled], width, color=SKY, edgecolor=BLUE)
             axes.vlines(centre, bins.accuracy[filled], bins.confidence[filled], color=VERMILLION, linewidth=2)
-            axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0, 0.5, 1))
+            axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0.2, 0.5, 0.8))
             axes.text(0.04, 0.93, f"{said}", fontsize=10)
             if said == "before":
                 axes.set_title(wrapped([way], 18)[0], fontsize=11)

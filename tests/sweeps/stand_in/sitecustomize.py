@@ -63,4 +63,5 @@ if sys.orig_argv[1:2] and sys.orig_argv[1].endswith("train.py"):
             writer.writeheader()
             writer.writerows(rows)
         (folder / ".metrics").rename(folder / "metrics.csv")
-    leave(0, "finished", metrics={"val/macro_f1": 1 - dropout, "train/images_per_s": 100 * (1 + dropout)})
+    leave(0, "finished", metrics={"val/macro_f1": 1 - dropout, "train/images_per_s": 100 * (1 + dropout)},
+          group=os.environ.get("WANDB_RUN_GROUP"))  # fmt: skip
