@@ -36,11 +36,9 @@ def test_every_setting_of_every_choice_has_a_rule():
     assert len(files) > 20
     for path in files:
         values = {k: v for k, v in yaml.safe_load(path.read_text()).items() if k != "defaults"}
-        if path.parent.name == "launcher":  # Hydra's own group: what it adds stands at the top
-            values = {"slurm": values["slurm"]}
-        else:
-            values = {path.parent.name: values}
-        for key, _ in leaves(values):
+        # Hydra's own group, launcher, has its settings at the top.
+        sections = {"slurm": values["slurm"]} if path.parent.name == "launcher" else {path.parent.name: values}
+        for key, _ in leaves(sections):
             assert rule_of(key) is not None, f"{path.relative_to(ROOT)}: {key}"
 
 
