@@ -28,11 +28,7 @@ def test_help_names_groups_choices_and_examples(train):
 
 
 def test_every_setting_of_every_choice_has_a_rule():
-    files = [
-        path
-        for path in CONF.rglob("*.yaml")
-        if path.parent.name not in ("conf", "experiment", "debug", "sweep")
-    ]
+    files = [path for path in CONF.rglob("*.yaml") if path.parent.name not in ("conf", "experiment", "debug", "sweep")]
     assert len(files) > 20
     for path in files:
         values = {k: v for k, v in yaml.safe_load(path.read_text()).items() if k != "defaults"}
