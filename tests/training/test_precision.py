@@ -127,7 +127,8 @@ def test_final_numbers_are_those_of_float32_whatever_training_computed_in(galaxi
     assert np.allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "model",
     [["model=simple_cnn"], ["model=inceptionv3", "model.pretrained=false", "model.image_size=75"]],
@@ -137,7 +138,7 @@ def test_a_compiled_network_leaves_clean_checkpoints(model, galaxies, train, tmp
     limits = ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "run.test=false")
     compiled = train(
         "data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK, *model, *limits, "trainer.compile=true",
-        TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"),
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"), timeout=800,
     )  # fmt: skip
     assert compiled.code == 0, compiled.err
     path = tmp_path / "r" / "checkpoints" / "last.ckpt"
