@@ -174,6 +174,8 @@ CONFIGURATION = {
     "several values without -m": Bad(
         ["train.py", "model=simple_cnn,resnet50"], "add -m to run one experiment for each"
     ),
+    "-m between the settings": Bad(["train.py", "model=resnet5", "-m", "seed=0,1"], "there is no model=resnet5"),
+    "an option that is none": Bad(["train.py", "--devices", "4"], "settings are typed as key=value"),
     "bad syntax": Bad(["train.py", "data.class_names=[a"], "cannot be read as group=choice or key=value"),
     "a file for the simulation": Bad(
         ["train.py", "data=simulated", "data.path=x.h5"], "type data=hdf5 data.path=FILE.h5"

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
+from unittest.mock import patch
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +20,11 @@ from galaxy10.config.rules import check_values, did_you_mean
 from galaxy10.errors import Galaxy10Error, first_line
 
 REFUSED = 2
+_MULTIRUN = {"-m", "--multirun"}
+_OPTIONS_WITH_VALUE = (
+    *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"),
+    *("--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"),
+)
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
@@ -65,20 +72,46 @@ def compose(
         Galaxy10Error: an unknown key, group or choice, a wrong value, a mistake of syntax.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed by Hydra
+    options, settings = _options_and_settings(sys.argv[1:])
+    sys.argv[1:] = [*options, *settings]
     try:
-        with _hydra_writes_nothing_here():
+        with _wrong_options_in_one_line(), _hydra_writes_nothing_here():
             hydra_main()
         composed.resolve()
     except (HydraException, OmegaConfBaseException) as error:
-        raise Galaxy10Error(explain(error, sys.argv[1:], more_keys)) from error
+        typed = [*_MULTIRUN.intersection(options), *settings]
+        raise Galaxy10Error(explain(error, typed, more_keys)) from error
     for config, _ in composed.experiments:
         check(config)
+
+
+def _options_and_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Apart, as Hydra's parser takes settings in one piece only: not `model=resnet50 -m seed=0,1`."""
+    options: list[str] = []
+    settings: list[str] = []
+    before = ""
+    for argument in arguments:
+        is_option = argument.startswith("-") or (before in _OPTIONS_WITH_VALUE and "=" not in argument)
+        (options if is_option else settings).append(argument)
+        before = argument
+    return options, settings
+
+
+@contextmanager
+def _wrong_options_in_one_line() -> Iterator[None]:
+    """What argparse refuses it tells with its whole usage, and ends the program."""
+
+    def refuse_option(parser: ArgumentParser, message: str) -> NoReturn:
+        raise Galaxy10Error(f"{message}; settings are typed as key=value, see `python {Path(sys.argv[0]).name} --help`")
+
+    with patch.object(ArgumentParser, "error", refuse_option):
+        yield
 
 
 @contextmanager
 def _hydra_writes_nothing_here() -> Iterator[None]:
     """With --multirun Hydra leaves a folder with its own notes, wherever it is told to."""
-    if not {"-m", "--multirun"} & set(sys.argv[1:]):
+    if not _MULTIRUN.intersection(sys.argv[1:]):
         yield
         return
     before = list(sys.argv)
@@ -109,7 +142,7 @@ def explain(error: Exception, arguments: Sequence[str], more_keys: Collection[st
             return f"{argument!r} cannot be read as group=choice or key=value; quote lists as 'key=[a,b]'"
         if not override.is_sweep_override():
             value = override.get_value_element_as_str()
-        elif not {"-m", "--multirun"} & set(arguments):
+        elif not _MULTIRUN.intersection(arguments):
             return f"{argument} gives several values: add -m to run one experiment for each"
         elif override.is_discrete_sweep():
             value = ",".join(map(str, override.sweep_string_iterator()))

@@ -1,9 +1,6 @@
 """Images of all kinds go in, a catalogue comes out: complete, honest, and the same however often it was interrupted."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 
 import h5py
@@ -13,7 +10,6 @@ import pytest
 from astropy.table import Table
 from PIL import Image
 
-from tests.conftest import ROOT
 from tests.inference.conftest import BAD, galaxy, write_folder
 
 
@@ -113,13 +109,7 @@ def test_shards_joined_are_the_whole(run, folder, galaxy10, tmp_path):
     early = galaxy10("merge", "cat.fits")
     assert early.code == 2
     assert "not finished: 1" in early.message
-    sbatch = ["bash", ROOT / "slurm/predict.sbatch", "--batch-size", "4", "--mc-dropout", "3", "--no-temperature"]
-    task = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "3"}
-    script = tmp_path / "galaxy10"  # as SLURM would start it, but from the interpreter that runs these tests
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m galaxy10 "$@"\n')
-    script.chmod(0o755)
-    job = {"RUNS": str(run), "INPUTS": str(folder), "OUT": "cat.fits", "GALAXY10": str(script), "OMP_NUM_THREADS": "1"}
-    subprocess.run(sbatch, cwd=tmp_path, env={**os.environ, **task, **job}, check=True, timeout=200)
+    assert galaxy10(*words, "cat.fits", "--shard", "1/3").code in (0, 3)
     assert (tmp_path / "cat.1-of-3.parquet").exists()
     merged = galaxy10("merge", "cat.fits")
     assert (merged.code, merged.out.strip()) == (3, "cat.fits"), merged.err

@@ -21,7 +21,7 @@ def test_evaluate_takes_an_ensemble_and_says_how_honest_it_is(trained, galaxy10,
     split = pd.read_parquet(runs[0] / "split.parquet")
     assert table["row"].tolist() == split.loc[split["subset"] == "test", "row"].tolist()
     probabilities = table[["p_spiral", "p_in_between", "p_edge_on"]].to_numpy(np.float64)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)  # float32
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # float32
     assert result["test/accuracy"] == (probabilities.argmax(axis=1) == table["label"]).mean()
     assert result["test/loss"] == pytest.approx(log_loss(table["label"], probabilities, labels=[0, 1, 2]), abs=1e-5)
     tables = [pd.read_parquet(run / "predictions/test.parquet").filter(like="p_").to_numpy() for run in runs]

@@ -9,7 +9,7 @@ from tests.conftest import ROOT, ended
 from tests.sweeps.conftest import TINY
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_that_really_trains_is_confirmed_with_other_seeds_and_tested_once(start, train, sweep, tmp_path):
     def really(*words):
         return ended(start(ROOT / "sweep.py", *TINY, *words, cwd=tmp_path), 240)

@@ -26,6 +26,7 @@ def weights(run):
     return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.mark.long
 def test_a_grid_of_two_processes_each_gives_what_one_process_gives(train, tmp_path):
     write_galaxies(tmp_path / "g.h5", per_class=30)
     alone = train(*WORDS, "trainer.max_epochs=2", "run.dir=alone")
@@ -37,6 +38,7 @@ def test_a_grid_of_two_processes_each_gives_what_one_process_gives(train, tmp_pa
     assert any(not torch.equal(tensor, weights(second)[key]) for key, tensor in weights(first).items())
 
 
+@pytest.mark.long
 def test_told_to_stop_both_stop_and_what_goes_on_ends_as_if_nothing_had_happened(train, start, tmp_path):
     write_galaxies(tmp_path / "g.h5", per_class=30)
     command = (ROOT / "train.py", *WORDS, TWO, "trainer.max_epochs=3")

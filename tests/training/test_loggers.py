@@ -173,6 +173,7 @@ def test_a_server_that_does_not_answer_is_not_waited_for(how, command, train, al
     assert {path.name for path in (tmp_path / "r" / "wandb").glob("run-*")} == set()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", ["hang", "drop"])
 def test_a_server_that_goes_away_in_between_loses_nothing(ending, command, start, alone, tmp_path):
     record = tmp_path / "r" / "wandb" / "run.json"
