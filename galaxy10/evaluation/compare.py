@@ -143,6 +143,7 @@ def _rows(experiments: list[Experiment], subset: str) -> list[dict[str, Any]]:
                 "spreads": spreads,
                 "published": study_claim(experiment.model),
                 "device": _device(experiment.runs[0]),
+                "weights": _weights(experiment.runs[0]),
                 **{name: experiment.cost(name) for name in COSTS},
             }
         )
@@ -159,6 +160,15 @@ def _device(run: RunRecord) -> str | None:
     return ", ".join(device["gpus"]) if device.get("gpus") else device.get("cpu")
 
 
+def _weights(run: RunRecord) -> str | None:
+    """What a network began from, where it could have begun from pretrained weights."""
+    model = run.provenance_section("model")
+    if not model.get("backbone") or not model.get("weights"):
+        return None
+    begun = str(model["weights"])
+    return "no pretrained weights" if begun == "random initialisation" else begun
+
+
 def _table(parts: list[SplitPart]) -> pd.DataFrame:
     """comparison.csv: one line per experiment, numbers at full precision, an empty cell where there is none."""
     lines = []
@@ -173,6 +183,7 @@ def _table(parts: list[SplitPart]) -> pd.DataFrame:
                 "seeds": " ".join(str(seed) for seed in experiment.seeds),
                 "runs": " ".join(run.name for run in experiment.runs),
                 "subset": part.subset,
+                "weights": row["weights"],
             }
             for key, _ in METRICS:
                 found = row["spreads"][key]

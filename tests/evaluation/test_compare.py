@@ -73,6 +73,23 @@ def test_a_setting_beside_the_seed_makes_another_experiment(make_run, tmp_path):
     assert names == {"simple_cnn (optimizer.lr=0.01)", "simple_cnn (optimizer.lr=0.1)"}
 
 
+def test_a_transfer_network_without_pretrained_weights_is_marked(make_run, tmp_path):
+    runs = [make_run(name, model="resnet50", skill=skill) for name, skill in (("with", 0.9), ("without", 0.5))]
+    for run, weights in zip(runs, ("ImageNet weights resnet50.a1_in1k", "random initialisation"), strict=True):
+        about = json.loads((run / "provenance.json").read_text())
+        about["model"] |= {"backbone": "resnet50", "weights": weights}
+        (run / "provenance.json").write_text(json.dumps(about))
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        config["model"]["pretrained"] = weights.startswith("ImageNet")
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    text = compare_runs(runs, tmp_path / "out").read_text()
+    assert text.count('<span class="small">no pretrained weights</span>') == 1
+    assert [row["weights"] for row in read_table(tmp_path / "out")] == [
+        "ImageNet weights resnet50.a1_in1k",
+        "no pretrained weights",
+    ]
+
+
 def test_the_same_seed_twice_is_one_measurement(make_run, tmp_path):
     first, again = make_run("first"), make_run("again", skill=0.9)
     for run, ended in ((first, "2026-01-01"), (again, "2026-02-01")):
