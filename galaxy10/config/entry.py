@@ -168,6 +168,10 @@ def groups() -> dict[str, list[str]]:
 
 def _explain_override(key: str, value: str, added: bool, more_keys: Collection[str]) -> str | None:
     choices = groups()
+    if key == "sweep" and not more_keys:
+        return f"a hyperparameter study is started by its own program; type `python sweep.py sweep={value}`"
+    if key == "hydra/launcher" and value not in ("slurm", "basic"):
+        return f"there is no hydra/launcher={value}{did_you_mean(value, ['slurm'])}"
     if key in choices:
         unknown = [name for name in value.split(",") if name not in (*choices[key], "null")]
         if unknown:
