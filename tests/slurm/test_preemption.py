@@ -58,6 +58,20 @@ def test_a_requeued_job_finds_its_directory_and_its_wandb_run(slurm, folder, who
     assert list(folder.glob(f"runs/*-{job}*")) == [run]
 
 
+def test_a_requeued_job_over_two_nodes_goes_on_with_the_same_result(slurm, folder):
+    words = ("--nodes=2", TRAIN, *LONG, "trainer.num_nodes=2")
+    alone = slurm.submit(*words, "run.dir=whole-two", cwd=folder)
+    assert slurm.ended(alone) == "COMPLETED", (folder / f"{alone}.log").read_text()
+    job = slurm.submit(*words, "run.dir=requeued-two", cwd=folder)
+    first_epoch(folder / "requeued-two")
+    slurm.ask("scontrol", "requeue", job)
+    wait_for(lambda: status(folder / "requeued-two")["state"] == "interrupted", what="the run to stop")
+    slurm.restart_now(job)
+    assert slurm.ended(job) == "COMPLETED", (folder / f"{job}.log").read_text()
+    assert slurm.about(job)["Restarts"] == "1"
+    assert_same_result(folder / "whole-two", folder / "requeued-two")
+
+
 def test_before_the_time_limit_an_array_task_saves_and_is_requeued(slurm, folder, whole):
     line = " ".join((*LONG, "run.dir=limited"))
     (folder / "list.txt").write_text(f"seed=9\n{line}\n")
