@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import is_spent, make_pruner, make_sampler, study_lock, suggest
-from galaxy10.training.lease import Lease, check_free
+from galaxy10.training.lease import Lease, is_held
 
 
 @dataclass
@@ -49,13 +49,9 @@ def claim_trial(sweep: Sweep, study: optuna.Study) -> Claim | None:
         return Claim(trial, settings, lease, taken_over=False)
 
 
-def is_held(sweep: Sweep, number: int) -> bool:
+def is_claimed(sweep: Sweep, number: int) -> bool:
     """Whether a living worker has a trial."""
-    try:
-        check_free(_place(sweep, number))
-    except Galaxy10Error:
-        return True
-    return False
+    return is_held(_place(sweep, number))
 
 
 def _take(sweep: Sweep, number: int) -> Lease | None:

@@ -8,12 +8,13 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from galaxy10.config.entry import CONF, explain, plain
+from galaxy10.config.overrides import overrides_of
 from galaxy10.config.rules import check_values
 from galaxy10.data.classes import slugs
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
+from galaxy10.sweeps.points import covering
 from galaxy10.sweeps.settings import Sweep, check_objectives
-from galaxy10.sweeps.space import covering, overrides_of
 from galaxy10.training.door import SOLVED_AT_ONCE, check_experiment
 
 

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from galaxy10.config.overrides import quoted
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict
 from galaxy10.training.door import check_experiment
 from galaxy10.training.interruption import SIGNALS
-from galaxy10.training.lease import check_free
+from galaxy10.training.lease import is_held
 from galaxy10.training.run_directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
 from galaxy10.training.slurm_job import job_step, outside_step
 
@@ -64,7 +65,7 @@ class Trial:
 
     def command(self) -> list[str]:
         """What runs it alone."""
-        return [sys.executable, os.path.abspath(sys.argv[0]), *self.overrides, f"run.dir={_quoted(self.directory)}"]
+        return [sys.executable, os.path.abspath(sys.argv[0]), *self.overrides, f"run.dir={quoted(self.directory)}"]
 
 
 def plan_grid(
@@ -97,7 +98,7 @@ def plan_grid(
             if content not in checked:
                 check_experiment(config, here)
                 checked.add(content)
-            if not here and _is_held(directory):
+            if not here and is_held(directory):
                 trial.state = "running"
             else:
                 chosen = choose_run_directory({**config, "run": {**config["run"], "dir": str(directory)}}, overrides)
@@ -106,14 +107,6 @@ def plan_grid(
         except Galaxy10Error as error:
             raise Galaxy10Error(f"{' '.join(words) or 'the only trial'}: {error}; nothing was started") from error
     return list(trials.values())
-
-
-def _is_held(directory: Path) -> bool:
-    try:
-        check_free(directory)
-    except Galaxy10Error:
-        return True
-    return False
 
 
 def grid_name(trials: Sequence[Sequence[str]]) -> str:
@@ -236,11 +229,6 @@ def run_trial(trial: Trial, signals: Signals) -> None:
     trial.state = "finished" if trial.exit_code == 0 and trial.result else "failed"
     if signals.received and trial.state != "finished":
         trial.state = "interrupted"
-
-
-def _quoted(path: Path) -> str:
-    """A path as Hydra reads it whatever characters it has."""
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from optuna.trial import FrozenTrial, TrialState
 
+from galaxy10.config.overrides import overrides_of
 from galaxy10.files import replacing
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.space import overrides_of
 from galaxy10.sweeps.study import settings_of
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from galaxy10.config.rules import Rule, check_rules, choice, did_you_mean, number, optional, show, text, whole
 from galaxy10.errors import Galaxy10Error
-from galaxy10.sweeps.space import Parameter, all_points, named, read_space
+from galaxy10.sweeps.points import all_points, named
+from galaxy10.sweeps.space import Parameter, read_space
 
 ACTIONS = ("run", "status", "report", "confirm")
 _LIST_OF_NUMBERS = Rule(

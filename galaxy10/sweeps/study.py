@@ -17,8 +17,9 @@ from galaxy10.config.rules import show
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
 from galaxy10.sweeps.journal import open_storage, without_password
+from galaxy10.sweeps.points import all_points, choose, named
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.space import Parameter, all_points, choose, named
+from galaxy10.sweeps.space import Parameter
 from galaxy10.training.run_directory import differences
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from galaxy10.config.overrides import quoted
 from galaxy10.files import read_json
-from galaxy10.sweeps.space import quoted
 from galaxy10.training.epoch_rows import epoch_rows
 from galaxy10.training.lease import is_alive
 from galaxy10.training.run_directory import RUN_DIR_VARIABLE

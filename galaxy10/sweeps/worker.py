@@ -13,11 +13,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from galaxy10.config.overrides import overrides_of
 from galaxy10.files import read_json
-from galaxy10.sweeps.claims import Claim, claim_trial, is_held
+from galaxy10.sweeps.claims import Claim, claim_trial, is_claimed
 from galaxy10.sweeps.recipe import write_best
 from galaxy10.sweeps.settings import AT_THE_END, Sweep
-from galaxy10.sweeps.space import overrides_of
 from galaxy10.sweeps.study import COUNTED, failures_in_a_row, find_study, is_spent, study_lock
 from galaxy10.sweeps.trial_process import TrialProcess, wait_for_quiet
 
@@ -203,7 +203,7 @@ def summary(sweep: Sweep, trials: list[FrozenTrial]) -> dict[str, Any]:
 def state_of(sweep: Sweep, trial: FrozenTrial) -> str:
     """A trial's state in words."""
     if trial.state == TrialState.RUNNING:
-        return "running" if is_held(sweep, trial.number) else "interrupted"
+        return "running" if is_claimed(sweep, trial.number) else "interrupted"
     names = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
     return names.get(trial.state, "waiting")
 

@@ -121,6 +121,15 @@ def check_free(directory: Path) -> None:
         )
 
 
+def is_held(directory: Path) -> bool:
+    """Whether somebody alive holds a directory."""
+    try:
+        check_free(directory)
+    except Galaxy10Error:
+        return True
+    return False
+
+
 def is_alive(holder: dict[str, Any]) -> bool:
     """Whether the process that a lease.json names still lives, as far as one can tell from here."""
     if holder.get("host") == socket.gethostname():

@@ -6,11 +6,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from galaxy10.config.entry import CONF, groups, plain
+from galaxy10.config.overrides import overrides_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.command import fixed_settings
 from galaxy10.sweeps.door import trial_config
+from galaxy10.sweeps.points import all_points, choose, covering, named
 from galaxy10.sweeps.settings import read_sweep
-from galaxy10.sweeps.space import all_points, choose, covering, named, overrides_of, read_space
+from galaxy10.sweeps.space import read_space
 from tests.conftest import ROOT, ended
 
 SPACES = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
