@@ -50,6 +50,10 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
 
 def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed: list[str], remarks: list[str]) -> int:
     action = section["action"]
+    if action != "run" or section["launcher"] == "local":
+        from galaxy10.sweeps.local import hide_cluster
+
+        hide_cluster(os.environ)  # trials start their own processes, whatever tasks the job around them has
     if action == "status":
         from galaxy10.sweeps.table import show_status
 
@@ -67,10 +71,8 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
         return code
     else:
         from galaxy10.sweeps.door import check_sweep
-        from galaxy10.sweeps.local import hide_cluster, run_study
+        from galaxy10.sweeps.local import run_study
 
-        if section["launcher"] == "local":
-            hide_cluster(os.environ)  # trials start their own processes, whatever tasks the job around them has
         check_sweep(sweep, config)
         for remark in remarks:
             print(remark, file=sys.stderr)

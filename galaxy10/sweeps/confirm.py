@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
-from galaxy10.sweeps.local import hide_cluster, shares
+from galaxy10.sweeps.local import shares
 from galaxy10.sweeps.recipe import ranked, trial_overrides
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study
@@ -129,7 +129,6 @@ def _start(sweep: Sweep, repeat: Repeat, share: dict[str, str]) -> TrialProcess:
     words = [word for word in trial_overrides(sweep, repeat.trial) if not word.startswith("seed=")]
     folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
     environment = {"WANDB_RUN_GROUP": f"{sweep.path.resolve().name}-confirm", **os.environ, **share}
-    hide_cluster(environment)
     print(f"trial {repeat.trial.number} with seed {repeat.seed} begins", file=sys.stderr, flush=True)
     wait_for_quiet(repeat.directory, lambda: False)
     log = repeat.directory.parent / "logs" / f"{repeat.directory.name}.txt"

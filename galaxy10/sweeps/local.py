@@ -40,7 +40,6 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
         environment.setdefault("WANDB_RUN_GROUP", study.study_name)
         path = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]  # galaxy10 need not be installed
         environment["PYTHONPATH"] = os.pathsep.join(path)
-        hide_cluster(environment)
     received = Team(sweep, environments).run()
     trials = study.get_trials(deepcopy=False)
     counts = summary(sweep, trials)

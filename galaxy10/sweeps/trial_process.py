@@ -17,7 +17,6 @@ from galaxy10.files import read_json
 from galaxy10.training.epoch_rows import epoch_rows
 from galaxy10.training.lease import is_alive
 from galaxy10.training.run_directory import RUN_DIR_VARIABLE
-from galaxy10.training.slurm_job import outside_step
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARD = Path(__file__).with_name("guard.py")
@@ -40,7 +39,7 @@ class TrialProcess:
         command = guarded(
             train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false", "run.report=false"])
         )
-        environment = outside_step({key: value for key, value in environment.items() if key != RUN_DIR_VARIABLE})
+        environment = {key: value for key, value in environment.items() if key != RUN_DIR_VARIABLE}
         self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
