@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -244,12 +245,14 @@ def main(path: str, parent: str, exit_code: str | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # meant for the run, which says how it ended
     os.nice(5)
+    tempfile.tempdir = tempfile.mkdtemp(prefix="galaxy10-wandb-")  # wandb's own are removed by hooks at exit
     if exit_code is None:
         attempt(partial(follow, Path(path), int(parent)))
     else:
         attempt(partial(end_offline, Path(path), int(parent), int(exit_code)))
     sys.stdout.flush()
     sys.stderr.flush()
+    shutil.rmtree(tempfile.tempdir, ignore_errors=True)
     os._exit(0)  # wandb's own hooks at exit wait for its server
 
 

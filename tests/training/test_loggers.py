@@ -37,7 +37,10 @@ def lines_about_wandb(done):
 
 
 def test_without_credentials_a_run_is_kept_and_one_line_says_how_to_upload_it(command, train, alone, tmp_path):
-    done = train(*command, "logger.tags=[bars,2]", "logger.group=night", "logger.checkpoint=true", **alone)
+    temporary = tmp_path / "home" / "tmp"
+    temporary.mkdir()
+    settings = ["logger.tags=[bars,2]", "logger.group=night", "logger.checkpoint=true"]
+    done = train(*command, *settings, **alone, TMPDIR=str(temporary))
     assert done.code == 0, done.err
     (line,) = lines_about_wandb(done)
     assert "no credentials" in line
@@ -65,6 +68,7 @@ def test_without_credentials_a_run_is_kept_and_one_line_says_how_to_upload_it(co
     outside = {path.name for path in tmp_path.iterdir()} - {"g.h5", "r", "home"}
     assert all(name.endswith((".store", ".lock")) for name in outside)
     assert not list((tmp_path / "home").rglob("*wandb*"))
+    assert not list(temporary.rglob("*.png"))
 
 
 @pytest.mark.parametrize("setting", [["logger.mode=disabled"], ["logger=csv"], ["WANDB_MODE=disabled"]], ids=" ".join)
