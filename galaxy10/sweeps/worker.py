@@ -20,6 +20,7 @@ from galaxy10.sweeps.recipe import write_best
 from galaxy10.sweeps.settings import AT_THE_END, Sweep
 from galaxy10.sweeps.study import COUNTED, failures_in_a_row, find_study, is_spent, study_lock
 from galaxy10.sweeps.trial_process import TrialProcess, wait_for_quiet
+from galaxy10.training.run_directory import RunDirectory
 
 DONE, TOO_MANY_FAILURES = 0, 4  # 1 is an exception
 REFUSED = 2  # train.py's exit code for what is wrong with the command: trying again would not help
@@ -73,10 +74,13 @@ class Worker:
     def run(self, claim: Claim) -> None:
         """One trial, from its process to what the study is told; told nothing if this worker is stopped meanwhile."""
         directory = self.sweep.trial_directory(claim.number)
+        attributes = claim.trial.user_attrs
+        pruned_after = attributes.get("pruned_after")  # decided by a worker that died before it could say so
+        if pruned_after is not None and directory.is_dir():
+            RunDirectory(directory).prune(pruned_after)
         if not wait_for_quiet(directory, self.stopping.is_set):
             return
-        attributes = claim.trial.user_attrs
-        if "pruned_after" in attributes:  # decided by a worker that died before it could say so
+        if pruned_after is not None:
             self._tell_pruned(claim)
             return
         words = " ".join(overrides_of(claim.settings))
@@ -121,6 +125,7 @@ class Worker:
                 claim.trial.set_user_attr("seconds", seconds())
                 if epoch != self.sweep.max_epochs and claim.trial.should_prune():
                     claim.trial.set_user_attr("pruned_after", epoch)
+                    RunDirectory(process.directory).prune(epoch)
                     end = "pruned"
                     break
             if code is not None:

@@ -137,6 +137,9 @@ def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
         print(f"stopped: another process has taken over {directory.path}", file=sys.stderr)
     elif directory.failure:
         return _failed(directory, directory.failure)
+    elif (epochs := directory.pruned_after) is not None:
+        directory.end("pruned", error=f"given up by its study after {epochs} epoch{'s' if epochs != 1 else ''}")
+        return FINISHED
     elif in_vain:
         return _failed(
             directory,

@@ -104,10 +104,24 @@ class RunDirectory:
             return
         write_json(self.path / "status.json", {**self.status, **changes})
 
+    @property
+    def _pruned(self) -> Path:
+        return self.path / "pruned.json"
+
+    def prune(self, epochs: int) -> None:
+        """Say, to whoever trains here and is about to be stopped, that it need not go on; epochs: how many were enough."""
+        write_json(self._pruned, {"epochs": epochs})
+
+    @property
+    def pruned_after(self) -> int | None:
+        """After how many epochs a study has given this run up; None where it has not."""
+        return read_json(self._pruned).get("epochs")
+
     def start(self, config: dict[str, Any]) -> None:
         """Write the configuration and the state `running`."""
         with replacing(self.path / "config.yaml") as part:
             part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        self._pruned.unlink(missing_ok=True)
         before = self.status
         self.started = time.time() - float(before.get("seconds") or 0.0)
         self.update_status(
@@ -121,7 +135,7 @@ class RunDirectory:
         )
 
     def end(self, state: str, error: str | None = None, **more: Any) -> None:
-        """Write the final state: finished, failed or interrupted."""
+        """Write the final state: finished, failed, interrupted or pruned."""
         self.update_status(state=state, ended=_now(), seconds=round(time.time() - self.started, 3), error=error, **more)
 
     def result(self, split_hash: str | None) -> dict[str, Any]:

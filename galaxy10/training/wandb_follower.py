@@ -161,7 +161,7 @@ class Follower:
         status = read_json(self.path / "status.json")
         killed = status.get("state") == "running"
         self.run.summary.update({"state": "killed" if killed else status.get("state"), "error": status.get("error")})
-        if exit_code == 0 and not killed:
+        if status.get("state") == "finished":
             from galaxy10.training.wandb_results import (
                 log_checkpoint,
                 log_confusion_matrices,

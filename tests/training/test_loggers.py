@@ -9,6 +9,7 @@ import time
 import pandas as pd
 import pytest
 
+from galaxy10.training.run_directory import RunDirectory
 from tests.conftest import ROOT, Finished, write_galaxies
 from tests.servers import refusing_address, swallowing
 from tests.training.wandb_files import logged_runs, wandb_server
@@ -115,6 +116,23 @@ def test_a_killed_run_is_marked_and_its_resumption_is_the_same_run(command, star
     assert second.summary["state"] == "interrupted"
     steps = [row["epoch"] for part in (first, second) for row in part.epochs]
     assert steps == list(range(len(steps)))
+
+
+def test_a_run_that_its_study_has_given_up_has_not_failed(command, start, alone, tmp_path):
+    run = tmp_path / "r"
+    with start(ROOT / "train.py", *command, "trainer.max_epochs=1000", cwd=tmp_path, **alone) as process:
+        while not (run / "metrics.csv").exists() or not list((run / "wandb").glob("offline-run-*")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        RunDirectory(run).prune(1)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    status = json.loads((run / "status.json").read_text())
+    assert (status["state"], status["error"]) == ("pruned", "given up by its study after 1 epoch")
+    (logged,) = logged_runs(run)
+    assert (logged.exit_code, logged.summary["state"]) == (0, "pruned")
+    assert (run / "wandb" / "follower.log").read_text() == ""
 
 
 def test_a_failed_run_is_marked(command, train, alone, tmp_path):
