@@ -212,7 +212,8 @@ def resample(images: torch.Tensor, windows: torch.Tensor, size_px: int) -> torch
 
 def _grid(windows: torch.Tensor, size_px: int) -> torch.Tensor:
     """(B, 2, 3) → (B, size, size, 2): where each output pixel looks. As affine_grid, in half its time on a CPU."""
-    centres = (2 * torch.arange(size_px, device=windows.device) + 1) / size_px - 1
+    # Said, since trainer.precision=64-true makes double the default.
+    centres = (2 * torch.arange(size_px, dtype=windows.dtype, device=windows.device) + 1) / size_px - 1
     down = windows[:, :, 1:2] * centres + windows[:, :, 2:3]  # (B, 2, size)
     along = windows[:, :, 0:1] * centres
     return (down[:, :, :, None] + along[:, :, None, :]).permute(0, 2, 3, 1)

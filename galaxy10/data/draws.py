@@ -43,7 +43,7 @@ def normal(key: torch.Tensor, num: int) -> torch.Tensor:
     """(B, num) float32 standard normal numbers, from keys (B,); on CPUs and GPUs not the same ones."""
     if key.device.type != "cpu":
         return counted_normal(key, num)
-    out = torch.empty((len(key), num))
+    out = torch.empty((len(key), num), dtype=torch.float32)
     generator = torch.Generator()
     for row, seed in zip(out, key.tolist(), strict=True):
         generator.manual_seed(seed & 0x7FFF_FFFF_FFFF_FFFF)

@@ -37,6 +37,17 @@ def test_every_draw_depends_on_seed_epoch_and_row_alone(name):
         assert not torch.equal(whole, augment(images, recipe, rows + 1))
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_double_precision_changes_nothing(name):
+    images, rows = galaxies(), torch.arange(8)
+    single = augment(images, RECIPES[name], rows)
+    torch.set_default_dtype(torch.float64)  # what Lightning does for trainer.precision=64-true
+    try:
+        assert torch.equal(augment(images, RECIPES[name], rows), single)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_without_a_recipe_the_galaxy_is_as_it_is():
     images = galaxies()
     assert torch.equal(augment(images, Augmentation(), torch.arange(8)), PREPARATION.plain(images))
