@@ -17,6 +17,8 @@ SUFFIXES = (
 )
 MIN_SIZE_PX = 16
 _FITS, _NUMPY, _HDF5, _GZIP = b"SIMPLE  =", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n", b"\x1f\x8b"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+MAX_SIZE_PX = 30_000
 
 
 class Unreadable(Exception):
@@ -32,7 +34,7 @@ class Picture:
 
 
 def read_picture(path: str | Path, stretch: str = "auto") -> Picture:
-    """The picture in a file: JPEG, PNG, TIFF and what else Pillow reads, FITS, or an array (.npy).
+    """The picture in a file: JPEG, PNG, TIFF of any depth and what else Pillow reads, FITS, or an array (.npy).
 
     The content decides what a file is, not its name. See `as_picture` for what becomes of its values.
 
@@ -50,7 +52,7 @@ def read_picture(path: str | Path, stretch: str = "auto") -> Picture:
             return as_picture(np.load(path, mmap_mode="r", allow_pickle=False), stretch)
         if head.startswith(_HDF5):
             raise Unreadable("an HDF5 file, not a picture: give it as an input by itself")
-        return _read_with_pillow(path, stretch)
+        return _read_with_pillow(path, stretch, head.startswith(_TIFF))
     except FileNotFoundError:
         if os.path.islink(path):
             raise Unreadable(f"dangling link: {os.readlink(path)} does not exist") from None
@@ -126,7 +128,7 @@ def _without_gaps(light: np.ndarray) -> tuple[np.ndarray, float]:
     return filled, float((~finite).any(axis=0).mean())
 
 
-def _read_with_pillow(path: str | Path, stretch: str) -> Picture:
+def _read_with_pillow(path: str | Path, stretch: str, is_tiff: bool) -> Picture:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of large pictures; the largest are refused by an error
@@ -136,11 +138,29 @@ def _read_with_pillow(path: str | Path, stretch: str) -> Picture:
                 image.load()
                 return as_picture(pillow_values(image), stretch)
     except UnidentifiedImageError:
+        if is_tiff:  # colours of more than 8 bits
+            return _read_tiff(path, stretch)
         raise Unreadable("not an image: its content is no format that is known") from None
     except Image.DecompressionBombError:
         raise Unreadable("more pixels than any cutout has; cut the galaxy out first") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's plugins raise each of them
         raise Unreadable(f"broken: {first_line(error)}") from error
+
+
+def _read_tiff(path: str | Path, stretch: str) -> Picture:
+    from tifffile import TiffFile
+
+    try:
+        with TiffFile(path) as file:
+            shape = file.series[0].shape
+            if max(shape) > MAX_SIZE_PX:
+                raise Unreadable("more pixels than any cutout has; cut the galaxy out first")
+            values = np.squeeze(file.series[0].asarray())
+    except Unreadable:
+        raise
+    except Exception as error:  # it raises whatever its decoders do
+        raise Unreadable(f"broken TIFF file: {first_line(error)}") from error
+    return as_picture(values, stretch)
 
 
 def pillow_values(image: Image.Image) -> np.ndarray:

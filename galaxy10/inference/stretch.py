@@ -54,7 +54,7 @@ def _unit(light: np.ndarray) -> np.ndarray:
     low, high = float(light.min()), float(light.max())
     if low < 0 or high > 1:
         raise Unstretchable(
-            f"float values from {low:.3g} to {high:.3g} are no picture from 0 to 1; say what they are: "
+            f"values from {low:.3g} to {high:.3g} are no picture from 0 to 1; say what they are: "
             "--stretch legacy (nanomaggies), asinh or linear"
         )
     return _bytes(np.broadcast_to(light * np.float32(255), (3, *light.shape[1:])))

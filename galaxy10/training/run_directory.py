@@ -109,7 +109,7 @@ class RunDirectory:
         return self.path / "pruned.json"
 
     def prune(self, epochs: int) -> None:
-        """Say, to whoever trains here and is about to be stopped, that it need not go on; epochs: how many were enough."""
+        """Say to whoever trains here, and is about to be stopped, that so many epochs were enough."""
         write_json(self._pruned, {"epochs": epochs})
 
     @property

@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from astropy.io import fits
 from PIL import Image
 
@@ -41,6 +42,23 @@ def test_pictures_of_every_depth_and_colour_show_the_same_galaxy(save):
     assert np.array_equal(save(Image.fromarray(half), "transparent.png").pixels, (colour * np.uint16(51) // 255))
     assert save(Image.fromarray(colour).convert("P"), "palette.gif").pixels.shape == (32, 32, 3)
     assert save(Image.fromarray(colour).convert("CMYK"), "cmyk.jpg").pixels.shape == (32, 32, 3)
+
+
+def test_colour_tiffs_of_more_than_eight_bits_are_read(tmp_path):
+    colour = galaxy(1)
+    planar = {"photometric": "rgb", "planarconfig": "separate", "compression": "zlib"}
+    for name, values, options in (
+        ("16bit", colour.astype(np.uint16) * 257, {"photometric": "rgb"}),
+        ("float", (colour / 255).astype(np.float32), {"photometric": "rgb"}),
+        ("planar", (colour / 255).astype(np.float32).transpose(2, 0, 1), planar),
+    ):
+        tifffile.imwrite(tmp_path / f"{name}.tif", values, **options)
+        assert np.array_equal(read_picture(tmp_path / f"{name}.tif").pixels, colour), name
+    whole = (tmp_path / "float.tif").read_bytes()
+    for size in (9, 100, len(whole) - 1000):
+        (tmp_path / "cut.tif").write_bytes(whole[:size])
+        with pytest.raises(Unreadable, match="broken TIFF file"):
+            read_picture(tmp_path / "cut.tif")
 
 
 def test_the_content_decides_what_a_file_is(tmp_path):
