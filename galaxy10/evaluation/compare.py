@@ -11,6 +11,7 @@ import pandas as pd
 from galaxy10.data.classes import slugs
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.comparison_galaxies import Duel, HardGalaxies, duels, never_right
+from galaxy10.evaluation.comparison_markdown import comparison_markdown
 from galaxy10.evaluation.experiments import Experiment, group_by_split, shown_subset
 from galaxy10.evaluation.figures.comparison import curves_together, f1_heat_map
 from galaxy10.evaluation.page import Drawing, Picture, render, write_file, write_picture
@@ -49,7 +50,7 @@ class SplitPart:
 
 
 def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
-    """Write index.html, comparison.csv and figures/*.png about any number of runs.
+    """Write index.html, comparison.csv, comparison.md and figures/*.png about any number of runs.
 
     Runs that differ only in their seed become one row. Only rows of one split are ranked among each other.
 
@@ -74,6 +75,8 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
     parts = [_part(number, key, experiments, out) for number, (key, experiments) in enumerate(by_split.items(), 1)]
     table = _table(parts)
     write_file(out / "comparison.csv", table.to_csv(index=False).encode())
+    markdown = comparison_markdown([(f"{part.about} (split {part.key})", part.rows) for part in parts])
+    write_file(out / "comparison.md", markdown.encode())
     page = render(
         "compare.html.j2",
         parts=parts,

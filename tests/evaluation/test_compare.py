@@ -51,6 +51,11 @@ def test_seeds_become_one_row_with_mean_and_sample_deviation(study, tmp_path):
     assert "resnet50 is better" in text
     assert "not ranked together" not in text
     assert float(best["published_accuracy"]) == 0.751
+    lines = (tmp_path / "out" / "comparison.md").read_text().splitlines()
+    (row,) = (line for line in lines if line.startswith("| resnet50 "))
+    accuracy = f"**{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}**"
+    assert [cell.strip() for cell in row.strip("|").split("|")][1:3] == ["3", accuracy]
+    assert row.endswith(" 0.751 |")
 
 
 def test_other_splits_are_not_ranked_together(study, make_run, tmp_path):
