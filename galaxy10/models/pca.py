@@ -156,3 +156,11 @@ class PCAClassifier(GalaxyClassifier):
     def on_test_start(self) -> None:
         """Lightning's hook."""
         self.adapt(self.trainer.datamodule, "test")  # type: ignore[attr-defined]
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        """Lightning's hook."""
+        forget_pages(self.trainer.datamodule.store.images)  # type: ignore[attr-defined]
+
+    def on_test_batch_end(self, *_: Any) -> None:
+        """Lightning's hook."""
+        forget_pages(self.trainer.datamodule.store.images)  # type: ignore[attr-defined]

@@ -50,7 +50,6 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         Galaxy10Error: what only shows once data and network are at hand.
     """
     quiet_libraries()
-    keep_freed_memory()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
     seed_everything(config["seed"])
     follow_threads()
@@ -120,6 +119,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
 
         training = solve(cast(Any, module), data, config["trainer"], recorder)
     else:
+        keep_freed_memory()
         resume = directory.last_checkpoint if directory.last_checkpoint.exists() else None
         interruption.deferring = True
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
