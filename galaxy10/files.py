@@ -33,6 +33,18 @@ def replacing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, before the work whose result goes there.
+
+    Raises:
+        Galaxy10Error: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(path, error) from error
+
+
 def disk_error(path: Path, error: OSError) -> Galaxy10Error:
     """What to tell the user when `path` could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

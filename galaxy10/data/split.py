@@ -59,11 +59,14 @@ def make_split(
         duplicates: what becomes of one galaxy under contradictory labels: drop both, keep the first row, keep all.
 
     Raises:
-        Galaxy10Error: a class too small to be in every subset.
+        Galaxy10Error: a class too small to be in every subset, or nothing kept.
     """
     groups = find_groups(table)
     reason = _reasons(table, duplicates, blanks)
     kept = reason == ""
+    if not kept.any():
+        why = ", ".join(f"{number} {name}" for name, number in pd.Series(reason).value_counts().items())
+        raise Galaxy10Error(f"no image is left to train on ({why}); data.duplicates=keep data.blanks=keep keeps them")
     shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
     labels = table["label"].to_numpy()
     _check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS))
@@ -114,6 +117,8 @@ def _notes(table: pd.DataFrame, result: pd.DataFrame) -> tuple[str, ...]:
     notes = []
     if not has_positions(table):
         notes.append("the file has no sky positions (ra, dec): galaxies are grouped by identical pixels only")
+    elif missing := int((table["ra"].isna() | table["dec"].isna()).sum()):
+        notes.append(f"{missing} images have no sky position (ra, dec): they are grouped by identical pixels only")
     for reason, count in result.loc[result["reason"] != "", "reason"].value_counts().items():
         notes.append(f"{count} images dropped: {reason}")
     return tuple(notes)

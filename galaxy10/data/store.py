@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -64,6 +65,16 @@ def store_directory(source: Path, store_dir: Path | None, data_dir: Path) -> Pat
     if store_dir is not None:
         return Path(store_dir)
     return source.parent if _is_writable(source.parent) else Path(data_dir)
+
+
+def store_of_run(source: Path, settings: dict[str, Any]) -> Path:
+    """Where the stores of a trained run's file live; its own folder for them may have been another machine's.
+
+    Args:
+        settings: the `data` section of the run's configuration.
+    """
+    own = settings["store_dir"] and Path(settings["store_dir"])
+    return store_directory(source, own if own and own.is_dir() else None, Path(settings["dir"]))
 
 
 def _is_writable(folder: Path) -> bool:

@@ -36,15 +36,14 @@ def evaluate_run(
         options: how the networks are asked (galaxy10.inference.predict.Options); None: as in training.
 
     Raises:
-        Galaxy10Error: no finished run, another file's classes, an output folder that is the run itself, runs that
+        Galaxy10Error: no finished run, another file's classes, an output folder that is a run itself, runs that
             cannot be asked like this or have different splits.
     """
     about = check_run(run)
     class_names = tuple(about["data"]["class_names"])
     if subset is not None and subset not in SUBSETS:
         raise Galaxy10Error(f"--subset {subset} is not allowed; expected {', '.join(SUBSETS)}")
-    if out_dir.resolve() == run.resolve():
-        raise Galaxy10Error(f"-o {out_dir} is the run itself; give another folder")
+    check_output(out_dir)
     source, labels = match_classes(open_source(file, key="FILE"), class_names)
     if options is not None or more_runs:
         from galaxy10.evaluation.scoring_uncertain import score_uncertain
@@ -55,6 +54,19 @@ def evaluate_run(
 
         result = score_file(run, about, source, labels, out_dir, subset)
     print(json.dumps(strict(result), allow_nan=False))
+
+
+def check_output(out_dir: Path) -> None:
+    """Whether an evaluation may be written into a folder, which need not exist.
+
+    Raises:
+        Galaxy10Error: it is a trained run, which would be overwritten, or a file.
+    """
+    if out_dir.exists() and not out_dir.is_dir():
+        raise Galaxy10Error(f"-o {out_dir} is a file; give a folder")
+    about = read_json(out_dir / "provenance.json")
+    if (out_dir / "checkpoints").exists() or (about and "trained_run" not in about):
+        raise Galaxy10Error(f"-o {out_dir} is a run itself, which would be overwritten; give another folder")
 
 
 def check_run(run: Path) -> dict:

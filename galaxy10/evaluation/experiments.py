@@ -138,9 +138,21 @@ def _rank(experiment: Experiment, metric: str) -> tuple[float, str]:
 
 
 def _same_experiment(one: RunRecord, other: RunRecord) -> bool:
-    if not one.config or not other.config:
+    if not one.config or not other.config or _asked(one) != _asked(other):
         return False
-    return all(key in _NOT_ANOTHER_EXPERIMENT for key, _, _ in differences(one.config, other.config))
+    # An evaluation keeps the configuration of the training: there, another file means another network.
+    alike = ("seed",) if one.is_evaluation else _NOT_ANOTHER_EXPERIMENT
+    return all(key in alike for key, _, _ in differences(one.config, other.config))
+
+
+def _asked(run: RunRecord) -> tuple[Any, ...] | None:
+    """How an evaluation asked how many networks; None for a training."""
+    if not run.is_evaluation:
+        return None
+    asked = run.provenance_section("asked")
+    tempered = asked.get("temperature", 1.0) != 1.0  # its value is each network's own
+    networks = str(run.provenance["trained_run"]).count(", ") + 1
+    return (networks, asked.get("ways"), asked.get("coverage_asked"), tempered)
 
 
 def _latest_per_seed(runs: list[RunRecord]) -> list[RunRecord]:
@@ -148,7 +160,8 @@ def _latest_per_seed(runs: list[RunRecord]) -> list[RunRecord]:
     latest: dict[Any, RunRecord] = {}
     for run in sorted(runs, key=lambda r: str(r.status.get("ended") or "")):
         seed = seed_of(run)
-        latest[run.path if seed is None else seed] = run
+        key = run.provenance["trained_run"] if run.is_evaluation else seed
+        latest[run.path if key is None else key] = run
     return sorted(latest.values(), key=lambda r: (not is_number(seed_of(r)), seed_of(r) or 0, r.name))
 
 

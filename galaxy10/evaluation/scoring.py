@@ -13,10 +13,10 @@ import torch
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.split import Split, split_hash
-from galaxy10.data.store import Store, open_store, store_directory
+from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.evaluate import run_config, subset_table
 from galaxy10.evaluation.report import build_report
-from galaxy10.files import write_json
+from galaxy10.files import make_folder, write_json
 from galaxy10.models.factory import load_classifier
 from galaxy10.training.display import quiet_libraries
 from galaxy10.training.precision import trained_precision
@@ -36,8 +36,9 @@ def score_file(
     store, split = judged_split(run, about, source, labels, subset)
     data = GalaxyData(store, split, module.class_names, eval_batch_size=config["data"]["eval_batch_size"])
     data.preparation = module.preparation
+    make_folder(out_dir)
     trainer = L.Trainer(
-        accelerator=config["trainer"]["accelerator"],
+        accelerator=_accelerator(config["trainer"]["accelerator"]),
         devices=1,
         precision=trained_precision(about, config),
         logger=False,
@@ -46,10 +47,15 @@ def score_file(
         enable_checkpointing=False,
         use_distributed_sampler=False,
     )
-    out_dir.mkdir(parents=True, exist_ok=True)
     metrics = score(trainer, module, data, ["test"], out_dir)
     shutil.copyfile(run / "config.yaml", out_dir / "config.yaml")
     return write_evaluation(out_dir, data, metrics, evaluation_provenance(about, source, store.content, split, run))
+
+
+def _accelerator(trained_on: str) -> str:
+    """What the run was trained on, unless there is none of it here."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    return trained_on if {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(trained_on, True) else "auto"
 
 
 def judged_split(
@@ -57,7 +63,7 @@ def judged_split(
 ) -> tuple[Store, Split]:
     """The file's store, and a split in which what is to be judged is `test`."""
     config = run_config(run)
-    store = open_store(source, store_directory(source.path, config["data"]["store_dir"], Path(config["data"]["dir"])))
+    store = open_store(source, store_of_run(source.path, config["data"]))
     own_file = store.content == about["data"]["content"]
     name, table = subset_table(run, source, own_file, subset)
     judged = _judged_rows(store.table, labels, name, table)

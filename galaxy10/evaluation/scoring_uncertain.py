@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.evaluation.scoring import evaluation_provenance, judged_split, write_evaluation
 from galaxy10.evaluation.uncertain import check_same_split, measure
-from galaxy10.files import replacing
+from galaxy10.files import make_folder, replacing
 from galaxy10.inference.networks import Networks
 from galaxy10.inference.predict import Options, check_options, check_runs
 from galaxy10.training.samples import save_misclassified
@@ -34,12 +35,12 @@ def score_uncertain(
     options = options or Options()
     check_options(options)
     check_same_split(runs)
-    check_runs(runs, options)
+    check_runs(runs, replace(options, temperature=True), else_type="")  # sets and coverage need a calibration anyway
     networks = Networks(runs, orientations=options.orientations, mc_dropout=options.mc_dropout, device=options.device)
     store, split = judged_split(runs[0], about, source, labels, subset)
     rows = split.rows("test")
+    make_folder(out_dir)
     measured, table = measure(networks, store, rows, labels[rows], options.temperature, options.coverage)
-    out_dir.mkdir(parents=True, exist_ok=True)
     with replacing(out_dir / "predictions" / "test.parquet") as part:
         table.to_parquet(part, index=False)
     save_misclassified(store.images, table, networks.class_names, out_dir / "samples" / "misclassified_test.npz")

@@ -10,21 +10,23 @@ import pandas as pd
 
 from galaxy10.data.hdf5 import open_source
 from galaxy10.errors import Galaxy10Error
-from galaxy10.evaluation.evaluate import match_classes
+from galaxy10.evaluation.evaluate import check_output, check_run, match_classes, run_config
 from galaxy10.evaluation.figures.uncertainty import accuracy_when_choosing, reliability_grid
 from galaxy10.evaluation.page import Drawing, render, write_file, write_picture
 from galaxy10.evaluation.scoring import judged_split
 from galaxy10.evaluation.uncertain import Measured, check_same_split, measure
-from galaxy10.files import replacing
+from galaxy10.files import make_folder, replacing
 from galaxy10.inference.calibration_file import load_calibration
 from galaxy10.inference.networks import Networks
-from galaxy10.inference.predict import Options, check_options
+from galaxy10.inference.predict import Options, check_options, check_runs
 from galaxy10.inference.validation import calibrate_run
 from galaxy10.training.display import quiet_libraries
 
+DROPOUT_SAMPLES = 20
+
 
 def compare_ways(
-    runs: Sequence[Path], file: Path, out_dir: Path, *, mc_dropout: int, coverage: float, device: str
+    runs: Sequence[Path], file: Path, out_dir: Path, *, mc_dropout: int | None, coverage: float, device: str
 ) -> Path:
     """Judge a labelled file in every way that these runs allow, and write index.html, uncertainty.csv and figures.
 
@@ -34,7 +36,7 @@ def compare_ways(
 
     Args:
         file: as for evaluation: of the runs' own file, the test subset is judged; of any other, all.
-        mc_dropout: number of dropout samples.
+        mc_dropout: number of dropout samples; None: 20, if the first network drops anything.
 
     Returns:
         The path of index.html.
@@ -43,22 +45,26 @@ def compare_ways(
         Galaxy10Error: runs of different splits, another file's classes, validation galaxies that are gone.
     """
     quiet_libraries()
-    check_options(Options(mc_dropout=mc_dropout, coverage=coverage))
+    if mc_dropout is None:
+        check_run(runs[0])
+        mc_dropout = DROPOUT_SAMPLES if run_config(runs[0])["model"].get("dropout") else 0
+    options = Options(mc_dropout=mc_dropout, coverage=coverage, temperature=False)  # it calibrates what is not
+    check_options(options)
+    check_runs(runs[:1], options)
     about = check_same_split(runs)
-    if out_dir.resolve() in {run.resolve() for run in runs}:
-        raise Galaxy10Error(f"-o {out_dir} is a run itself; give another folder")
+    check_output(out_dir)
     source, labels = match_classes(open_source(file, key="FILE"), tuple(about["data"]["class_names"]))
     store, split = judged_split(runs[0], about, source, labels, None)
     rows = split.rows("test")
     found: dict[str, Measured] = {}
     tables: dict[str, pd.DataFrame] = {}
     class_names: tuple[str, ...] = ()
+    make_folder(out_dir)
     for name, networks in _ways(runs, mc_dropout, device):
         class_names = networks.class_names
         found[name], tables[name] = measure(networks, store, rows, labels[rows], True, coverage)
         print(f"{name}: {found[name].images_per_s:.1f} images/s", file=sys.stderr)
     lines = [_line(name, measured, class_names, coverage) for name, measured in found.items()]
-    out_dir.mkdir(parents=True, exist_ok=True)
     with replacing(out_dir / "uncertainty.csv") as part:
         pd.DataFrame(lines).to_csv(part, index=False)
     before, after = ({n: getattr(m, kind) for n, m in found.items()} for kind in ("raw", "calibrated"))

@@ -167,7 +167,10 @@ def uncertainty(
         typer.Argument(metavar="RUN... FILE", help="one run, or several of one split; then a labelled HDF5 file"),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="folder for the page")],
-    mc_dropout: Annotated[int, typer.Option(help="answers drawn with dropout; 0 leaves them out")] = 20,
+    mc_dropout: Annotated[
+        int | None,
+        typer.Option(help="answers drawn with dropout, 0 for none (default: 20, if the network has any)"),
+    ] = None,
     coverage: Coverage = 0.9,
     device: Device = "auto",
 ) -> None:

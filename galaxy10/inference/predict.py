@@ -102,8 +102,13 @@ def check_options(options: Options) -> None:
             raise Galaxy10Error(f"{name} {value} is not allowed; give a number from 1")
 
 
-def check_runs(runs: Sequence[Path], options: Options) -> list[float] | None:
+def check_runs(
+    runs: Sequence[Path], options: Options, else_type: str = ", or add --no-temperature here"
+) -> list[float] | None:
     """The temperatures of runs for the way they are to be asked; None without.
+
+    Args:
+        else_type: what else could be typed where a run is not calibrated for this way.
 
     Raises:
         Galaxy10Error: no trained run, one that is not calibrated for this way, no dropout to sample from.
@@ -122,7 +127,7 @@ def check_runs(runs: Sequence[Path], options: Options) -> list[float] | None:
             try:
                 temperatures.append(load_calibration(run, way).temperature)
             except Galaxy10Error as error:
-                raise Galaxy10Error(f"{error}, or add --no-temperature here") from error
+                raise Galaxy10Error(f"{error}{else_type}") from error
     return temperatures if options.temperature else None
 
 

@@ -9,7 +9,7 @@ import torch
 
 from galaxy10.data.classes import slugs
 from galaxy10.data.hdf5 import open_source
-from galaxy10.data.store import Store, forget_pages, open_store, store_directory
+from galaxy10.data.store import Store, forget_pages, open_store, store_of_run
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.evaluate import run_config
 from galaxy10.files import replacing
@@ -93,7 +93,7 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
     if not path.exists():
         raise Galaxy10Error(f"{run} was trained from {path}, which is not there any more; bring it back to calibrate")
     source = open_source(path, config["data"]["class_names"])
-    store = open_store(source, store_directory(source.path, config["data"]["store_dir"], Path(config["data"]["dir"])))
+    store = open_store(source, store_of_run(source.path, config["data"]))
     if store.content != about["data"]["content"]:
         raise Galaxy10Error(f"{path} has changed since {run} was trained from it; bring the old file back to calibrate")
     return store, pd.read_parquet(run / "split.parquet")

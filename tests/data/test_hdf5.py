@@ -21,6 +21,15 @@ def test_only_images_and_labels_are_required(galaxies):
     assert (source.num_images, source.height, source.num_classes) == (36, 32, 3)
 
 
+def test_placeholders_are_no_positions(galaxies):
+    ra, dec = np.linspace(10, 40, 36), np.zeros(36)
+    ra[:4], dec[:4] = [-999, 0, np.nan, 12], [-999, 0, 3, 91]
+    with h5py.File(galaxies, "a") as file:
+        file["ra"], file["dec"] = ra, dec
+    table = open_source(galaxies).table
+    assert table["ra"].isna().tolist() == table["dec"].isna().tolist() == [True] * 4 + [False] * 32
+
+
 def remove(key):
     def change(file):
         del file[key]

@@ -101,6 +101,18 @@ def test_identical_pixels_stay_together_without_coordinates_and_a_note_says_so()
     assert any("identical pixels only" in note for note in split.notes)
 
 
+def test_missing_positions_are_counted_and_a_file_of_twins_alone_is_refused():
+    labels, ra = np.repeat([0, 1], 15), np.linspace(10, 50, 30)
+    ra[[2, 20]] = np.nan
+    assert any(note.startswith("2 images have no sky position") for note in split_of(labels, ra).notes)
+    with pytest.raises(Galaxy10Error, match=r"no image is left to train on \(30 twin with a contradictory label\)"):
+        split_of(labels, np.full(30, 10.0))
+
+
+def split_of(labels, ra):
+    return make_split(make_table(labels, ra, np.ones(len(labels))), "x", ("a", "b"))
+
+
 def test_positions_link_across_right_ascension_zero():
     ra = np.array([359.999, 0.001])
     assert len(sky_pairs(ra, np.zeros(2), 67.0)) == 1

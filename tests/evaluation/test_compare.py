@@ -67,6 +67,26 @@ def test_other_splits_are_not_ranked_together(study, make_run, tmp_path):
     assert sorted(row["rank_within_split"] for row in rows) == ["1", "1", "2"]
 
 
+def test_ways_of_evaluating_one_run_are_experiments_of_their_own(make_run, tmp_path):
+    def evaluation(name, trained_run, asked=None, **options):
+        run = make_run(name, num_epochs=2, **options)
+        about = json.loads((run / "provenance.json").read_text()) | {"trained_run": trained_run}
+        (run / "provenance.json").write_text(json.dumps(about | ({"asked": asked} if asked else {})))
+        return run
+
+    soft = {"ways": ["views=1"], "temperature": 1.3, "coverage_asked": 0.9}
+    runs = [
+        make_run("trained", num_epochs=2),
+        evaluation("plain", "/runs/a", skill=0.5),
+        evaluation("softened-a", "/runs/a", soft, skill=0.6),
+        evaluation("softened-b", "/runs/b", soft | {"temperature": 1.1}, seed=1, skill=0.6),
+        evaluation("ensemble", "/runs/a, /runs/b", soft | {"ways": ["views=1"] * 2}, skill=0.8),
+    ]
+    compare_runs(runs, tmp_path / "out")
+    rows = read_table(tmp_path / "out")
+    assert sorted(row["runs"] for row in rows) == ["ensemble", "plain", "softened-a softened-b", "trained"]
+
+
 def test_a_setting_beside_the_seed_makes_another_experiment(make_run, tmp_path):
     runs = [make_run(f"run-{lr}", num_epochs=2) for lr in (0.01, 0.1)]
     config = yaml.safe_load((runs[1] / "config.yaml").read_text())

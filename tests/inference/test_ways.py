@@ -46,6 +46,18 @@ def test_evaluate_takes_an_ensemble_and_says_how_honest_it_is(trained, galaxy10,
     assert refused.code == 2
     assert "different splits" in refused.message
     assert not (tmp_path / "no").exists()
+    # Nothing is written into a run, whichever of them it is.
+    kept = (runs[1] / "provenance.json").read_bytes()
+    refused = galaxy10("evaluate", *runs, file, "-o", runs[1])
+    assert refused.code == 2
+    assert "is a run itself" in refused.message
+    assert (runs[1] / "provenance.json").read_bytes() == kept
+    (tmp_path / "a-file").touch()
+    assert "a-file is a file" in galaxy10("evaluate", runs[0], file, "-o", "a-file").message
+    uncalibrated = galaxy10("evaluate", runs[0], file, "-o", "no", "--mc-dropout", "7", "--no-temperature")
+    assert uncalibrated.code == 2
+    assert uncalibrated.message.endswith("--mc-dropout 7")
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.slow
