@@ -220,6 +220,12 @@ CONFIGURATION = {
 }
 
 CHECKPOINTS = {
+    "weights for a network that takes none": Bad(
+        ["train.py", "data=simulated", "model.weights=RUN/checkpoints/best.ckpt"], "leave out model.weights"
+    ),
+    "weights that would not be used": Bad(
+        [*FILE, "model=resnet50", "model.pretrained=false", "model.weights=w.pth"], "is not used with model.pretrained"
+    ),
     "weights that are a hostile pickle": Bad(
         [*FILE, *TRANSFER, "model.pretrained=true", "model.weights=w.pkl"], "w.pkl", pickled("w.pkl")
     ),

@@ -66,6 +66,7 @@ class GalaxyData(L.LightningDataModule):
         rank, world = self._processes()
         labels = self.labels("train")
         sampler = EpochSampler(labels, self.batch_size, self.seed, self.balance, rank, world)
+        sampler.repeats = bool(getattr(self.trainer, "overfit_batches", 0))
         sampler.skip, self._batches_done = self._batches_done, 0
         return self._loader("train", sampler)
 

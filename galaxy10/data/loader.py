@@ -39,12 +39,13 @@ class EpochSampler:
         self.labels, self.batch_size, self.seed, self.balance = labels, batch_size, seed, balance
         self.rank, self.world = rank, world
         self.epoch = 0
+        self.repeats = False  # the order of the first epoch in all of them
         self.skip = 0  # batches of the next epoch that were trained on before a restart
         self._total = len(self._plan()[0])
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of every epoch, and after a restart."""
-        self.epoch = epoch
+        self.epoch = 0 if self.repeats else epoch
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return epoch_plan(self.labels, self.balance, np.random.default_rng((self.seed, self.epoch)))

@@ -1,5 +1,6 @@
 """InceptionV3 with its auxiliary head, which takes part in training only."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -29,6 +30,12 @@ class InceptionV3Classifier(TransferClassifier):
     def heads(self, network: Any) -> list[nn.Module]:
         """Main and auxiliary classifier."""
         return [*super().heads(network), network.AuxLogits.fc]
+
+    def finish_network(self, network: Any, new_layers: Sequence[nn.Module]) -> None:
+        """The auxiliary head of a frozen network trains nothing, so nothing trains it."""
+        super().finish_network(network, new_layers)
+        if self.frozen:
+            network.AuxLogits.requires_grad_(False)
 
     def compile_network(self) -> None:
         """In place, part by part: training and answering both go around the network's own forward."""

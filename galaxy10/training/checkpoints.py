@@ -57,11 +57,30 @@ def check_resumable(path: Path) -> None:
         ) from error
 
 
+class _MovableCheckpoint(ModelCheckpoint):
+    """Lightning's forgets which epoch was best when the run directory has another path than before."""
+
+    @property
+    def state_key(self) -> str:
+        """As Lightning's own is called in checkpoints."""
+        return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What was kept under the old path is under the new one."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": models, "dirpath": self.dirpath})
+
+
 def checkpoint_callbacks(directory: Path, monitor: str) -> list[ModelCheckpoint]:
     """best.ckpt by the monitored metric (higher is better), and last.ckpt after every epoch, in this order:
     what last.ckpt remembers must include this epoch's best."""
     common: dict[str, Any] = {"dirpath": directory, "enable_version_counter": False, "auto_insert_metric_name": False}
     return [
-        ModelCheckpoint(filename="best", monitor=monitor, mode="max", save_top_k=1, **common),
-        ModelCheckpoint(filename="last", monitor=None, save_top_k=1, save_on_train_epoch_end=True, **common),
+        _MovableCheckpoint(filename="best", monitor=monitor, mode="max", save_top_k=1, **common),
+        _MovableCheckpoint(filename="last", monitor=None, save_top_k=1, save_on_train_epoch_end=True, **common),
     ]

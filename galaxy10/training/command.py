@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from galaxy10.config.entry import REFUSED, Composed, compose, refuse
@@ -77,7 +78,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
     interruption = Interruption()
     interruption.install()
     made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
-    new, started = bool(made), False
+    new, taken, started = bool(made), False, False
     try:
         if not writes:
             directory.take()
@@ -88,6 +89,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
                 check_resumable(directory.last_checkpoint)
             create(directory, config)
             directory.take()
+            taken = True
             directory.start(config)
         started = True
         from galaxy10.training.experiment import run_experiment
@@ -96,15 +98,14 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
     except Galaxy10Error as error:
         if not writes:
             return _failed_beside(directory, error)
-        if not started and not new:
+        if not taken or (not started and not new):  # another process's, or as it was
+            _remove_if_empty(made)
             return refuse(error)
         if new and not isinstance(error, TrainingError) and not (directory.path / "metrics.csv").exists():
             close_loggers(REFUSED)
             directory.release()
             shutil.rmtree(directory.path, ignore_errors=True)
-            for folder in made[1:]:
-                with suppress(OSError):  # another run is in it by now
-                    folder.rmdir()
+            _remove_if_empty(made[1:])
             return refuse(error)
         return _failed(directory, str(error))
     except (Interrupted, KeyboardInterrupt) as interrupted:
@@ -127,6 +128,13 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
     if writes:
         print_result(result)
     return FINISHED
+
+
+def _remove_if_empty(folders: list[Path]) -> None:
+    """Folders made for a run that has not begun, the innermost first; another run may be in them by now."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:

@@ -117,7 +117,11 @@ def _check_backbone(model: dict[str, Any]) -> None:
     if backbone is None:
         if model["pretrained"]:
             raise Galaxy10Error(f"model={model['name']} has no pretrained weights; type model.pretrained=false")
+        if model["weights"] is not None:
+            raise Galaxy10Error(f"model={model['name']} begins from random weights; leave out model.weights")
         return
+    if model["weights"] is not None and not model["pretrained"]:
+        raise Galaxy10Error("model.weights is not used with model.pretrained=false; leave out one of them")
     from galaxy10.models.names import timm_names
 
     known = timm_names()

@@ -23,6 +23,7 @@ from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.display import display_callbacks, quiet_libraries, say
 from galaxy10.training.door import SOLVED_AT_ONCE
+from galaxy10.training.early_stopping import StayStopped
 from galaxy10.training.host_memory import keep_freed_memory
 from galaxy10.training.interruption import Interruption, stop_callback
 from galaxy10.training.loggers import open_loggers
@@ -176,7 +177,7 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
     callbacks: list[L.Callback] = [*display_callbacks(bar), recorder]
     stopping = config["callbacks"].get("early_stopping")
     if stopping:
-        callbacks.append(EarlyStopping(**stopping))
+        callbacks += [EarlyStopping(**stopping), StayStopped()]
     if options["enable_checkpointing"] is not False:
         callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]

@@ -77,7 +77,9 @@ def stop_callback(interruption: Interruption, last_checkpoint: Path, lost: Any) 
         def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             """Save and stop between two optimizer steps."""
             interruption.progressed = True
-            if trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda" and batch_idx % LOOK_EVERY_STEPS:
+            batches = LOOK_EVERY_STEPS * trainer.accumulate_grad_batches  # so that it is between two steps
+            on_gpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
+            if on_gpus and (batch_idx + 1) % batches:
                 return
             asked = lost.is_set() or interruption.number is not None
             if not self._any_process(trainer, asked):

@@ -29,6 +29,9 @@ def test_processes_share_each_batch_of_the_single_process(balance):
 
 def test_an_epoch_shows_every_galaxy_once_but_for_the_incomplete_batch():
     batches = epoch_of(EpochSampler(LABELS, 8, 0), 0)
+    repeating = EpochSampler(LABELS, 8, 0)
+    repeating.repeats = True  # trainer.overfit_batches
+    assert epoch_of(repeating, 5) == batches
     shown = [position for batch in batches for position in batch[0]]
     assert len(shown) == len(set(shown)) == 80
 
