@@ -62,8 +62,9 @@ def predict(runs: Sequence[Path], words: Sequence[str], output: Path, options: O
     from galaxy10.inference.judge import Judge  # torch: not before inputs and output are known to be right
 
     judge = Judge(runs, options)
-    with catalogue.writing():
-        about = _fill(catalogue, inputs, judge, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
+    with catalogue.writing(options.overwrite) as about:
+        if about is None:
+            about = _fill(catalogue, inputs, judge, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
     return target, about
 
 
