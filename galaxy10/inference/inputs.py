@@ -78,11 +78,14 @@ class Files:
 
 
 class PathTable:
-    """A table with a column of paths; its other columns come along. Relative paths count from the table's folder."""
+    """A table with a column of paths; its other columns come along. Relative paths count from the table's folder.
+
+    names: under which names the table's columns stand in `columns`.
+    """
 
     def __init__(self, file: Path, column: str | None, stretch: str, label: str | None = None):
         self._stretch, self._folder = stretch, file.parent
-        self.columns = read_table(file, column, label)
+        self.columns, self.names = read_table(file, column, label)
 
     def read(self, index: int) -> Picture:
         """The picture that one line names."""

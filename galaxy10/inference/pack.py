@@ -107,7 +107,7 @@ def _folders(origin: Path, stretch: str) -> Labelled:
 
 def _table(file: Path, stretch: str, path_column: str | None, label_column: str) -> Labelled:
     source = PathTable(file, path_column, stretch, label_column)
-    given = source.columns[label_column].to_pandas()
+    given = source.columns[source.names[label_column]].to_pandas()
     columns = {}
     for name in COORDINATES:
         if name in source.columns.column_names:
