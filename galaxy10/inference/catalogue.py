@@ -69,13 +69,17 @@ class Catalogue:
         if overwrite:
             return
         if before and before != self.plan:
-            differing = ", ".join(sorted(k for k in {*before, *self.plan} if before.get(k) != self.plan.get(k)))
             raise Galaxy10Error(
-                f"{self.parts} is an unfinished catalogue of another command (different: {differing}); give that "
+                f"{self.parts} is an unfinished catalogue of another command ({self._differing(before)}); give that "
                 "command again, another -o, or --overwrite"
             )
         if self.output.exists() and not before:
-            raise Galaxy10Error(f"{self.output} is there already; give another -o, or --overwrite")
+            made = read_json(self.about_path).get("plan")
+            how = f" ({self._differing(made)})" if made and made != self.plan else ""
+            raise Galaxy10Error(f"{self.output} is there already{how}; give another -o, or --overwrite")
+
+    def _differing(self, plan: dict[str, Any]) -> str:
+        return f"different: {', '.join(sorted(k for k in {*plan, *self.plan} if plan.get(k) != self.plan.get(k)))}"
 
     @contextmanager
     def writing(self, overwrite: bool) -> Iterator[dict[str, Any] | None]:

@@ -18,6 +18,7 @@ from galaxy10.inference.pictures import SUFFIXES, Picture, Unreadable, as_pictur
 
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
 _SLAB_BYTES = 256 * 2**20
+_ENDS_BYTES = 64 * 2**10
 
 
 class Source(Protocol):
@@ -27,6 +28,13 @@ class Source(Protocol):
 
     def read(self, index: int) -> Picture:
         """The picture of one line; raises Unreadable. May be called by several threads at once."""
+        ...
+
+    def fingerprint(self) -> bytes:
+        """What tells, at the price of a look, whether the pictures behind `columns` are still the same.
+
+        Copies of a file on other machines have the same.
+        """
         ...
 
 
@@ -56,12 +64,35 @@ class Inputs:
         return self.sources[source].read(index - int(self._starts[source]))
 
     def digest(self) -> str:
-        """A name for which pictures these are, in which order: what an interrupted catalogue goes on with."""
-        digest = hashlib.sha256()
-        for batch in self.columns.select(["path", "row"]).to_batches(max_chunksize=65536):
-            digest.update("\n".join(map(str, batch["path"].to_pylist())).encode())
-            digest.update(batch["row"].to_numpy(zero_copy_only=False).tobytes())
+        """A name for which pictures these are, in which order, and what comes along: an interrupted catalogue goes on
+        with no other, and a finished one is not taken for another's."""
+        digest = hashlib.sha256(str(self.columns.schema.remove_metadata()).encode())
+        for batch in self.columns.to_batches(max_chunksize=65536):
+            for column in batch.columns:
+                digest.update(_plain_bytes(column))
+        for source in self.sources:
+            digest.update(source.fingerprint())
         return digest.hexdigest()[:16]
+
+
+def _plain_bytes(column: pa.Array) -> bytes:
+    """The values of a column, whatever lies in memory where there is none."""
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return repr(column.to_pylist()).encode()
+    missing = column.is_null().to_numpy(zero_copy_only=False)
+    return missing.tobytes() + column.fill_null(0).to_numpy(zero_copy_only=False).tobytes()
+
+
+def _sizes(paths: Iterable[str | Path]) -> bytes:
+    """The files' sizes as bytes; −1 where there is none."""
+
+    def size(path: str | Path) -> int:
+        try:
+            return os.stat(path).st_size
+        except OSError:
+            return -1
+
+    return np.fromiter(map(size, paths), np.int64).tobytes()
 
 
 class Files:
@@ -75,6 +106,10 @@ class Files:
     def read(self, index: int) -> Picture:
         """The picture of one file."""
         return read_picture(self.columns["path"][index].as_py(), self._stretch)
+
+    def fingerprint(self) -> bytes:
+        """The files' sizes."""
+        return _sizes(self.columns["path"].to_pylist())
 
 
 class PathTable:
@@ -93,6 +128,10 @@ class PathTable:
         if not path:
             raise Unreadable("the table names no file here")
         return read_picture(self._folder / path, self._stretch)
+
+    def fingerprint(self) -> bytes:
+        """The sizes of the files it names."""
+        return _sizes(os.path.join(self._folder, path or "") for path in self.columns["path"].to_pylist())
 
 
 class Survey:
@@ -142,6 +181,14 @@ class Survey:
                 self._slabs[first] = slab
             values = self._slabs[first][index - first]
         return as_picture(values, self._stretch)
+
+    def fingerprint(self) -> bytes:
+        """The file's size, its beginning and its end: not its date, which a copy need not have."""
+        with self._path.open("rb") as file:
+            beginning = file.read(_ENDS_BYTES)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _ENDS_BYTES))
+            return size.to_bytes(8, "little") + beginning + file.read()
 
 
 def find_inputs(words: Sequence[str], stretch: str = "auto", path_column: str | None = None) -> Inputs:

@@ -46,7 +46,10 @@ def test_what_another_has_finished_meanwhile_is_not_overwritten(tmp_path):
     write(first)
     with same.writing(False) as about:
         assert about["catalogued"] == 2
-    with pytest.raises(Galaxy10Error, match="is there already") as refused, other.writing(False):
+    with (
+        pytest.raises(Galaxy10Error, match=r"is there already \(different: coverage\)") as refused,
+        other.writing(False),
+    ):
         pass
     assert not isinstance(refused.value, Unfinished)
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock") == ["cat.json", "cat.parquet"]
