@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.inference.path_tables import is_table, read_table
+from galaxy10.inference.path_tables import carried_names, is_table, read_table
 from galaxy10.inference.pictures import SUFFIXES, Picture, Unreadable, as_picture, read_picture
 
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
@@ -157,9 +157,8 @@ class Survey:
             "path": pa.array([str(self._path)], pa.string()).take(pa.array(np.zeros(number, np.int64))),
             "row": pa.array(np.arange(number)),
         }
-        for name, values in opened.items():
-            if isinstance(values, h5py.Dataset) and values.shape == (number,) and values.dtype.kind in "iufb":
-                columns[name if name not in columns else f"input_{name}"] = pa.array(values[:])
+        carried = {name: _carried(values) for name, values in opened.items() if _is_column(values, number)}
+        columns |= {name: carried[given] for given, name in carried_names(carried).items()}
         # A picture of the published file lies in 768 chunks of 555 pictures each: whole chunks at a time.
         rows = images.chunks[0] if images.chunks else 1
         image_bytes = int(np.prod(images.shape[1:])) * images.dtype.itemsize
@@ -189,6 +188,18 @@ class Survey:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _ENDS_BYTES))
             return size.to_bytes(8, "little") + beginning + file.read()
+
+
+def _is_column(values: Any, number: int) -> bool:
+    if not isinstance(values, h5py.Dataset) or values.shape != (number,):
+        return False
+    return values.dtype.kind in "iufb" or h5py.check_string_dtype(values.dtype) is not None
+
+
+def _carried(values: h5py.Dataset) -> pa.Array:
+    if h5py.check_string_dtype(values.dtype) is not None:
+        return pa.array(values.asstr(errors="replace")[:], pa.string())
+    return pa.array(values[:].astype(values.dtype.newbyteorder("="), copy=False))
 
 
 def find_inputs(words: Sequence[str], stretch: str = "auto", path_column: str | None = None) -> Inputs:

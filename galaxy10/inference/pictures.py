@@ -82,6 +82,7 @@ def as_picture(values: np.ndarray, stretch: str = "auto", measured: bool = False
         Unreadable: another shape, smaller than 16 px, nothing finite in it, or values that the stretch does not show.
     """
     planes = _planes(values)
+    planes = planes.astype(planes.dtype.newbyteorder("="), copy=False)
     if min(planes.shape[1:]) < MIN_SIZE_PX:
         raise Unreadable(f"{planes.shape[2]}×{planes.shape[1]} px; at least {MIN_SIZE_PX} px a side are needed")
     if planes.dtype == bool:

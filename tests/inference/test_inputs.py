@@ -54,3 +54,23 @@ def test_an_hdf5_file_packed_again_is_another_and_a_copy_is_not(tmp_path, monkey
     assert digest("mine.h5") != first
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert digest("mine.h5") == first
+
+
+def test_columns_of_an_hdf5_file_come_along_in_any_byte_order_and_under_names_of_their_own(tmp_path):
+    with h5py.File(tmp_path / "survey.h5", "w") as file:
+        grey = np.stack([galaxy(i)[..., 0] for i in range(3)])
+        file["images"] = (grey.astype(np.uint16) * 257).astype(">u2")
+        file["ra"] = np.array([1.5, 2.5, np.nan], dtype=">f8")
+        file["predicted"], file["p_spiral"], file["filled"] = np.arange(3), np.arange(3, dtype=">i2"), np.zeros(3)
+        file["name"] = np.array([b"NGC 1", b"", b"M\xff"])
+        file.create_dataset("path", data=["a.png", "b.png", "ö.png"], dtype=h5py.string_dtype())
+        file["other"] = np.arange(4)
+    inputs = find_inputs([str(tmp_path / "survey.h5")])
+    table = inputs.columns
+    assert table.column_names == [
+        *("path", "row", "input_filled", "name", "input_p_spiral", "input_path", "input_predicted", "ra")
+    ]
+    assert table["name"].to_pylist() == ["NGC 1", "", "M\ufffd"]
+    assert table["input_path"].to_pylist() == ["a.png", "b.png", "ö.png"]
+    assert table["ra"].to_pylist()[:2] == [1.5, 2.5]
+    assert np.array_equal(inputs.read(1).pixels[..., 0], grey[1])
