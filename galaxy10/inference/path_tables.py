@@ -97,9 +97,9 @@ def read_table(file: Path, column: str | None, label: str | None = None) -> tupl
 def _read(file: Path) -> pd.DataFrame:
     suffix = file.suffix.lower()
     if suffix == ".csv":
-        return pd.read_csv(file, skipinitialspace=True)
+        return _read_csv(file)
     if suffix == ".parquet":
-        return pd.read_parquet(file)
+        return pd.read_parquet(file, dtype_backend="numpy_nullable")
     from astropy.table import Table
 
     table = Table.read(file)
@@ -112,4 +112,16 @@ def _read(file: Path) -> pd.DataFrame:
                 lambda x: (x.decode() if isinstance(x, bytes) else str(x)).rstrip(),
                 na_action="ignore",  # an empty string is a missing one
             )
+    return frame
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    """Identifiers keep their digits: whole numbers stay whole beside an empty cell, and 00123 stays a text."""
+    frame = pd.read_csv(file, skipinitialspace=True, dtype_backend="numpy_nullable")
+    numbers = [name for name in frame if pd.api.types.is_numeric_dtype(frame[name])]
+    if numbers:
+        texts = pd.read_csv(file, skipinitialspace=True, usecols=numbers, dtype="string")
+        for name in numbers:
+            if texts[name].str.fullmatch(r"[+-]?0\d+\s*").any():
+                frame[name] = texts[name].str.rstrip()
     return frame

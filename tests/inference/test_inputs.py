@@ -6,9 +6,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from PIL import Image
 
 from galaxy10.inference.inputs import find_inputs
+from galaxy10.inference.path_tables import read_table
 from tests.inference.conftest import galaxy
 
 
@@ -74,3 +76,22 @@ def test_columns_of_an_hdf5_file_come_along_in_any_byte_order_and_under_names_of
     assert table["input_path"].to_pylist() == ["a.png", "b.png", "ö.png"]
     assert table["ra"].to_pylist()[:2] == [1.5, 2.5]
     assert np.array_equal(inputs.read(1).pixels[..., 0], grey[1])
+
+
+def test_identifiers_of_a_table_keep_their_digits(tmp_path):
+    (tmp_path / "list.csv").write_text(
+        "path,objid,specobjid,z,plate,label,flag\n"
+        "a.png,1237648720693755918,00123,0.5,  7,0,True\n"
+        "b.png,, 04567,,8,,\n"
+        "0012,1237648720693755919,,0.25,-9,1,False\n"
+    )
+    table, _ = read_table(tmp_path / "list.csv", None)
+    assert table["path"].to_pylist() == ["a.png", "b.png", "0012"]
+    assert table["objid"].to_pylist() == [1237648720693755918, None, 1237648720693755919]
+    assert table["specobjid"].to_pylist() == ["00123", "04567", None]
+    assert table["z"].to_pylist() == [0.5, None, 0.25]
+    assert table["plate"].to_pylist() == [7, 8, -9]
+    assert table["flag"].to_pylist() == [True, None, False]
+    pq.write_table(table, tmp_path / "list.parquet")
+    again, _ = read_table(tmp_path / "list.parquet", None)
+    assert again["objid"].to_pylist() == table["objid"].to_pylist()

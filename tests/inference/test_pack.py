@@ -65,6 +65,9 @@ def test_a_table_of_paths_and_labels(folder, tmp_path):
     table.assign(label=[2, 0, 1, 1]).to_parquet(tmp_path / "numbers.parquet")
     pack(tmp_path / "numbers.parquet", tmp_path / "n.h5")
     assert open_source(tmp_path / "n.h5").table["label"].tolist() == [2, 0, 1, 1]
+    table.assign(label=pd.array([2, None, 0, 1], dtype="Int64")).to_csv(tmp_path / "gap.csv", index=False)
+    assert pack(tmp_path / "gap.csv", tmp_path / "gap.h5")["failed"] == 1
+    assert open_source(tmp_path / "gap.h5").table["label"].tolist() == [2, 0, 1]
 
 
 def test_what_cannot_become_a_file_is_refused_and_leaves_none(folder, tmp_path):
