@@ -29,7 +29,7 @@ from galaxy10.inference.side_files import (
     record_path,
     write_failures,
 )
-from galaxy10.inference.table_files import SUFFIXES, write_tables
+from galaxy10.inference.table_files import SUFFIXES, check_columns, write_tables
 
 
 class Unfinished(Galaxy10Error):
@@ -219,6 +219,7 @@ def merge(output: Path, overwrite: bool) -> dict[str, Any]:
     if about is not None:
         return about
     catalogue.check_name(overwrite)
+    check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # it may have been .parquet to them
     failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
     rest = {k: v for k, v in records[0].items() if k not in ("output", "plan", "catalogued", "failed", "images_per_s")}
     return finish(output, plan, shards, failures, rest)

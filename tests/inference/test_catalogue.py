@@ -4,11 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from astropy.table import Table
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
 from galaxy10.inference.catalogue import Catalogue, Unfinished, finish, merge, shard_path
 from galaxy10.inference.pack import pack
+from galaxy10.inference.predict import Options, predict
+from galaxy10.inference.table_files import check_columns, write_tables
 
 FAILURE = ("a.png", 0, "empty file (0 bytes)")
 
@@ -91,3 +94,41 @@ def test_merge_finds_its_own_shards_and_no_others(name, tmp_path):
             finish(shard, {"shard": [index, number]}, [tmp_path / "part"], [], {})
     assert merge(tmp_path / name, overwrite=False)["catalogued"] == 3
     assert merge(tmp_path / name, overwrite=False)["output"] == name
+
+
+def test_whole_numbers_with_gaps_keep_their_digits_in_fits(tmp_path):
+    low, high = np.iinfo(np.int64).min, np.iinfo(np.uint64).max
+    table = pa.table(
+        {
+            "objid": [1237648720693755918, None],
+            "small": pa.array([None, 200], pa.uint8()),
+            "signed": pa.array([-1, 3], pa.int8()),
+            "lowest": pa.array([low, None], pa.int64()),
+            "highest": pa.array([None, high], pa.uint64()),
+            "none": pa.array([None, None], pa.int32()),
+            "flag": [True, None],
+        }
+    )
+    pq.write_table(table, tmp_path / "part")
+    assert write_tables(tmp_path / "cat.fits", ".fits", [tmp_path / "part"]) == 2
+    read = Table.read(tmp_path / "cat.fits")
+    assert read["objid"].tolist() == [1237648720693755918, None]
+    assert read["small"].tolist() == [None, 200]
+    assert read["signed"].tolist() == [-1, 3]
+    assert read["lowest"][0] == str(low)
+    assert read["highest"][1] == str(high)
+    assert read["none"].tolist() == [None, None]
+    assert read["flag"][0] == 1
+
+
+def test_names_that_fits_cannot_hold_are_refused_before_anything_is_judged(tmp_path, monkeypatch):
+    for name in ("größe", "two\nlines", "x" * 69):
+        with pytest.raises(Galaxy10Error, match=r"cannot be named in FITS.*\.parquet"):
+            check_columns(".fits", ["path", name])
+        check_columns(".csv", [name])
+    with pytest.raises(Galaxy10Error, match=r"1,000 columns"):
+        check_columns(".fits", [f"c{i}" for i in range(1000)])
+    monkeypatch.setattr("galaxy10.inference.predict.check_runs", lambda runs, options: None)
+    (tmp_path / "list.csv").write_text("path,größe\na.png,1\n")
+    with pytest.raises(Galaxy10Error, match="größe"):
+        predict([tmp_path], [str(tmp_path / "list.csv")], tmp_path / "cat.fits", Options(shard="0/2"))
