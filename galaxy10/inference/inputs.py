@@ -98,9 +98,9 @@ def _sizes(paths: Iterable[str | Path]) -> bytes:
 class Files:
     """Single files, one picture each."""
 
-    def __init__(self, paths: Iterable[str], stretch: str):
+    def __init__(self, paths: Sequence[str], stretch: str):
         self._stretch = stretch
-        array = pa.array(paths, pa.string())
+        array = _texts(paths)
         self.columns = pa.table({"path": array, "row": pa.array(np.zeros(len(array), np.int64))})
 
     def read(self, index: int) -> Picture:
@@ -154,7 +154,7 @@ class Survey:
             raise Galaxy10Error(f"{self._path} has no `images` (N, H, W, 3); it holds {have}")
         number = len(images)
         columns: dict[str, Any] = {
-            "path": pa.array([str(self._path)], pa.string()).take(pa.array(np.zeros(number, np.int64))),
+            "path": _texts([str(self._path)]).take(pa.array(np.zeros(number, np.int64))),
             "row": pa.array(np.arange(number)),
         }
         carried = {name: _carried(values) for name, values in opened.items() if _is_column(values, number)}
@@ -253,12 +253,45 @@ def _expanded(word: str) -> list[Path]:
 
 
 def pictures_below(folder: Path) -> Iterator[str]:
-    """The files below a folder that have a picture's suffix, sorted, hidden ones left out."""
-    for where, folders, names in os.walk(folder):
+    """The files below a folder that have a picture's suffix, sorted, hidden ones left out; links are followed, but into
+    no folder twice.
+
+    Raises:
+        Galaxy10Error: a folder that cannot be listed: its pictures would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise Galaxy10Error(
+            f"{error.filename} cannot be listed ({error.strerror}); change its permissions, or give what lies beside it"
+        ) from error
+
+    seen = set()
+    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        try:
+            about = os.stat(where)
+        except OSError as error:  # gone meanwhile
+            refuse(error)
+        if (about.st_dev, about.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield os.path.join(where, name)
+
+
+def _texts(paths: Sequence[str]) -> pa.Array:
+    """File names as a column.
+
+    Raises:
+        Galaxy10Error: one that is not UTF-8, which a catalogue could not hold.
+    """
+    try:
+        return pa.array(paths, pa.string())
+    except UnicodeEncodeError as error:
+        name = next(path for path in paths if not path.isascii() and path != path.encode(errors="replace").decode())
+        raise Galaxy10Error(f"the name of the file {name!a} is not UTF-8; rename it") from error
 
 
 def shard_of(total: int, batch_size: int, shard: tuple[int, int]) -> range:

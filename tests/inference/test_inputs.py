@@ -1,5 +1,6 @@
 """What a user points at becomes one row of pictures, with the columns that came along, and is known again."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
-from galaxy10.inference.inputs import find_inputs
+from galaxy10.errors import Galaxy10Error
+from galaxy10.inference.inputs import find_inputs, pictures_below
 from galaxy10.inference.path_tables import read_table
 from tests.inference.conftest import galaxy
 
@@ -95,3 +98,40 @@ def test_identifiers_of_a_table_keep_their_digits(tmp_path):
     pq.write_table(table, tmp_path / "list.parquet")
     again, _ = read_table(tmp_path / "list.parquet", None)
     assert again["objid"].to_pylist() == table["objid"].to_pylist()
+
+
+def test_linked_folders_count_once_and_loops_end(tmp_path):
+    for name in ("cutouts/a.png", "disk/north/b.png", "disk/.hidden/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "cutouts/linked").symlink_to(tmp_path / "disk")
+    (tmp_path / "cutouts/twice").symlink_to(tmp_path / "disk/north")
+    (tmp_path / "disk/back").symlink_to(tmp_path / "cutouts")
+    found = [os.path.relpath(path, tmp_path) for path in pictures_below(tmp_path / "cutouts")]
+    assert found == ["cutouts/a.png", "cutouts/linked/north/b.png"]
+
+
+def test_folders_that_cannot_be_listed_and_names_that_are_no_text_are_said(tmp_path, monkeypatch):
+    (tmp_path / "images/locked").mkdir(parents=True)
+    (tmp_path / "images/a.png").touch()
+    scandir = os.scandir
+
+    def refusing(path):  # permissions do not keep root out
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", refusing)
+        with pytest.raises(Galaxy10Error, match=r"images/locked cannot be listed \(Permission denied\)"):
+            find_inputs([str(tmp_path / "images")])
+    for name in (b"b\xff.png", b"s\xff.h5"):
+        path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
+        if path.endswith("h5"):
+            with h5py.File(tmp_path / "s.h5", "w") as file:
+                file["images"] = galaxy()[None]
+            os.rename(tmp_path / "s.h5", path)
+        else:
+            Path(path).touch()
+        with pytest.raises(Galaxy10Error, match=r"\\udcff\.(png|h5)' is not UTF-8; rename it"):
+            find_inputs([path])
