@@ -6,10 +6,11 @@ NAME.json               which runs and options made it, and how many pictures th
 NAME.parquet.parts/     while it is being made: plan.json and the parts
 """
 
-import csv
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,16 @@ from filelock import FileLock, Timeout
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import disk_error, read_json, replacing, write_json
-from galaxy10.inference.table_files import SUFFIXES, write_tables
-
-Failure = tuple[str, int, str]  # path, row, reason
+from galaxy10.inference.side_files import (
+    Failure,
+    check_beside_catalogue,
+    failed_path,
+    parts_path,
+    read_failures,
+    record_path,
+    write_failures,
+)
+from galaxy10.inference.table_files import SUFFIXES, check_columns, write_tables
 
 
 class Unfinished(Galaxy10Error):
@@ -38,9 +46,9 @@ class Catalogue:
 
     def __init__(self, output: Path, plan: dict[str, Any]):
         self.output, self.plan = output, plan
-        self.parts = output.with_name(f"{output.name}.parts")
+        self.parts = parts_path(output)
         self.failed_path = failed_path(output)
-        self.about_path = output.with_suffix(".json")
+        self.about_path = record_path(output)
 
     def finished(self) -> dict[str, Any] | None:
         """The record of an earlier command that has made this very catalogue; None if there is none."""
@@ -49,31 +57,38 @@ class Catalogue:
         return about if done else None
 
     def check_name(self, overwrite: bool) -> None:
-        """That nothing else has this name; with overwrite, what has is to go.
+        """That nothing else has this name, or the names beside it; nothing is touched.
+
+        overwrite: whether another catalogue of this name may go.
 
         Raises:
-            Galaxy10Error: another catalogue, finished or not.
+            Galaxy10Error: another catalogue, finished or not; files beside it that belong to another output.
         """
-        if overwrite:
-            if read_json(self.parts / "plan.json") != self.plan:
-                shutil.rmtree(self.parts, ignore_errors=True)
-            return
+        check_beside_catalogue(self.output)
         before = read_json(self.parts / "plan.json")
+        if overwrite:
+            return
         if before and before != self.plan:
-            differing = ", ".join(sorted(k for k in {*before, *self.plan} if before.get(k) != self.plan.get(k)))
             raise Galaxy10Error(
-                f"{self.parts} is an unfinished catalogue of another command (different: {differing}); give that "
+                f"{self.parts} is an unfinished catalogue of another command ({self._differing(before)}); give that "
                 "command again, another -o, or --overwrite"
             )
         if self.output.exists() and not before:
-            raise Galaxy10Error(f"{self.output} is there already; give another -o, or --overwrite")
+            made = read_json(self.about_path).get("plan")
+            how = f" ({self._differing(made)})" if made and made != self.plan else ""
+            raise Galaxy10Error(f"{self.output} is there already{how}; give another -o, or --overwrite")
+
+    def _differing(self, plan: dict[str, Any]) -> str:
+        return f"different: {', '.join(sorted(k for k in {*plan, *self.plan} if plan.get(k) != self.plan.get(k)))}"
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Be the one process that works on it.
+    def writing(self, overwrite: bool) -> Iterator[dict[str, Any] | None]:
+        """Be the one process that works on it: gives None, or the record if another has finished it meanwhile.
+
+        overwrite: whether another catalogue of this name goes.
 
         Raises:
-            Galaxy10Error: another process does, or the folder cannot be written.
+            Galaxy10Error: another process works on it, the name is taken, or the folder cannot be written.
             Unfinished: a later error that the user can mend.
         """
         try:
@@ -85,16 +100,27 @@ class Catalogue:
         except OSError as error:
             raise disk_error(self.output, error) from error
         try:
-            self.parts.mkdir(exist_ok=True)
-            write_json(self.parts / "plan.json", self.plan)
-            yield
+            # Under the lock: what was seen before it was taken need not be so any more.
+            about = None if overwrite else self.finished()
+            if about is None:
+                self.check_name(overwrite)
+            try:
+                if about is None:
+                    self._begin()
+                yield about
+            except OSError as error:
+                raise Unfinished(str(disk_error(self.output, error))) from error
+            except Galaxy10Error as error:
+                raise Unfinished(str(error)) from error
             Path(lock.lock_file).unlink(missing_ok=True)
-        except OSError as error:
-            raise Unfinished(str(disk_error(self.output, error))) from error
-        except Galaxy10Error as error:
-            raise Unfinished(str(error)) from error
         finally:
             lock.release()
+
+    def _begin(self) -> None:
+        if self.parts.exists() and read_json(self.parts / "plan.json") != self.plan:
+            shutil.rmtree(self.parts)
+        self.parts.mkdir(exist_ok=True)
+        write_json(self.parts / "plan.json", self.plan)
 
     def has(self, number: int) -> bool:
         """Whether a part is complete."""
@@ -137,19 +163,14 @@ def finish(
         failed.unlink(missing_ok=True)
     with replacing(output) as part:
         catalogued = write_tables(part, output.suffix.lower(), parts)
-    about = {"plan": plan, "catalogued": catalogued, "failed": len(failures), **more}
-    write_json(output.with_suffix(".json"), about)
+    about = {"output": output.name, "plan": plan, "catalogued": catalogued, "failed": len(failures), **more}
+    write_json(record_path(output), about)
     if leftover is not None:
         # plan.json last: as long as it is there, the same command ends what was begun.
         for path in sorted(leftover.iterdir(), key=lambda path: path.name == "plan.json"):
             path.unlink()
         leftover.rmdir()
     return about
-
-
-def failed_path(output: Path) -> Path:
-    """Where the pictures that could not be read are listed."""
-    return output.with_suffix(".failed.csv")
 
 
 def shard_path(output: Path, index: int, number: int) -> Path:
@@ -165,22 +186,6 @@ def check_output(output: Path) -> None:
         raise Galaxy10Error(f"-o {output} has no format that is known; end it in {', '.join(SUFFIXES)}")
 
 
-def read_failures(path: Path) -> list[Failure]:
-    """A table of failures; empty where there is none."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [(line["path"], int(line["row"]), line["reason"]) for line in csv.DictReader(file)]
-
-
-def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """A table of failures."""
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "row", "reason"))
-        writer.writerows(failures)
-
-
 def merge(output: Path, overwrite: bool) -> dict[str, Any]:
     """Join all shards of a catalogue, which lie beside it, into the catalogue; the shards stay.
 
@@ -188,21 +193,22 @@ def merge(output: Path, overwrite: bool) -> dict[str, Any]:
         Galaxy10Error: a shard is missing, unfinished or of another command.
     """
     check_output(output)
-    found = sorted(output.parent.glob(f"{output.stem}.*-of-*.parquet"))
-    numbers = {path.name.removesuffix(".parquet").rpartition("-of-")[2] for path in found}
-    if not found:
+    shard_name = re.compile(rf"{re.escape(output.stem)}\.\d+-of-(\d+)\.parquet")
+    found = [shard_name.fullmatch(path.name) for path in output.parent.glob(f"{escape(output.stem)}.*-of-*.parquet")]
+    numbers = {match[1] for match in found if match}
+    if not numbers:
         raise Galaxy10Error(
             f"there is no {shard_path(output, 0, 4).name} or the like beside {output}; make shards with "
             f"galaxy10 predict … -o {output} --shard 0/4 and so on"
         )
-    if len(numbers) > 1 or not next(iter(numbers)).isdigit():
+    if len(numbers) > 1:
         raise Galaxy10Error(f"beside {output} lie shards of several numbers ({', '.join(sorted(numbers))}); keep one")
     number = int(numbers.pop())
     shards = [shard_path(output, index, number) for index in range(number)]
-    missing = [str(i) for i, shard in enumerate(shards) if not shard.exists() or _parts_of(shard).exists()]
+    missing = [str(i) for i, shard in enumerate(shards) if not shard.exists() or parts_path(shard).exists()]
     if missing:
         raise Galaxy10Error(f"of {number} shards of {output} these are not finished: {', '.join(missing)}; make them")
-    records = [read_json(shard.with_suffix(".json")) for shard in shards]
+    records = [read_json(record_path(shard)) for shard in shards]
     plans = [{k: v for k, v in (r.get("plan") or {}).items() if k != "shard"} for r in records]
     if any(plan != plans[0] for plan in plans):
         different = [shards[i].name for i, plan in enumerate(plans) if plan != plans[0]]
@@ -212,12 +218,8 @@ def merge(output: Path, overwrite: bool) -> dict[str, Any]:
     about = None if overwrite else catalogue.finished()
     if about is not None:
         return about
-    if output.exists() and not overwrite:
-        raise Galaxy10Error(f"{output} is there already; give another name, or --overwrite")
+    catalogue.check_name(overwrite)
+    check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # it may have been .parquet to them
     failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
-    rest = {k: v for k, v in records[0].items() if k not in ("plan", "catalogued", "failed", "images_per_s")}
+    rest = {k: v for k, v in records[0].items() if k not in ("output", "plan", "catalogued", "failed", "images_per_s")}
     return finish(output, plan, shards, failures, rest)
-
-
-def _parts_of(output: Path) -> Path:
-    return output.with_name(f"{output.name}.parts")

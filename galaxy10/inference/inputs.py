@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.inference.path_tables import is_table, read_table
+from galaxy10.inference.path_tables import carried_names, is_table, read_table
 from galaxy10.inference.pictures import SUFFIXES, Picture, Unreadable, as_picture, read_picture
 
 _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
 _SLAB_BYTES = 256 * 2**20
+_ENDS_BYTES = 64 * 2**10
 
 
 class Source(Protocol):
@@ -27,6 +28,13 @@ class Source(Protocol):
 
     def read(self, index: int) -> Picture:
         """The picture of one line; raises Unreadable. May be called by several threads at once."""
+        ...
+
+    def fingerprint(self) -> bytes:
+        """What tells, at the price of a look, whether the pictures behind `columns` are still the same.
+
+        Copies of a file on other machines have the same.
+        """
         ...
 
 
@@ -56,33 +64,63 @@ class Inputs:
         return self.sources[source].read(index - int(self._starts[source]))
 
     def digest(self) -> str:
-        """A name for which pictures these are, in which order: what an interrupted catalogue goes on with."""
-        digest = hashlib.sha256()
-        for batch in self.columns.select(["path", "row"]).to_batches(max_chunksize=65536):
-            digest.update("\n".join(map(str, batch["path"].to_pylist())).encode())
-            digest.update(batch["row"].to_numpy(zero_copy_only=False).tobytes())
+        """A name for which pictures these are, in which order, and what comes along: an interrupted catalogue goes on
+        with no other, and a finished one is not taken for another's."""
+        digest = hashlib.sha256(str(self.columns.schema.remove_metadata()).encode())
+        for batch in self.columns.to_batches(max_chunksize=65536):
+            for column in batch.columns:
+                digest.update(_plain_bytes(column))
+        for source in self.sources:
+            digest.update(source.fingerprint())
         return digest.hexdigest()[:16]
+
+
+def _plain_bytes(column: pa.Array) -> bytes:
+    """The values of a column, whatever lies in memory where there is none."""
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        return repr(column.to_pylist()).encode()
+    missing = column.is_null().to_numpy(zero_copy_only=False)
+    return missing.tobytes() + column.fill_null(0).to_numpy(zero_copy_only=False).tobytes()
+
+
+def _sizes(paths: Iterable[str | Path]) -> bytes:
+    """The files' sizes as bytes; −1 where there is none."""
+
+    def size(path: str | Path) -> int:
+        try:
+            return os.stat(path).st_size
+        except OSError:
+            return -1
+
+    return np.fromiter(map(size, paths), np.int64).tobytes()
 
 
 class Files:
     """Single files, one picture each."""
 
-    def __init__(self, paths: Iterable[str], stretch: str):
+    def __init__(self, paths: Sequence[str], stretch: str):
         self._stretch = stretch
-        array = pa.array(paths, pa.string())
+        array = _texts(paths)
         self.columns = pa.table({"path": array, "row": pa.array(np.zeros(len(array), np.int64))})
 
     def read(self, index: int) -> Picture:
         """The picture of one file."""
         return read_picture(self.columns["path"][index].as_py(), self._stretch)
 
+    def fingerprint(self) -> bytes:
+        """The files' sizes."""
+        return _sizes(self.columns["path"].to_pylist())
+
 
 class PathTable:
-    """A table with a column of paths; its other columns come along. Relative paths count from the table's folder."""
+    """A table with a column of paths; its other columns come along. Relative paths count from the table's folder.
+
+    names: under which names the table's columns stand in `columns`.
+    """
 
     def __init__(self, file: Path, column: str | None, stretch: str, label: str | None = None):
         self._stretch, self._folder = stretch, file.parent
-        self.columns = read_table(file, column, label)
+        self.columns, self.names = read_table(file, column, label)
 
     def read(self, index: int) -> Picture:
         """The picture that one line names."""
@@ -90,6 +128,10 @@ class PathTable:
         if not path:
             raise Unreadable("the table names no file here")
         return read_picture(self._folder / path, self._stretch)
+
+    def fingerprint(self) -> bytes:
+        """The sizes of the files it names."""
+        return _sizes(os.path.join(self._folder, path or "") for path in self.columns["path"].to_pylist())
 
 
 class Survey:
@@ -112,12 +154,11 @@ class Survey:
             raise Galaxy10Error(f"{self._path} has no `images` (N, H, W, 3); it holds {have}")
         number = len(images)
         columns: dict[str, Any] = {
-            "path": pa.array([str(self._path)], pa.string()).take(pa.array(np.zeros(number, np.int64))),
+            "path": _texts([str(self._path)]).take(pa.array(np.zeros(number, np.int64))),
             "row": pa.array(np.arange(number)),
         }
-        for name, values in opened.items():
-            if isinstance(values, h5py.Dataset) and values.shape == (number,) and values.dtype.kind in "iufb":
-                columns[name if name not in columns else f"input_{name}"] = pa.array(values[:])
+        carried = {name: _carried(values) for name, values in opened.items() if _is_column(values, number)}
+        columns |= {name: carried[given] for given, name in carried_names(carried).items()}
         # A picture of the published file lies in 768 chunks of 555 pictures each: whole chunks at a time.
         rows = images.chunks[0] if images.chunks else 1
         image_bytes = int(np.prod(images.shape[1:])) * images.dtype.itemsize
@@ -139,6 +180,26 @@ class Survey:
                 self._slabs[first] = slab
             values = self._slabs[first][index - first]
         return as_picture(values, self._stretch)
+
+    def fingerprint(self) -> bytes:
+        """The file's size, its beginning and its end: not its date, which a copy need not have."""
+        with self._path.open("rb") as file:
+            beginning = file.read(_ENDS_BYTES)
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _ENDS_BYTES))
+            return size.to_bytes(8, "little") + beginning + file.read()
+
+
+def _is_column(values: Any, number: int) -> bool:
+    if not isinstance(values, h5py.Dataset) or values.shape != (number,):
+        return False
+    return values.dtype.kind in "iufb" or h5py.check_string_dtype(values.dtype) is not None
+
+
+def _carried(values: h5py.Dataset) -> pa.Array:
+    if h5py.check_string_dtype(values.dtype) is not None:
+        return pa.array(values.asstr(errors="replace")[:], pa.string())
+    return pa.array(values[:].astype(values.dtype.newbyteorder("="), copy=False))
 
 
 def find_inputs(words: Sequence[str], stretch: str = "auto", path_column: str | None = None) -> Inputs:
@@ -192,12 +253,45 @@ def _expanded(word: str) -> list[Path]:
 
 
 def pictures_below(folder: Path) -> Iterator[str]:
-    """The files below a folder that have a picture's suffix, sorted, hidden ones left out."""
-    for where, folders, names in os.walk(folder):
+    """The files below a folder that have a picture's suffix, sorted, hidden ones left out; links are followed, but into
+    no folder twice.
+
+    Raises:
+        Galaxy10Error: a folder that cannot be listed: its pictures would be missing without a word.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise Galaxy10Error(
+            f"{error.filename} cannot be listed ({error.strerror}); change its permissions, or give what lies beside it"
+        ) from error
+
+    seen = set()
+    for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        try:
+            about = os.stat(where)
+        except OSError as error:  # gone meanwhile
+            refuse(error)
+        if (about.st_dev, about.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((about.st_dev, about.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield os.path.join(where, name)
+
+
+def _texts(paths: Sequence[str]) -> pa.Array:
+    """File names as a column.
+
+    Raises:
+        Galaxy10Error: one that is not UTF-8, which a catalogue could not hold.
+    """
+    try:
+        return pa.array(paths, pa.string())
+    except UnicodeEncodeError as error:
+        name = next(path for path in paths if not path.isascii() and path != path.encode(errors="replace").decode())
+        raise Galaxy10Error(f"the name of the file {name!a} is not UTF-8; rename it") from error
 
 
 def shard_of(total: int, batch_size: int, shard: tuple[int, int]) -> range:

@@ -10,10 +10,10 @@ import torch
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.inference.calibration_file import Calibration
-from galaxy10.inference.catalogue import Failure
 from galaxy10.inference.inputs import Inputs
 from galaxy10.inference.networks import Answers, Networks
 from galaxy10.inference.reading import read_batches
+from galaxy10.inference.side_files import Failure
 from galaxy10.inference.verdicts import verdict_columns
 
 

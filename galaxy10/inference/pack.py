@@ -15,11 +15,11 @@ from galaxy10.data.augment import resize, square
 from galaxy10.data.hdf5 import COORDINATES
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
-from galaxy10.inference.catalogue import Failure, failed_path, write_failures
 from galaxy10.inference.inputs import Files, PathTable, Source, pictures_below
 from galaxy10.inference.pictures import MIN_SIZE_PX, Unreadable
 from galaxy10.inference.progress import watched
 from galaxy10.inference.reading import read_ahead
+from galaxy10.inference.side_files import Failure, check_beside_packed, failed_path, write_failures
 from galaxy10.inference.stretch import STRETCHES
 
 _BATCH = 64
@@ -61,6 +61,7 @@ def pack(
         raise Galaxy10Error(f"{output} is to be an HDF5 file; end its name in .h5")
     if output.exists() and not overwrite:
         raise Galaxy10Error(f"{output} is there already; give another name, or --overwrite")
+    check_beside_packed(output)
     if stretch not in STRETCHES:
         raise Galaxy10Error(f"--stretch {stretch} is not known; there are {', '.join(STRETCHES)}")
     if size is not None and size < MIN_SIZE_PX:
@@ -106,7 +107,7 @@ def _folders(origin: Path, stretch: str) -> Labelled:
 
 def _table(file: Path, stretch: str, path_column: str | None, label_column: str) -> Labelled:
     source = PathTable(file, path_column, stretch, label_column)
-    given = source.columns[label_column].to_pandas()
+    given = source.columns[source.names[label_column]].to_pandas()
     columns = {}
     for name in COORDINATES:
         if name in source.columns.column_names:

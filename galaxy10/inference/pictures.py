@@ -61,8 +61,10 @@ def read_picture(path: str | Path, stretch: str = "auto") -> Picture:
         raise Unreadable("a folder") from None
     except PermissionError:
         raise Unreadable("may not be read by this user") from None
-    except Unstretchable as error:
-        raise Unreadable(str(error)) from error
+    except Unreadable:
+        raise
+    except Exception as error:  # a file can be broken in ways its decoder did not think of
+        raise Unreadable(f"broken: {type(error).__name__}: {first_line(error)}") from error
 
 
 def as_picture(values: np.ndarray, stretch: str = "auto", measured: bool = False) -> Picture:
@@ -77,9 +79,10 @@ def as_picture(values: np.ndarray, stretch: str = "auto", measured: bool = False
         measured: whether it is light on a detector rather than a picture.
 
     Raises:
-        Unreadable: another shape, smaller than 16 px, or nothing finite in it.
+        Unreadable: another shape, smaller than 16 px, nothing finite in it, or values that the stretch does not show.
     """
     planes = _planes(values)
+    planes = planes.astype(planes.dtype.newbyteorder("="), copy=False)
     if min(planes.shape[1:]) < MIN_SIZE_PX:
         raise Unreadable(f"{planes.shape[2]}×{planes.shape[1]} px; at least {MIN_SIZE_PX} px a side are needed")
     if planes.dtype == bool:
@@ -96,7 +99,10 @@ def as_picture(values: np.ndarray, stretch: str = "auto", measured: bool = False
     if stretch == "auto":
         stretch = "legacy" if measured else "unit"
     light, filled = _without_gaps(planes[:3].astype(np.float32))
-    return Picture(stretched(light, stretch), filled)
+    try:
+        return Picture(stretched(light, stretch), filled)
+    except Unstretchable as error:
+        raise Unreadable(str(error)) from error
 
 
 def _planes(values: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from galaxy10.inference.catalogue import Catalogue, check_output, shard_path
 from galaxy10.inference.inputs import Inputs, find_inputs, shard_of
 from galaxy10.inference.progress import watched
 from galaxy10.inference.stretch import STRETCHES
+from galaxy10.inference.table_files import check_columns
 from galaxy10.inference.way import choose_way
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def predict(runs: Sequence[Path], words: Sequence[str], output: Path, options: O
     shard = parse_shard(options.shard) if options.shard is not None else None
     temperatures = check_runs(runs, options)
     inputs = find_inputs(words, options.stretch, options.path_column)
+    check_columns(output.suffix.lower(), inputs.columns.column_names)
     target = shard_path(output, *shard) if shard else output
     catalogue = Catalogue(target, _plan(runs, temperatures, inputs, options, shard))
     about = None if options.overwrite else catalogue.finished()
@@ -62,8 +64,9 @@ def predict(runs: Sequence[Path], words: Sequence[str], output: Path, options: O
     from galaxy10.inference.judge import Judge  # torch: not before inputs and output are known to be right
 
     judge = Judge(runs, options)
-    with catalogue.writing():
-        about = _fill(catalogue, inputs, judge, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
+    with catalogue.writing(options.overwrite) as about:
+        if about is None:
+            about = _fill(catalogue, inputs, judge, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
     return target, about
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from galaxy10.files import replacing
 
 _NEIGHBOURS = 10
+_BLOCK = 1_024  # rows of the table of distances that are in memory at once
 _COMMON = 0.99  # share of validation galaxies with a score below 1
 
 
@@ -27,8 +28,8 @@ class Strangeness:
 
     def score(self, features: torch.Tensor) -> np.ndarray:
         """(B, D) features as the network gives them → (B,) float32, from 0."""
-        distance = _distances(_unit(features), torch.from_numpy(self.features).to(features.device))
-        return (_kth(distance, min(_NEIGHBOURS, len(self.features))) / self.scale).cpu().numpy()
+        reference = torch.from_numpy(self.features).to(features.device)
+        return (_kth_distance(_unit(features), reference, min(_NEIGHBOURS, len(reference))) / self.scale).cpu().numpy()
 
     @classmethod
     def of(cls, features: torch.Tensor) -> "Strangeness | None":
@@ -36,8 +37,7 @@ class Strangeness:
         if len(features) < 3:
             return None
         features = _unit(features)
-        distance = _distances(features, features).fill_diagonal_(float("inf"))
-        own = _kth(distance, min(_NEIGHBOURS, len(features) - 1))
+        own = _kth_distance(features, features, min(_NEIGHBOURS, len(features) - 1), to_others=True)
         return cls(features.cpu().numpy(), max(float(torch.quantile(own, _COMMON)), 1e-6))
 
     def save(self, path: Path) -> None:
@@ -58,12 +58,18 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(features.float(), dim=1)
 
 
-def _distances(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    return (2 - 2 * first @ second.T).clamp_min(0).sqrt()
+def _kth_distance(first: torch.Tensor, second: torch.Tensor, k: int, to_others: bool = False) -> torch.Tensor:
+    """(B, D), (n, D) of length one → (B,), the distance to the kth nearest; memory for 1,024 × n numbers at a time.
 
-
-def _kth(distance: torch.Tensor, k: int) -> torch.Tensor:
-    return distance.kthvalue(k, dim=1).values
+    to_others: both are the same galaxies, and none counts as its own neighbour.
+    """
+    nearest = []
+    for start in range(0, len(first), _BLOCK):
+        squared = (first[start : start + _BLOCK] @ second.T).mul_(-2).add_(2)
+        if to_others:
+            squared.diagonal(start).fill_(float("inf"))
+        nearest.append(squared.kthvalue(k, dim=1).values.clamp_min(0).sqrt())
+    return torch.cat(nearest) if nearest else first.new_empty(0)
 
 
 class FeatureTap:

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from galaxy10.errors import Galaxy10Error
+
 SUFFIXES = (".parquet", ".csv", ".fits")
 _ROW_GROUP = 65_536
+_FITS_NAME, _FITS_COLUMNS = 68, 999
+_NULL = int(np.iinfo(np.int64).min)
 
 
 def write_tables(path: Path, suffix: str, parts: Sequence[Path]) -> int:
@@ -46,6 +51,26 @@ def _write_csv(path: Path, parts: Sequence[Path]) -> None:
             writer.write_table(table)
 
 
+def check_columns(suffix: str, names: Sequence[str]) -> None:
+    """Refuse names that a file of this kind cannot hold.
+
+    Raises:
+        Galaxy10Error: FITS has printable ASCII names of at most 68 characters, and 999 columns.
+    """
+    if suffix != ".fits":
+        return
+    for name in names:
+        if not (name.isascii() and name.isprintable() and len(name.replace("'", "''")) <= _FITS_NAME):
+            raise Galaxy10Error(
+                f"the input's column {name!r} cannot be named in FITS (printable ASCII, at most {_FITS_NAME} "
+                "characters); end -o in .parquet or .csv, or rename it"
+            )
+    if len(names) > _FITS_COLUMNS:
+        raise Galaxy10Error(
+            f"{len(names):,} columns do not go into FITS, which has at most {_FITS_COLUMNS}; end -o in .parquet or .csv"
+        )
+
+
 def _write_fits(path: Path, parts: Sequence[Path]) -> None:
     from astropy.table import Table
 
@@ -55,10 +80,30 @@ def _write_fits(path: Path, parts: Sequence[Path]) -> None:
 
 
 def _fits_column(column: pa.ChunkedArray) -> np.ndarray:
-    """FITS has no null: NaN or an empty string; its strings are bytes of one length, here UTF-8."""
-    if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type) or pa.types.is_floating(column.type):
+    """FITS has no null: NaN, an empty string, or for whole numbers the TNULL of their column, the lowest there is;
+    its strings are bytes of one length, here UTF-8."""
+    if pa.types.is_integer(column.type):
+        if not column.null_count:
+            values = column.to_numpy()
+            return values.astype(np.int16) if values.dtype == np.int8 else values  # which astropy takes for logical
+        if _fits_with_null(column):
+            return _masked(column.cast(pa.int64()))
+    elif pa.types.is_boolean(column.type) or pa.types.is_floating(column.type):
         if column.null_count and not pa.types.is_floating(column.type):
             column = column.cast(pa.float64())
         return column.to_numpy()
     texts = [b"" if value is None else str(value).encode() for value in column.to_pylist()]
     return np.array(texts, dtype=f"S{max([1, *map(len, texts)])}")
+
+
+def _fits_with_null(column: pa.ChunkedArray) -> bool:
+    """Whether whole numbers leave the lowest 64-bit one free for the nulls."""
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is None or (ends["min"] > _NULL and ends["max"] <= np.iinfo(np.int64).max)
+
+
+def _masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
+    from astropy.table import MaskedColumn
+
+    missing = column.is_null().to_numpy()
+    return MaskedColumn(column.fill_null(_NULL).to_numpy(), mask=missing, fill_value=_NULL)

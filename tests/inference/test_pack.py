@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
 from PIL import Image
 
 from galaxy10.data.hdf5 import open_source
@@ -64,6 +65,9 @@ def test_a_table_of_paths_and_labels(folder, tmp_path):
     table.assign(label=[2, 0, 1, 1]).to_parquet(tmp_path / "numbers.parquet")
     pack(tmp_path / "numbers.parquet", tmp_path / "n.h5")
     assert open_source(tmp_path / "n.h5").table["label"].tolist() == [2, 0, 1, 1]
+    table.assign(label=pd.array([2, None, 0, 1], dtype="Int64")).to_csv(tmp_path / "gap.csv", index=False)
+    assert pack(tmp_path / "gap.csv", tmp_path / "gap.h5")["failed"] == 1
+    assert open_source(tmp_path / "gap.h5").table["label"].tolist() == [2, 0, 1]
 
 
 def test_what_cannot_become_a_file_is_refused_and_leaves_none(folder, tmp_path):
@@ -75,3 +79,32 @@ def test_what_cannot_become_a_file_is_refused_and_leaves_none(folder, tmp_path):
     with pytest.raises(Galaxy10Error, match=r"has no column class.*--label-column"):
         pack(tmp_path / "l.csv", tmp_path / "a.h5", label_column="class")
     assert not list(tmp_path.glob("*a.h5*"))
+
+
+def test_what_a_fits_table_leaves_empty_is_neither_a_class_nor_a_file(folder, tmp_path):
+    paths = ["mine/Spiral/0.png", "mine/Spiral/1.png", "mine/Edge-on/0.png", ""]
+    Table({"path": paths, "label": ["spiral", "", "edge-on", "edge-on"]}).write(tmp_path / "list.fits")
+    assert pack(tmp_path / "list.fits", tmp_path / "f.h5") == {"catalogued": 2, "failed": 2}
+    assert open_source(tmp_path / "f.h5").names == ("edge-on", "spiral")
+    reasons = pd.read_csv(tmp_path / "f.failed.csv")["reason"].tolist()
+    assert reasons == ["no label", "the table names no file here"]
+
+
+def test_labels_may_be_a_column_that_a_catalogue_uses_itself(folder, tmp_path):
+    table = pd.DataFrame({"path": [f"mine/Spiral/{i}.png" for i in range(3)], "predicted": ["b", "a", "b"]})
+    table.assign(input_predicted="c").to_parquet(tmp_path / "cat.parquet")
+    pack(tmp_path / "cat.parquet", tmp_path / "new.h5", label_column="predicted")
+    source = open_source(tmp_path / "new.h5")
+    assert source.names == ("a", "b")
+    assert source.table["label"].tolist() == [1, 0, 1]
+    with pytest.raises(Galaxy10Error, match="cannot hold both"):
+        pack(tmp_path / "cat.parquet", tmp_path / "no.h5", label_column="path")
+
+
+def test_broken_arrays_among_the_first_are_listed(folder, tmp_path):
+    np.save(tmp_path / "mine/Spiral/00.npy", galaxy())
+    whole = (tmp_path / "mine/Spiral/00.npy").read_bytes()
+    (tmp_path / "mine/Spiral/00.npy").write_bytes(whole[:-100])
+    np.save(tmp_path / "mine/Edge-on/00.npy", np.array([{}, None], dtype=object), allow_pickle=True)
+    assert pack(folder, tmp_path / "mine.h5")["failed"] == 3
+    assert pd.read_csv(tmp_path / "mine.failed.csv")["reason"].str.startswith("broken: ValueError").sum() == 2

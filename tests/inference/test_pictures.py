@@ -10,7 +10,7 @@ from astropy.io import fits
 from PIL import Image
 
 from galaxy10.data.simulation.render import legacy_rgb
-from galaxy10.inference.pictures import Unreadable, read_picture
+from galaxy10.inference.pictures import Unreadable, as_picture, read_picture
 from galaxy10.inference.stretch import STRETCHES, stretched
 from tests.inference.conftest import galaxy
 
@@ -127,6 +127,8 @@ def test_what_is_no_picture_says_why(tmp_path):
     }.items():
         with pytest.raises(Unreadable, match=reason):
             read_picture(tmp_path / name)
+    with pytest.raises(Unreadable, match="--stretch"):
+        as_picture(np.full((20, 20), 90.0))  # as galaxy10.load(…).predict gives it
 
 
 def test_a_picture_larger_than_memory_is_refused(tmp_path, monkeypatch):

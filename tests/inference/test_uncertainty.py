@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import galaxy10
 from galaxy10.errors import Galaxy10Error
@@ -120,6 +121,31 @@ def test_what_is_strange_scores_above_one():
     reference = Strangeness.of(near[:150])
     assert (reference.score(near[150:]) < 1).mean() > 0.9
     assert (reference.score(torch.tensor(rng.normal(0, 1, (50, 8)), dtype=torch.float32)) > 1).mean() > 0.95
+
+
+class Largest(TorchDispatchMode):
+    """Notes the most numbers that one tensor held."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        found = function(*arguments, **(keywords or {}))
+        for value in found if isinstance(found, tuple) else (found,):
+            self.numbers = max(self.numbers, value.numel() if isinstance(value, torch.Tensor) else 0)
+        return found
+
+
+def test_strangeness_needs_memory_for_a_block_of_distances_and_not_for_all():
+    features = torch.tensor(np.random.default_rng(0).normal(0, 1, (2100, 4)), dtype=torch.float32)
+    with Largest() as largest:
+        reference = Strangeness.of(features)
+        scores = reference.score(features)
+    assert largest.numbers <= 1024 * 2100
+    unit = reference.features.astype(np.float64)
+    distance = np.sqrt(np.maximum(2 - 2 * unit @ unit.T, 0))
+    assert np.allclose(scores * reference.scale, np.sort(distance, axis=1)[:, 9], atol=1e-3)
+    np.fill_diagonal(distance, np.inf)
+    assert reference.scale == pytest.approx(np.quantile(np.sort(distance, axis=1)[:, 9], 0.99), abs=1e-3)
 
 
 def test_python_says_what_is_wrong(run, tmp_path):
