@@ -71,7 +71,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
         from galaxy10.sweeps.door import check_sweep
         from galaxy10.sweeps.local import run_study
 
-        check_sweep(sweep, config)
+        check_sweep(sweep, config, here=section["launcher"] == "local")
         for remark in remarks:
             print(remark, file=sys.stderr)
         if section["launcher"] == "slurm":
