@@ -3,7 +3,7 @@
 import json
 import random
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -83,6 +83,9 @@ def begin_study(sweep: Sweep, config: dict[str, Any]) -> optuna.Study:
             study.set_user_attr(_DEFINITION, definition)
         else:
             _refuse_another(sweep, study.user_attrs[_DEFINITION], definition)
+            if sweep.sampler == "grid":  # maybe not what it was begun with
+                for point in _untried(sweep, study.get_trials(deepcopy=False)):
+                    study.enqueue_trial(point)
         study.set_user_attr(_LATEST, {**asdict(sweep), "storage": None, "directory": str(sweep.path.resolve())})
         write_json(sweep.path / "study.json", {"id": study.user_attrs.get(_ID), **about, **definition})
     return study
@@ -155,13 +158,30 @@ def _place(sweep: Sweep) -> str:
 
 
 def _first_points(sweep: Sweep) -> list[dict[str, Any]]:
-    space = sweep.parameters
-    points = [dict(point) for point in sweep.first]
+    points = [named(sweep.parameters, point) for point in sweep.first]
     if sweep.sampler == "grid":
-        grid = all_points(space)
-        random.Random(sweep.seed).shuffle(grid)
-        points += [point for point in grid if point not in points]
-    return [named(space, point) for point in points]
+        points += [point for point in _grid(sweep) if point not in points]
+    return points
+
+
+def _grid(sweep: Sweep) -> list[dict[str, Any]]:
+    """Every point of a grid under its parameters' names, in the order in which they are tried."""
+    space = sweep.parameters
+    points = [named(space, point) for point in all_points(space)]
+    random.Random(sweep.seed).shuffle(points)
+    return points
+
+
+def _untried(sweep: Sweep, trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
+    """The points of a grid that no trial has, whatever became of it, or waits to try."""
+    tried = {_mark({**trial.system_attrs.get("fixed_params", {}), **trial.params}) for trial in trials}
+    return [point for point in _grid(sweep) if _mark(point) not in tried]
+
+
+def _mark(point: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The same for the same values: a range's steps are added up here, and multiplied by some samplers."""
+    values = {name: f"{value:.12g}" if isinstance(value, float) else repr(value) for name, value in point.items()}
+    return tuple(sorted(values.items()))
 
 
 def _refuse_another(sweep: Sweep, old: dict[str, Any], new: dict[str, Any]) -> None:
