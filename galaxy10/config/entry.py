@@ -97,6 +97,34 @@ def _options_and_settings(arguments: Sequence[str]) -> tuple[list[str], list[str
     return options, settings
 
 
+def _option_value(arguments: Sequence[str], *names: str) -> str | None:
+    """The value of an option of Hydra's, typed as `--name value` or `--name=value`; None where it is not given."""
+    for number, word in enumerate(arguments):
+        name, mark, value = word.partition("=")
+        if name in names:
+            return value if mark else arguments[number + 1] if number + 1 < len(arguments) else None
+    return None
+
+
+def own_config_dir(arguments: Sequence[str]) -> str | None:
+    """The user's own folder of configurations, as it was typed."""
+    return _option_value(arguments, "--config-dir", "-cd")
+
+
+def config_options(arguments: Sequence[str]) -> list[str]:
+    """The options of a command line that say which files its configuration is composed from.
+
+    They are no overrides: whoever starts this program again for one of its experiments has to give them, too. A
+    --config-dir comes out absolute, so that it does not matter where that is.
+    """
+    folder = own_config_dir(arguments)
+    options = ["--config-dir", str(Path(folder).absolute())] if folder else []
+    for names in (("--config-name", "-cn"), ("--config-path", "-cp")):
+        value = _option_value(arguments, *names)
+        options += [names[0], value] if value else []
+    return options
+
+
 @contextmanager
 def _wrong_options_in_one_line() -> Iterator[None]:
     """What argparse refuses it tells with its whole usage, and ends the program."""

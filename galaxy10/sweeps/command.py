@@ -12,7 +12,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from galaxy10.config.entry import CONF, Composed, compose, groups, refuse
+from galaxy10.config.entry import CONF, Composed, compose, groups, own_config_dir, refuse
 from galaxy10.config.rules import check_values
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import strict
@@ -38,9 +38,7 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
             raise Galaxy10Error(
                 "sweep.fixed stands in the space's file; type what is fixed as it is, e.g. model=resnet50"
             )
-        sweep, remarks = read_sweep(
-            section, fixed_settings(overrides), groups(), _option(sys.argv, "--config-dir", "-cd")
-        )
+        sweep, remarks = read_sweep(section, fixed_settings(overrides), groups(), own_config_dir(sys.argv))
         if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
             sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
         return _act(section, sweep, config, typed, remarks)
@@ -73,7 +71,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
         from galaxy10.sweeps.door import check_sweep
         from galaxy10.sweeps.local import run_study
 
-        check_sweep(sweep, config)
+        check_sweep(sweep, config, here=section["launcher"] == "local")
         for remark in remarks:
             print(remark, file=sys.stderr)
         if section["launcher"] == "slurm":
@@ -110,7 +108,7 @@ def insert_fixed(arguments: list[str]) -> list[str]:
     name = next((word.partition("=")[2] for word in reversed(arguments[1:]) if word.startswith("sweep=")), None)
     if name is None:
         name = _default_space()
-    own = _option(arguments, "--config-dir", "-cd")
+    own = own_config_dir(arguments)
     for folder in [CONF, *([Path(own)] if own else [])]:
         path = folder / "sweep" / f"{name}.yaml"
         if path.exists():
@@ -134,15 +132,6 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _default_space() -> str:
     return next(d["sweep"] for d in _read(CONF / "sweep.yaml")["defaults"] if isinstance(d, dict) and "sweep" in d)
-
-
-def _option(arguments: list[str], *names: str) -> str | None:
-    """The value of an option of Hydra's on a command line."""
-    for number, word in enumerate(arguments):
-        name, mark, value = word.partition("=")
-        if name in names:
-            return value if mark else arguments[number + 1] if number + 1 < len(arguments) else None
-    return None
 
 
 def fixed_settings(overrides: list[str]) -> list[str]:

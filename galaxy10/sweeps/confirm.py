@@ -7,7 +7,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json, write_json
+from galaxy10.files import make_folder, read_json, write_json
 from galaxy10.sweeps.local import shares
 from galaxy10.sweeps.recipe import ranked, trial_overrides
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study
 from galaxy10.sweeps.trial_process import ROOT, TrialProcess, wait_for_quiet
+from galaxy10.training.lease import Lease
 
 FINISHED, FAILED, PARTLY = 0, 1, 3
 _POLL_S = 0.5
@@ -48,21 +50,51 @@ def confirm(
 ) -> tuple[int, dict[str, Any]]:
     """Train the best trials with every seed; evaluate the winner's runs on the test galaxies, once in a study's life.
 
-    What is finished already is not trained again.
+    What is finished already is not trained again. One process at a time does this to a study.
 
     Returns:
         Exit code (3: some runs failed) and the content of confirm/confirm.json, the object of the last output line.
 
     Raises:
-        Galaxy10Error: there is no study, or no complete trial in it.
+        Galaxy10Error: there is no study, or no complete trial in it; another process confirms it.
     """
     sweep, study = known_study(sweep)
     best = ranked(sweep, study.get_trials(deepcopy=False))[:top]
     if not best:
         raise Galaxy10Error(f"no trial of {sweep.directory} is complete; let sweep.action=run finish one first")
+    environments = shares(trainer, workers, 1)
+    with _alone(sweep) as lease:
+        return _confirm(sweep, best, seeds, environments, lease)
+
+
+@contextmanager
+def _alone(sweep: Sweep) -> Iterator[Lease]:
+    """Held for the whole action: a second one would take the first one's trainings for a dead one's, and end them."""
     folder = sweep.path / "confirm"
+    make_folder(folder)
+    lease = Lease(folder)
+    try:
+        lease.take()
+    except Galaxy10Error as error:
+        holder = read_json(lease.path)
+        who = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "another process"
+        job = f" (SLURM job {holder['job']})" if holder.get("job") else ""
+        raise Galaxy10Error(
+            f"{who}{job} is at sweep.action=confirm of {sweep.directory} already; wait for it or stop it "
+            "(to train several at once, type sweep.workers=…)"
+        ) from error
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def _confirm(
+    sweep: Sweep, best: Sequence[FrozenTrial], seeds: list[int], environments: Sequence[dict[str, str]], lease: Lease
+) -> tuple[int, dict[str, Any]]:
+    folder = lease.path.parent
     repeats = [Repeat(t, seed, folder / f"{t.number:04}-seed{seed}") for t in best for seed in seeds]
-    received = _train(sweep, repeats, shares(trainer, workers, 1))
+    received = _train(sweep, repeats, environments, lease)
     before = read_json(folder / "confirm.json")
     result: dict[str, Any] = {"study": sweep.directory, "objective": sweep.objectives[0]}
     result["trials"] = rows = [_row(sweep, t, [r for r in repeats if r.trial.number == t.number]) for t in best]
@@ -92,7 +124,7 @@ def confirm(
     return PARTLY if result["failed"] else FINISHED, {**result, "state": "finished"}
 
 
-def _train(sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[str, str]]) -> list[int]:
+def _train(sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[str, str]], lease: Lease) -> list[int]:
     """Train what is not finished, as many at once as there are environments; the signals that stopped it."""
     received: list[int] = []
     handlers = {n: signal.signal(n, lambda number, frame: received.append(number))
@@ -101,6 +133,8 @@ def _train(sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[
     running: dict[int, tuple[Repeat, TrialProcess]] = {}
     try:
         while waiting or running:
+            if not received and lease.lost.is_set():  # a later start of this SLURM job goes on with all of it
+                received.append(signal.SIGTERM)
             for place, share in enumerate(environments):
                 if place in running or not waiting or received:
                     continue
@@ -122,7 +156,7 @@ def _train(sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[
             process.kill()
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    return received
+    return received if received or lease.is_ours() else [signal.SIGTERM]
 
 
 def _start(sweep: Sweep, repeat: Repeat, share: dict[str, str]) -> TrialProcess:
@@ -170,7 +204,8 @@ def _test(number: int, repeats: list[Repeat], folder: Path) -> dict[str, Any]:
             [*command, "--subset", "test"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
         )
         if answer.returncode:
-            raise Galaxy10Error(f"{repeat.directory} cannot be evaluated: {answer.stderr.strip().splitlines()[-1]}")
+            said = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]  # killed, it says nothing
+            raise Galaxy10Error(f"{repeat.directory} cannot be evaluated: {said[-1].removeprefix('error: ')}")
         found.append(json.loads(answer.stdout.strip().splitlines()[-1]))
     spreads = {name: mean_and_deviation([line[f"test/{name}"] for line in found]) for name in _TEST_METRICS}
     return {"trial": number, "seeds": [repeat.seed for repeat in repeats], **spreads}

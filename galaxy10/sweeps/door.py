@@ -18,22 +18,24 @@ from galaxy10.sweeps.settings import Sweep, check_objectives
 from galaxy10.training.door import SOLVED_AT_ONCE, check_experiment
 
 
-def check_sweep(sweep: Sweep, config: dict[str, Any]) -> None:
+def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> None:
     """Try the study on a few points of its space that hold every choice and both ends of every range.
 
     Args:
         config: what all trials share, composed.
+        here: whether its workers are to run on this machine, rather than in jobs of their own.
 
     Raises:
         Galaxy10Error: the objective is no metric; a trial would be refused.
     """
-    check_experiment(config)
+    check_experiment(config, here)
     for point in [*sweep.first, *covering(sweep.parameters)]:
         words = overrides_of(point)
         try:
             trial = trial_config(sweep, words)
             check_values(trial)
-            check_experiment({**trial, "logger": {**trial["logger"], "name": "csv"}})  # asking a server takes seconds
+            quick = {**trial, "logger": {**trial["logger"], "name": "csv"}}  # asking a server takes seconds
+            check_experiment(quick, here)
         except Galaxy10Error as error:
             raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
     source = check_source(trial["data"])

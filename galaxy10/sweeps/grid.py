@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from galaxy10.config.entry import config_options
 from galaxy10.config.overrides import quoted
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict
@@ -64,8 +65,9 @@ class Trial:
         return recorded or f"ended with exit code {self.exit_code}; what it said is above"
 
     def command(self) -> list[str]:
-        """What runs it alone."""
-        return [sys.executable, os.path.abspath(sys.argv[0]), *self.overrides, f"run.dir={quoted(self.directory)}"]
+        """What runs it alone, composed from the same files as this command."""
+        program = [sys.executable, os.path.abspath(sys.argv[0]), *config_options(sys.argv[1:])]
+        return [*program, *self.overrides, f"run.dir={quoted(self.directory)}"]
 
 
 def plan_grid(

@@ -7,12 +7,14 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
+from galaxy10.training.devices import number_of_devices
 
 SCRIPT = Path(__file__).resolve().parents[2] / "slurm" / "array.sbatch"
 POLL_S = 10.0
@@ -27,6 +29,14 @@ def check_slurm() -> None:
     """
     if shutil.which("sbatch") is None:
         raise Galaxy10Error("there is no sbatch here; give this command on your cluster's login node")
+
+
+def gpus_of(trainer: Mapping[str, Any]) -> int | None:
+    """How many GPUs of each node a training asks for; None leaves them to slurm/job.sbatch.
+
+    With accelerator=auto, too: whoever gives a number of devices and means processes on the CPU types accelerator=cpu.
+    """
+    return None if trainer["accelerator"] == "cpu" else number_of_devices(trainer["devices"])
 
 
 def submit_array(

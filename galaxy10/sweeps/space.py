@@ -67,7 +67,10 @@ class Parameter:
         step = self.step or 1
         count = int((self.high - self.low) / step + 1e-9) + 1
         values = [self.low + i * step for i in range(count)]
-        return [int(value) for value in values] if self.whole else list(values)
+        if self.whole:
+            return [int(value) for value in values]
+        # Without what adding leaves behind: 0.1 + 6 * 0.1 is above 0.7.
+        return [min(max(float(f"{value:.12g}"), self.low), self.high) for value in values]
 
 
 def read_space(tree: Any, groups: Mapping[str, list[str]]) -> list[Parameter]:

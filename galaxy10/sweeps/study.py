@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import optuna
 from filelock import FileLock
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -24,6 +26,7 @@ from galaxy10.training.run_directory import differences
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _DEFINITION = "galaxy10:definition"
+_ID = "galaxy10:id"  # also in study.json: a database has the studies of many directories, and knows them by name alone
 _LATEST = "galaxy10:sweep"  # as it was last asked for: what does not make it another study may change
 
 
@@ -42,7 +45,8 @@ def begin_study(sweep: Sweep, config: dict[str, Any]) -> optuna.Study:
         config: what train.py makes of the settings that all trials share; a study keeps to it.
 
     Raises:
-        Galaxy10Error: the directory or the storage holds a study of another space, objective or configuration.
+        Galaxy10Error: the directory or the storage holds a study of another space, objective or configuration; the
+            database has a study of this name that another directory began.
     """
     definition = {
         "objectives": list(sweep.objectives),
@@ -51,31 +55,39 @@ def begin_study(sweep: Sweep, config: dict[str, Any]) -> optuna.Study:
         "overrides": list(sweep.overrides),
         "config": config,
     }
+    about = {"name": study_name(sweep), "storage": _place(sweep)}
     with study_lock(sweep):
         storage = open_storage(sweep.path, sweep.storage)
         study = find_study(sweep, storage)
+        if study is not None:
+            _refuse_anothers(sweep, study)
         if study is None or _DEFINITION not in study.user_attrs:
             if any((sweep.path / "trials").glob("*")):
-                place = without_password(sweep.storage) if sweep.storage else "journal.log"
                 raise Galaxy10Error(
-                    f"{sweep.directory} holds trials, but {place} knows nothing of them; give another sweep.dir"
+                    f"{sweep.directory} holds trials, but {_place(sweep)} knows nothing of them; give another sweep.dir"
                 )
             if study is not None:  # its beginning was interrupted
                 optuna.delete_study(study_name=study_name(sweep), storage=storage)
-            study = optuna.create_study(
-                storage=storage,
-                study_name=study_name(sweep),
-                directions=[StudyDirection[name.upper()] for name in sweep.directions],
-            )
+            # In the directory first: killed right after this, the study is still known as its own.
+            identity = uuid.uuid4().hex
+            write_json(sweep.path / "study.json", {"id": identity, **about, **definition})
+            directions = [StudyDirection[name.upper()] for name in sweep.directions]
+            try:
+                study = optuna.create_study(storage=storage, study_name=study_name(sweep), directions=directions)
+            except DuplicatedStudyError as error:  # another directory's, since we looked
+                raise _is_anothers(sweep) from error
+            study.set_user_attr(_ID, identity)
             study.set_metric_names(list(sweep.objectives))
             for point in _first_points(sweep):
                 study.enqueue_trial(point)
             study.set_user_attr(_DEFINITION, definition)
         else:
             _refuse_another(sweep, study.user_attrs[_DEFINITION], definition)
-        study.set_user_attr(_LATEST, {**asdict(sweep), "storage": None})
-        about = {"storage": without_password(sweep.storage) if sweep.storage else "journal.log"}
-        write_json(sweep.path / "study.json", {"name": study_name(sweep), **about, **definition})
+            if sweep.sampler == "grid":  # maybe not what it was begun with
+                for point in _untried(sweep, study.get_trials(deepcopy=False)):
+                    study.enqueue_trial(point)
+        study.set_user_attr(_LATEST, {**asdict(sweep), "storage": None, "directory": str(sweep.path.resolve())})
+        write_json(sweep.path / "study.json", {"id": study.user_attrs.get(_ID), **about, **definition})
     return study
 
 
@@ -101,9 +113,16 @@ def known_study(sweep: Sweep) -> tuple[Sweep, optuna.Study]:
             f"there is no study in {sweep.directory}; begin it with sweep.action=run, or give its sweep.dir"
         )
     study = find_study(sweep)
-    if study is None:
-        place = read_json(sweep.path / "study.json").get("storage")
+    place = read_json(sweep.path / "study.json").get("storage")
+    if study is None and place != _place(sweep):
         raise Galaxy10Error(f"the study of {sweep.directory} is kept in {place}; add sweep.storage=…")
+    if study is not None:
+        _refuse_anothers(sweep, study)
+    if study is None or _LATEST not in study.user_attrs:
+        raise Galaxy10Error(
+            f"the study of {sweep.directory} is still being begun, or that was interrupted; "
+            "wait a moment, or give its sweep.action=run again"
+        )
     latest = json.dumps(study.user_attrs[_LATEST])
     return replace(Sweep.from_json(latest), directory=sweep.directory, storage=sweep.storage), study
 
@@ -113,14 +132,56 @@ def study_name(sweep: Sweep) -> str:
     return sweep.path.resolve().name
 
 
+def _refuse_anothers(sweep: Sweep, study: optuna.Study) -> None:
+    """Claims lie in sweep.dir: workers of two directories would take each other's living trials for left behind."""
+    if sweep.storage is None:
+        return  # the journal lies in the directory itself
+    about, marks = read_json(sweep.path / "study.json"), study.user_attrs
+    if about and (_ID in marks or _DEFINITION in marks) and about.get("id") == marks.get(_ID):
+        return
+    if _ID not in marks and _DEFINITION not in marks and not study.get_trials(deepcopy=False):
+        return  # killed as soon as it was there: nobody's
+    raise _is_anothers(sweep, study)
+
+
+def _is_anothers(sweep: Sweep, study: optuna.Study | None = None) -> Galaxy10Error:
+    begun = study.user_attrs.get(_LATEST, {}).get("directory") if study else None
+    return Galaxy10Error(
+        f"{_place(sweep)} has a study {study_name(sweep)} that was begun in {begun or 'another directory'}, not in "
+        f"{sweep.path.resolve()}; give sweep.dir another last name, or the sweep.dir that began it"
+    )
+
+
+def _place(sweep: Sweep) -> str:
+    """Where a study is kept, as it may be shown."""
+    return without_password(sweep.storage) if sweep.storage else "journal.log"
+
+
 def _first_points(sweep: Sweep) -> list[dict[str, Any]]:
-    space = sweep.parameters
-    points = [dict(point) for point in sweep.first]
+    points = [named(sweep.parameters, point) for point in sweep.first]
     if sweep.sampler == "grid":
-        grid = all_points(space)
-        random.Random(sweep.seed).shuffle(grid)
-        points += [point for point in grid if point not in points]
-    return [named(space, point) for point in points]
+        points += [point for point in _grid(sweep) if point not in points]
+    return points
+
+
+def _grid(sweep: Sweep) -> list[dict[str, Any]]:
+    """Every point of a grid under its parameters' names, in the order in which they are tried."""
+    space = sweep.parameters
+    points = [named(space, point) for point in all_points(space)]
+    random.Random(sweep.seed).shuffle(points)
+    return points
+
+
+def _untried(sweep: Sweep, trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
+    """The points of a grid that no trial has, whatever became of it, or waits to try."""
+    tried = {_mark({**trial.system_attrs.get("fixed_params", {}), **trial.params}) for trial in trials}
+    return [point for point in _grid(sweep) if _mark(point) not in tried]
+
+
+def _mark(point: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The same for the same values: a range's steps are added up here, and multiplied by some samplers."""
+    values = {name: f"{value:.12g}" if isinstance(value, float) else repr(value) for name, value in point.items()}
+    return tuple(sorted(values.items()))
 
 
 def _refuse_another(sweep: Sweep, old: dict[str, Any], new: dict[str, Any]) -> None:

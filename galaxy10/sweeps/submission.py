@@ -10,7 +10,7 @@ from typing import Any
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict, write_json
 from galaxy10.sweeps.grid import FAILED, FINISHED, GROUP_VARIABLE, Trial, plan_grid, print_table
-from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, submit_array, wait_for_array
+from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, gpus_of, submit_array, wait_for_array
 from galaxy10.training.devices import number_of_devices
 
 SUBMITTED = "slurm/submitted.json"  # in the grid's directory: {job: [trial directory's name of task 0, 1, …]}
@@ -78,12 +78,10 @@ def _settings(
 
 def _resources(trainer: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """How many processes each trial is started as: one per device, and a GPU for each unless it trains on CPUs."""
-    devices = number_of_devices(trainer["devices"]) or 1
-    asks_for_gpus = trainer["accelerator"] != "cpu" and trainer["devices"] != "auto"
     return {
         "nodes": trainer["num_nodes"],
-        "tasks_per_node": devices,
-        "gpus": devices if asks_for_gpus else None,
+        "tasks_per_node": number_of_devices(trainer["devices"]) or 1,
+        "gpus": gpus_of(trainer),
         "cpus": settings["cpus_per_task"],
     }
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.slurm import check_slurm, submit_array
+from galaxy10.sweeps.slurm import check_slurm, gpus_of, submit_array
 from galaxy10.sweeps.study import begin_study
 from galaxy10.sweeps.trial_process import ROOT
-from galaxy10.training.devices import number_of_devices
 
 
 def submit_workers(sweep: Sweep, workers: int, config: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
@@ -28,8 +27,6 @@ def submit_workers(sweep: Sweep, workers: int, config: dict[str, Any], arguments
     begin_study(sweep, config)
     kept = [word for word in arguments if not word.startswith(("sweep.launcher=", "sweep.workers="))]
     command = [sys.executable, str(ROOT / "sweep.py"), *kept]
-    trainer = config["trainer"]
-    gpus = None if trainer["accelerator"] in ("cpu", "auto") else number_of_devices(trainer["devices"])
     folder = sweep.path / "slurm"
-    job = submit_array([command] * workers, folder, name=f"sweep-{sweep.name}", gpus=gpus)
+    job = submit_array([command] * workers, folder, name=f"sweep-{sweep.name}", gpus=gpus_of(config["trainer"]))
     return {"study": sweep.directory, "state": "submitted", "job": job, "workers": workers, "logs": str(folder)}

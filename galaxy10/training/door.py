@@ -20,7 +20,7 @@ _MONITORS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "calibration_e
 def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     """Check one experiment's configuration against itself, this machine, its file and its weights.
 
-    here: whether it is to run on this machine, and in this job.
+    here: whether it is to run on this machine, and in this job; otherwise what this machine has says nothing.
 
     Raises:
         Galaxy10Error: the first thing that will not work, in one line that says which key to change.
@@ -33,8 +33,8 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     check_logger(config["logger"])
     _check_batches(config)
     _check_precision(config)
-    _check_compile(config)
-    _check_residency(config)
+    _check_compile(config, here)
+    _check_residency(config, here)
     _check_backbone(config["model"])
     _check_solved_at_once(config)
     source = check_source(config["data"])
@@ -79,20 +79,20 @@ def _check_precision(config: dict[str, Any]) -> None:
         )
 
 
-def _check_compile(config: dict[str, Any]) -> None:
+def _check_compile(config: dict[str, Any], here: bool) -> None:
     if not config["trainer"]["compile"]:
         return
     if config["model"]["name"] in SOLVED_AT_ONCE:
         raise Galaxy10Error(f"model={config['model']['name']} has no network to compile; type trainer.compile=false")
     compilers = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
-    if not any(map(shutil.which, compilers)):
+    if here and not any(map(shutil.which, compilers)):
         raise Galaxy10Error("trainer.compile=true needs a C++ compiler (g++ or clang++); type trainer.compile=false")
 
 
-def _check_residency(config: dict[str, Any]) -> None:
+def _check_residency(config: dict[str, Any], here: bool) -> None:
     accelerator = config["trainer"]["accelerator"]
     if config["data"]["residency"] == "device" and (
-        accelerator == "cpu" or (accelerator == "auto" and not has_accelerator())
+        accelerator == "cpu" or (here and accelerator == "auto" and not has_accelerator())
     ):
         raise Galaxy10Error(
             "data.residency=device keeps the training galaxies in a GPU's memory, but this run trains on the CPU; "

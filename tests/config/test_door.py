@@ -2,10 +2,14 @@
 
 import inspect
 
+import pytest
 import yaml
+from hydra import compose, initialize_config_dir
 
-from galaxy10.config.entry import CONF
+from galaxy10.config.entry import CONF, plain
 from galaxy10.config.rules import leaves, rule_of
+from galaxy10.errors import Galaxy10Error
+from galaxy10.training import door
 from tests.conftest import ROOT
 
 
@@ -43,3 +47,32 @@ def test_the_trainer_group_offers_every_argument_of_lightnings_trainer():
     arguments = set(inspect.signature(L.Trainer.__init__).parameters) - {"self", "logger", "callbacks"}
     offered = set(yaml.safe_load((CONF / "trainer" / "default.yaml").read_text()))
     assert arguments - {"default_root_dir"} == offered - {"compile"}
+
+
+@pytest.fixture
+def login_node(monkeypatch):
+    """A machine without GPU and compiler."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(door, "has_accelerator", lambda: False)
+
+
+@pytest.mark.parametrize("word", [
+    "data.residency=device", "trainer.compile=true", "trainer.accelerator=gpu", "trainer.devices=2",
+])  # fmt: skip
+def test_what_runs_elsewhere_is_not_checked_against_this_machine(word, login_node, galaxies):
+    words = ["data=hdf5", f"data.path={galaxies}", "logger=csv", "model=simple_cnn", word]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = plain(compose("train", overrides=words))
+    with pytest.raises(Galaxy10Error, match=word.partition("=")[0]):
+        door.check_experiment(config)
+    door.check_experiment(config, here=False)
+
+
+def test_what_contradicts_itself_is_refused_wherever_it_runs(login_node, galaxies):
+    words = ["data=hdf5", f"data.path={galaxies}", "logger=csv", "data.residency=device", "trainer.accelerator=cpu"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = plain(compose("train", overrides=words))
+    with pytest.raises(Galaxy10Error, match=r"type data\.residency=auto"):
+        door.check_experiment(config, here=False)

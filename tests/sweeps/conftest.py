@@ -4,11 +4,14 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 
 from galaxy10.sweeps.journal import open_storage
+from galaxy10.sweeps.settings import Sweep
+from galaxy10.sweeps.study import make_sampler, suggest
 from tests.conftest import ROOT, Finished, ended, write_galaxies
 
 HERE = Path(__file__).parent
@@ -31,6 +34,37 @@ def sweep(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
         return ended(start(*words, cwd=tmp_path, fresh=True, **stand_in(**env)), timeout)
 
     return run
+
+
+def small_study(folder: Path, **changes: Any) -> Sweep:
+    """A study of three values of one setting, for tests that start no process."""
+    settings: dict[str, Any] = {
+        "name": "small",
+        "directory": str(folder),
+        "objectives": ("val/macro_f1",),
+        "directions": ("maximize",),
+        "space": {"model": {"dropout": {"choices": [0.1, 0.2, 0.3]}}},
+        "first": (),
+        "overrides": (),
+        "n_trials": 20,
+        "hours": None,
+        "sampler": "random",
+        "pruner": "none",
+        "startup_trials": 2,
+        "warmup_epochs": 0,
+        "retries": 0,
+        "max_failures": 5,
+        "seed": 0,
+    }
+    return Sweep(**(settings | changes))
+
+
+def run_trial(study: optuna.Study, sweep: Sweep) -> optuna.Trial:
+    """One trial of a study, without its training: its value is its dropout."""
+    study.sampler = make_sampler(sweep, len(study.trials))
+    trial = study.ask()
+    study.tell(trial, suggest(trial, sweep.parameters)["model.dropout"])
+    return trial
 
 
 def trials_of(folder: Path) -> list[optuna.trial.FrozenTrial]:

@@ -2,10 +2,14 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from galaxy10.sweeps.grid import Trial
 from tests.conftest import ROOT, write_galaxies
 
 PCA = ("model=pca_logreg", "model.image_size=16", "model.scree_components=10")
@@ -94,3 +98,18 @@ def test_a_signal_stops_the_current_trial_and_starts_no_other(data, start, tmp_p
     assert [trial["state"] for trial in result["trials"]] == ["interrupted", "waiting"]
     assert len(runs_in(tmp_path)) == 1
     assert json.loads((runs_in(tmp_path)[0] / "status.json").read_text())["state"] == "interrupted"
+
+
+@pytest.mark.parametrize("typed", [["--config-dir", "mine"], ["--config-dir=mine"], ["-cd", "mine"]], ids=" ".join)
+def test_a_trial_is_composed_from_the_folder_that_the_grid_was_given(typed, tmp_path, monkeypatch):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "best.yaml").write_text("# @package _global_\nmodel: {dropout: 0.125}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), *typed, "-m", "experiment=best", "seed=0,1"])
+    command = Trial(["experiment=best", "seed=1"], Path("runs/r")).command()
+    assert command[2:4] == ["--config-dir", str(tmp_path / "mine")]
+    (tmp_path / "elsewhere").mkdir()
+    shown = subprocess.run([*command, "--cfg", "job"], cwd=tmp_path / "elsewhere", capture_output=True, text=True)
+    assert "dropout: 0.125" in shown.stdout, shown.stderr
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "-m", "seed=0,1", "--config-name", "other"])
+    assert Trial(["seed=1"], Path("runs/r")).command()[2:5] == ["--config-name", "other", "seed=1"]

@@ -154,6 +154,15 @@ def test_a_grid_holds_every_point_once():
         all_points(space_of("{model: {dropout: {low: 0, high: 0.5}}}"))
 
 
+@pytest.mark.parametrize(("values", "points"), [
+    ("{low: 0.1, high: 0.7, step: 0.1}", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+    ("{low: 0.12345678901234, high: 0.5, step: 0.25}", [0.12345678901234, 0.373456789012]),
+])  # fmt: skip
+def test_a_grid_of_steps_stays_within_its_range(values, points):
+    space = space_of(f"{{model: {{dropout: {values}}}}}")
+    assert [named(space, point)["model.dropout"] for point in all_points(space)] == points
+
+
 SIMULATED = ("data=simulated", "sweep.dir=s")
 
 
