@@ -86,7 +86,7 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
     table = pd.DataFrame({"row": np.arange(num_images), "label": _read_labels(labels, num_images, path)})
     for key in COORDINATES:
         table[key] = _read_column(file, key, num_images, path)
-    table.loc[~_is_position(table["ra"], table["dec"]), ["ra", "dec"]] = np.nan
+    table.loc[_is_placeholder(table["ra"], table["dec"]), ["ra", "dec"]] = np.nan
     names = _class_names(labels, class_names, path)
     highest = int(table["label"].max())
     if names is not None and highest >= len(names):
@@ -136,9 +136,9 @@ def _read_column(file: h5py.File, key: str, num_images: int, path: Path) -> np.n
     return column[:].astype(np.float64)
 
 
-def _is_position(ra: pd.Series, dec: pd.Series) -> pd.Series:
-    """Whether these are places on the sky, rather than what catalogues write where they know none: −999, or zeros."""
-    return dec.between(-90, 90) & ra.between(-180, 360) & ((ra != 0) | (dec != 0))
+def _is_placeholder(ra: pd.Series, dec: pd.Series) -> pd.Series:
+    """Whether these are no places on the sky, but what catalogues write where they know none: −999, or two zeros."""
+    return (dec.abs() > 90) | (ra < -180) | (ra > 360) | ((ra == 0) & (dec == 0))
 
 
 def _class_names(labels: h5py.Dataset, given: Sequence[str] | None, path: Path) -> tuple[str, ...] | None:
