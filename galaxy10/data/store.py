@@ -11,6 +11,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from galaxy10.cpus import usable_cpus
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error, first_line
 
@@ -137,14 +139,13 @@ def _build(source: SourceFile, part: Path, progress: Progress | None) -> None:
     moments = np.empty((source.num_images, len(MOMENTS)))
     blank = np.empty(source.num_images, dtype=bool)
     # Plain writes, no memory map: the pages of a map count as this process's memory.
-    with array_path.open("r+b") as out:
+    with array_path.open("r+b") as out, ThreadPoolExecutor(usable_cpus()) as pool:
         for rows, pixels in _slabs(source, array_path):
             out.seek(offset + rows.start * image_bytes)
-            out.write(pixels.data)
-            for i, image in zip(range(rows.start, rows.stop), pixels, strict=True):
-                hashes[i] = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "little")
-                moments[i] = _moments(image)
-                blank[i] = not (image != image[0, 0, 0]).any()
+            writing = pool.submit(out.write, pixels.data)
+            for i, about in zip(range(rows.start, rows.stop), pool.map(_describe, pixels), strict=True):
+                hashes[i], moments[i], blank[i] = about
+            writing.result()
             if progress:
                 progress(rows.stop, source.num_images)
     table = source.table.assign(pixel_hash=hashes.astype(np.int64), **dict(zip(MOMENTS, moments.T, strict=True)))
@@ -155,6 +156,12 @@ def _build(source: SourceFile, part: Path, progress: Progress | None) -> None:
     for path in part.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())
+
+
+def _describe(image: np.ndarray) -> tuple[int, np.ndarray, bool]:
+    """Hash, moments (6,) and blankness of one image; most of it outside of Python's lock."""
+    name = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "little")
+    return name, _moments(image), bool(image.min() == image.max())
 
 
 def _moments(image: np.ndarray) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Reading ahead: threads turn files into prepared pictures while the networks work on those before."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,6 +7,7 @@ from typing import TypeVar
 
 import torch
 
+from galaxy10.cpus import usable_cpus
 from galaxy10.errors import first_line
 from galaxy10.inference.inputs import Inputs
 from galaxy10.inference.networks import Networks
@@ -60,8 +60,3 @@ def read_ahead(
             yield done, [future.result() for future in futures]
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def usable_cpus() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

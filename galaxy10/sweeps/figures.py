@@ -167,7 +167,7 @@ def _label_axis(axes: Axes, position: int, values: pd.Series) -> None:
     if _is_numeric(present):
         if len(present):
             for height, value in ((0, present.min()), (1, present.max())):
-                _tick_text(axes, position, height, f"{value:.2g}")
+                _tick_text(axes, position, height, f"{value:.3g}")
         return
     names = sorted(set(map(show, present)))
     for index, name in enumerate(names):

@@ -12,6 +12,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from galaxy10.cpus import usable_cpus
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.recipe import best_trial, train_line
 from galaxy10.sweeps.settings import Sweep
@@ -73,7 +74,7 @@ def shares(trainer: dict[str, Any], workers: int, per_gpu: int) -> list[dict[str
     Raises:
         Galaxy10Error: there are not enough GPUs.
     """
-    cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or len(os.sched_getaffinity(0)))
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or usable_cpus())
     threads = {name: str(max(1, cores // workers)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     given = {name: value for name, value in threads.items() if workers > 1 and name not in os.environ}
     gpus = 0 if trainer["accelerator"] == "cpu" else visible_gpus()

@@ -66,7 +66,9 @@ def trial_table(sweep: Sweep, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
             "seconds": trial.user_attrs.get("seconds"),
             "error": trial.user_attrs.get("error"),
         }
-        lines.append({**line, **{key: settings.get(key) for key in keys}})
+        # A choice of nothing is a value, too; what is empty is a setting that the trial does not have.
+        chosen = {key: "null" if value is None else value for key, value in settings.items()}
+        lines.append({**line, **{key: chosen.get(key) for key in keys}})
     table = pd.DataFrame(lines)
     if not lines:
         return pd.DataFrame(

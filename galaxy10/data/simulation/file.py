@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from galaxy10.cpus import usable_cpus
 from galaxy10.data.classes import GALAXY10_CLASSES
 from galaxy10.data.simulation.galaxies import draw_galaxy
 from galaxy10.data.simulation.render import render_field
@@ -67,7 +68,7 @@ def simulate_survey(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(part, plan_survey(num_images, size_px, seed, traps), seed, workers or _usable_cpus(), progress)
+            _write(part, plan_survey(num_images, size_px, seed, traps), seed, workers or usable_cpus(), progress)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -185,7 +186,3 @@ def _end_with_parent() -> None:
 def _watch(sentinel: int) -> None:
     multiprocessing.connection.wait([sentinel])
     os._exit(1)
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
