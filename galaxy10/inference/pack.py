@@ -15,11 +15,12 @@ from galaxy10.data.augment import resize, square
 from galaxy10.data.hdf5 import COORDINATES
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
-from galaxy10.inference.inputs import Files, PathTable, Source, pictures_below
+from galaxy10.inference.inputs import pictures_below
 from galaxy10.inference.pictures import MIN_SIZE_PX, Unreadable
 from galaxy10.inference.progress import watched
 from galaxy10.inference.reading import read_ahead
 from galaxy10.inference.side_files import Failure, check_beside_packed, failed_path, write_failures
+from galaxy10.inference.sources import Files, PathTable, Source
 from galaxy10.inference.stretch import STRETCHES
 
 _BATCH = 64

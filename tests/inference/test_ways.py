@@ -7,7 +7,39 @@ import pandas as pd
 import pytest
 from sklearn.metrics import log_loss
 
+from galaxy10.data.store import store_of_run
+from galaxy10.evaluation import scoring, uncertainty
 from tests.conftest import write_galaxies
+
+
+def test_a_run_is_judged_where_its_scratch_disk_and_gpu_are_missing(tmp_path, monkeypatch):
+    file, scratch = write_galaxies(tmp_path / "g.h5"), tmp_path / "scratch"
+    settings = {"store_dir": str(scratch), "dir": str(tmp_path / "data")}
+    assert store_of_run(file, settings) == tmp_path
+    scratch.mkdir()
+    assert store_of_run(file, settings) == scratch
+    monkeypatch.setattr(scoring.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(scoring.torch.backends.mps, "is_available", lambda: False)
+    assert [scoring._accelerator(name) for name in ("gpu", "cuda", "mps", "cpu", "auto")] == ["auto"] * 3 + [
+        "cpu",
+        "auto",
+    ]
+
+
+@pytest.mark.parametrize(("dropout", "samples"), [(0.25, 20), (0.0, 0)])
+def test_dropout_is_measured_where_there_is_any(dropout, samples, run, tmp_path, monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def ways(runs, mc_dropout, device):
+        raise Asked(mc_dropout)
+
+    monkeypatch.setattr(uncertainty, "_ways", ways)
+    monkeypatch.setattr(uncertainty, "run_config", lambda run: {"model": {"dropout": dropout}})
+    with pytest.raises(Asked, match=f"^{samples}$"):
+        uncertainty.compare_ways(
+            [run], run.parent / "g.h5", tmp_path / "out", mc_dropout=None, coverage=0.9, device="cpu"
+        )
 
 
 @pytest.mark.slow

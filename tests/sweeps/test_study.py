@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from galaxy10.config.entry import CONF, plain
 from galaxy10.sweeps.journal import cut_torn_line, open_storage
+from galaxy10.training.run_directory import RunDirectory
 from tests.conftest import ROOT
 from tests.sweeps.conftest import TINY, stand_in, status, trials_of
 
@@ -34,6 +35,8 @@ def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, tmp_
     for trial in trials:
         trained = (tmp_path / "s" / "trials" / f"{trial.number:04}" / "trained.txt").read_text().split()
         assert trained == [str(epoch) for epoch in range(len(trained))]  # no epoch twice
+        given_up = RunDirectory(tmp_path / "s" / "trials" / f"{trial.number:04}").pruned_after
+        assert given_up == (trial.user_attrs["pruned_after"] if trial.state == PRUNED else None)
         if trial.state == COMPLETE:
             assert len(trained) == 4
             assert trial.value == pytest.approx(1 - trial.params["model.dropout"])
