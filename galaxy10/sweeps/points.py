@@ -67,7 +67,7 @@ def all_points(space: list[Parameter]) -> list[dict[str, Any]]:
     """Every point of a grid.
 
     Raises:
-        Galaxy10Error: a parameter has no finite list of values; more than 10,000 points.
+        Galaxy10Error: a parameter has no finite list of values; more than a million points.
     """
     grids = {parameter.name: parameter.grid() for parameter in space}
     size = 1
