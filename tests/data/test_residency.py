@@ -29,7 +29,7 @@ class Witness(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
-def batches_of(store, source, residency):
+def batches_of(store, source, residency, **options):
     split = make_split(store.table, store.content, source.names)
     data = GalaxyData(
         store,
@@ -46,6 +46,7 @@ def batches_of(store, source, residency):
     trainer = L.Trainer(
         accelerator="cpu", max_epochs=2, limit_val_batches=0, logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        **options,
     )  # fmt: skip
     trainer.fit(witness, data)
     return witness.batches, data
@@ -63,6 +64,14 @@ def test_batches_are_the_same_wherever_the_galaxies_wait(galaxies):
     for one, other in zip(from_store, from_device, strict=True):
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("options", "alike"), [({"overfit_batches": 1}, True), ({"limit_train_batches": 1}, False)])
+def test_one_batch_that_is_overfitted_is_the_same_in_every_epoch(options, alike, galaxies):
+    source = open_source(galaxies)
+    (first, second), _ = batches_of(open_store(source, galaxies.parent), source, "host", **options)
+    assert torch.equal(first["rows"], second["rows"]) == alike
 
 
 def test_without_a_gpu_auto_is_the_host(galaxies, train):
