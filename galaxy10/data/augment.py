@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -199,15 +200,51 @@ def resize(images: torch.Tensor, size_px: int) -> torch.Tensor:
 def resample(images: torch.Tensor, windows: torch.Tensor, size_px: int) -> torch.Tensor:
     """Look at each picture through its window: (B, S, S, 3) uint8, (B, 2, 3) → (B, size, size, 3) float32, 0–255.
 
-    windows: affine maps from output to input coordinates, both from −1 to 1. Where more than one input pixel falls
-    on an output pixel, several samples are averaged. Beyond the border the sky is mirrored, never black.
+    windows: affine maps from output to input coordinates, both from −1 to 1. Where a window lays several input pixels
+    on an output pixel, as many samples each way are averaged. Beyond the border the sky is mirrored, never black.
     """
-    samples = max(1, round(images.shape[1] / size_px))
-    grid = _grid(windows, size_px * samples)
+    per_pixel = images.shape[1] / size_px
+    most = max(1, round(per_pixel))
+    if most == 1:
+        return _sample(images, windows, size_px, 1)
+    steps = windows[:, :, :2].norm(dim=1).amax(dim=1) * per_pixel
+    samples = steps.round().clamp(1, most)
+    if images.device.type == "cpu":
+        return _sample_some(images, windows, size_px, samples)
+    return _sample_all(images, windows, size_px, samples, most)
+
+
+def _sample_some(images: torch.Tensor, windows: torch.Tensor, size_px: int, samples: torch.Tensor) -> torch.Tensor:
+    """Each picture with its own number of samples (B,), and no more."""
+    out = torch.empty(len(images), size_px, size_px, 3, dtype=torch.float32)
+    for number in samples.unique().tolist():
+        these = samples == number
+        out[these] = _sample(images[these], windows[these], size_px, int(number))
+    return out
+
+
+def _sample_all(
+    images: torch.Tensor, windows: torch.Tensor, size_px: int, samples: torch.Tensor, most: int
+) -> torch.Tensor:
+    """The same with every number of samples for every picture: to know which is needed, a host would have to wait."""
+    out = _sample(images, windows, size_px, most)
+    for number in range(1, most):
+        fewer = _sample(images, windows, size_px, number)
+        out = torch.where((samples == number)[:, None, None, None], fewer, out)
+    return out
+
+
+def _sample(images: torch.Tensor, windows: torch.Tensor, size_px: int, samples: int) -> torch.Tensor:
+    """(B, S, S, 3) uint8, (B, 2, 3) → (B, size, size, 3) float32: the mean of samples × samples places per pixel."""
     planes = as_planes(images).to(torch.float32, memory_format=torch.contiguous_format)
-    planes = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    planes = F.avg_pool2d(planes, samples) if samples > 1 else planes
-    return planes.permute(0, 2, 3, 1)
+    offsets = [(2 * i + 1 - samples) / (size_px * samples) for i in range(samples)]
+    sampled = None
+    for right, down in product(offsets, offsets):
+        moved = windows[:, :, 2:] + right * windows[:, :, 0:1] + down * windows[:, :, 1:2]
+        grid = _grid(torch.cat([windows[:, :, :2], moved], dim=2), size_px)
+        sample = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        sampled = sample if sampled is None else sampled.add_(sample)
+    return (sampled if samples == 1 else sampled.div_(samples**2)).permute(0, 2, 3, 1)
 
 
 def _grid(windows: torch.Tensor, size_px: int) -> torch.Tensor:

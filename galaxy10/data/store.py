@@ -26,7 +26,7 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error, first_line
 
 FORMAT = 1  # part of the key: a store of another layout is rebuilt, not misread
-SLAB_BYTES = 128 * 2**20  # read at once; with the copies on the way the peak stays far below 1 GiB
+SLAB_BYTES = 128 * 2**20  # read at once; two of them are in memory, and the peak stays far below 1 GiB
 _HASHED_ENDS = 64 * 2**10
 
 MOMENTS = ("mean_0", "mean_1", "mean_2", "square_0", "square_1", "square_2")
@@ -140,7 +140,7 @@ def _build(source: SourceFile, part: Path, progress: Progress | None) -> None:
     blank = np.empty(source.num_images, dtype=bool)
     # Plain writes, no memory map: the pages of a map count as this process's memory.
     with array_path.open("r+b") as out, ThreadPoolExecutor(usable_cpus()) as pool:
-        for rows, pixels in _slabs(source, array_path):
+        for rows, pixels in _read_ahead(_slabs(source, array_path)):
             out.seek(offset + rows.start * image_bytes)
             writing = pool.submit(out.write, pixels.data)
             for i, about in zip(range(rows.start, rows.stop), pool.map(_describe, pixels), strict=True):
@@ -203,6 +203,15 @@ def _slabs(source: SourceFile, array_path: Path) -> Iterator[tuple[slice, np.nda
                 yield rows, np.array(np.load(array_path, mmap_mode="r")[rows])
             else:
                 yield rows, _read_part(images, (rows,), source)
+
+
+def _read_ahead(slabs: Iterator[tuple[slice, np.ndarray]]) -> Iterator[tuple[slice, np.ndarray]]:
+    """The same slabs; the next is decompressed in a thread of its own while this one is hashed and written."""
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(next, slabs, None)
+        while (slab := ahead.result()) is not None:
+            ahead = reader.submit(next, slabs, None)
+            yield slab
 
 
 def _copy_chunk_by_chunk(images: h5py.Dataset, array_path: Path, source: SourceFile) -> None:

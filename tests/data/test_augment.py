@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from galaxy10.data import augment as augmentation
 from galaxy10.data import draws
 from galaxy10.data.augment import Augmentation, Preparation, compose, orient, orientation_matrices, resample, resize
 
@@ -25,8 +26,9 @@ def augment(images, recipe, rows, epoch=0, seed=0, copies=None):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_every_draw_depends_on_seed_epoch_and_row_alone(name):
-    images, rows, recipe = galaxies(), torch.arange(8) * 7, RECIPES[name]
+@pytest.mark.parametrize("size_px", [24, 60])
+def test_every_draw_depends_on_seed_epoch_and_row_alone(name, size_px):
+    images, rows, recipe = galaxies(size=size_px), torch.arange(8) * 7, RECIPES[name]
     whole = augment(images, recipe, rows)
     order = torch.tensor([5, 2, 7])
     assert torch.equal(whole[order], augment(images[order], recipe, rows[order]))
@@ -38,8 +40,9 @@ def test_every_draw_depends_on_seed_epoch_and_row_alone(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_double_precision_changes_nothing(name):
-    images, rows = galaxies(), torch.arange(8)
+@pytest.mark.parametrize("size_px", [24, 60])
+def test_double_precision_changes_nothing(name, size_px):
+    images, rows = galaxies(size=size_px), torch.arange(8)
     single = augment(images, RECIPES[name], rows)
     torch.set_default_dtype(torch.float64)  # what Lightning does for trainer.precision=64-true
     try:
@@ -111,6 +114,23 @@ def test_shrinking_does_not_alias():
     stripes = (torch.arange(96) % 2 * 255).to(torch.uint8)[:, None].expand(1, 96, 96, 3)
     inner = resize(stripes, 24)[:, :, 3:-3].float()
     assert (inner - 127.5).abs().max() < 3
+
+
+def test_a_window_takes_as_many_samples_as_it_lays_pixels_on_a_pixel():
+    stripes = (torch.arange(96) % 2 * 255).to(torch.uint8)[:, None].expand(2, 96, 96, 3)
+    everything, a_quarter = torch.eye(2, 3), torch.eye(2, 3) * 0.25
+    wide, close = resample(stripes, torch.stack([everything, a_quarter]), 24)
+    assert (wide - 127.5).abs().max() < 1
+    assert torch.equal(close, stripes[1, 36:60, 36:60].float())
+
+
+def test_gpus_which_do_not_wait_for_the_host_sample_the_same():
+    images, side = galaxies(60, 96), torch.linspace(0.1, 1.0, 60)
+    windows = torch.eye(2, 3) * side[:, None, None]
+    samples = torch.arange(60) % 4 + 1
+    some = augmentation._sample_some(images, windows, 24, samples)
+    assert torch.allclose(some, augmentation._sample_all(images, windows, 24, samples, 4), atol=1e-4)
+    assert torch.allclose(some[3:4], augmentation._sample_some(images[3:4], windows[3:4], 24, samples[3:4]), atol=1e-4)
 
 
 def test_pictures_that_are_not_square_lose_their_longer_side():
