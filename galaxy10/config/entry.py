@@ -25,6 +25,7 @@ _OPTIONS_WITH_VALUE = (
     *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp"),
     *("--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"),
 )
+SEARCH_PATH = "hydra.searchpath="
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
@@ -122,7 +123,7 @@ def config_options(arguments: Sequence[str]) -> list[str]:
     for names in (("--config-name", "-cn"), ("--config-path", "-cp")):
         value = _option_value(arguments, *names)
         options += [names[0], value] if value else []
-    return options
+    return options + [word for word in arguments if word.startswith(SEARCH_PATH)]
 
 
 @contextmanager

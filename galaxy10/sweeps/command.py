@@ -12,7 +12,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from galaxy10.config.entry import CONF, Composed, compose, groups, own_config_dir, refuse
+from galaxy10.config.entry import CONF, SEARCH_PATH, Composed, compose, groups, own_config_dir, refuse
 from galaxy10.config.rules import check_values
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import strict
@@ -32,6 +32,8 @@ def main(hydra_main: Callable[[], None], composed: Composed) -> int:
             return FINISHED  # --help, --cfg
         if composed.multirun:
             raise Galaxy10Error("a study is many runs by itself; leave out -m (several studies are several commands)")
+        if any(word.startswith(SEARCH_PATH) for word in typed):
+            raise Galaxy10Error("a study keeps one folder of your own for all its trials; type --config-dir FOLDER")
         config, overrides = composed.experiments[0]
         section: dict[str, Any] = config.pop("sweep")
         if section["fixed"] != fixed:

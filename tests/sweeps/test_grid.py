@@ -113,3 +113,13 @@ def test_a_trial_is_composed_from_the_folder_that_the_grid_was_given(typed, tmp_
     assert "dropout: 0.125" in shown.stdout, shown.stderr
     monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "-m", "seed=0,1", "--config-name", "other"])
     assert Trial(["seed=1"], Path("runs/r")).command()[2:5] == ["--config-name", "other", "seed=1"]
+
+
+def test_a_search_path_reaches_every_trial(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "best.yaml").write_text("# @package _global_\nmodel: {dropout: 0.125}\n")
+    search = f"hydra.searchpath=[file://{tmp_path / 'mine'}]"
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "-m", search, "experiment=best", "seed=0,1"])
+    command = Trial(["experiment=best", "seed=1"], Path("runs/r")).command()
+    shown = subprocess.run([*command, "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True)
+    assert "dropout: 0.125" in shown.stdout, shown.stderr
