@@ -237,14 +237,18 @@ def _sample_all(
 def _sample(images: torch.Tensor, windows: torch.Tensor, size_px: int, samples: int) -> torch.Tensor:
     """(B, S, S, 3) uint8, (B, 2, 3) → (B, size, size, 3) float32: the mean of samples × samples places per pixel."""
     planes = as_planes(images).to(torch.float32, memory_format=torch.contiguous_format)
-    offsets = [(2 * i + 1 - samples) / (size_px * samples) for i in range(samples)]
-    sampled = None
-    for right, down in product(offsets, offsets):
+
+    def looked(right: float, down: float) -> torch.Tensor:
         moved = windows[:, :, 2:] + right * windows[:, :, 0:1] + down * windows[:, :, 1:2]
         grid = _grid(torch.cat([windows[:, :, :2], moved], dim=2), size_px)
-        sample = F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-        sampled = sample if sampled is None else sampled.add_(sample)
-    return (sampled if samples == 1 else sampled.div_(samples**2)).permute(0, 2, 3, 1)
+        return F.grid_sample(planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+    offsets = [(2 * i + 1 - samples) / (size_px * samples) for i in range(samples)]
+    first, *others = product(offsets, offsets)
+    total = looked(*first)
+    for place in others:
+        total += looked(*place)
+    return (total if samples == 1 else total.div_(samples**2)).permute(0, 2, 3, 1)
 
 
 def _grid(windows: torch.Tensor, size_px: int) -> torch.Tensor:

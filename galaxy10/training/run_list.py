@@ -9,6 +9,7 @@ import yaml
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
+from galaxy10.training.door import SOLVED_AT_ONCE
 from galaxy10.training.epoch_rows import epoch_rows
 from galaxy10.training.lease import is_alive
 
@@ -18,14 +19,14 @@ _RATE_FROM = 3  # epochs
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run. epochs: done and wanted; seconds_left: of training, at the pace of its last epochs.
+    """One run. epochs: done and wanted, None for an evaluation; seconds_left: of training, at its last epochs' pace.
 
     state: as status.json has it, but `killed` where it says running and no living process holds the lease.
     """
 
     path: Path
     state: str
-    epochs: tuple[int, int | None]
+    epochs: tuple[int, int | None] | None
     best: tuple[str, float] | None
     seconds_left: float | None
     job: str | None
@@ -57,7 +58,8 @@ def _line(path: Path) -> RunLine:
     if state == "running" and not (holder and is_alive(holder)):
         state = KILLED
     config = yaml.safe_load((path / "config.yaml").read_text()) or {}
-    wanted = (config.get("trainer") or {}).get("max_epochs")
+    at_once = (config.get("model") or {}).get("name") in SOLVED_AT_ONCE
+    wanted = 1 if at_once else (config.get("trainer") or {}).get("max_epochs")
     rows = [row for _, row in epoch_rows(path, after=-1)]
     done = int(status["epoch"]) + 1 if status.get("epoch") is not None else 0
     recent = [row.get("profile/seconds", 0) + row.get("profile/validation_seconds", 0) for row in rows[-_RATE_FROM:]]
@@ -66,7 +68,7 @@ def _line(path: Path) -> RunLine:
     return RunLine(
         path=path,
         state=state,
-        epochs=(done, wanted),
+        epochs=None if "trained_run" in read_json(path / "provenance.json") else (done, wanted),
         best=(best["metric"], float(best["value"])) if "value" in best else None,
         seconds_left=left,
         job=status.get("job"),
@@ -89,11 +91,10 @@ def print_runs(folder: Path) -> None:
         return
     table = Table("run", "state", "epoch", "best", "left", "SLURM job", "why", box=None, pad_edge=False)
     for line in lines:
-        done, wanted = line.epochs
         table.add_row(
             escape(str(line.path.relative_to(folder)) if line.path != folder else str(folder)),
             line.state,
-            f"{done}/{wanted}" if wanted else str(done),
+            "/".join(str(n) for n in line.epochs if n is not None) if line.epochs else "–",
             f"{line.best[0]} {line.best[1]:.3f}" if line.best else "–",
             duration(line.seconds_left) if line.seconds_left is not None else "–",
             line.job or "–",

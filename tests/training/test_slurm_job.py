@@ -132,6 +132,7 @@ def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(galaxy1
     write_galaxies(tmp_path / "g.h5")
     words = ("data=hdf5", "data.path=g.h5", "model=pca_logreg", "model.image_size=16", "model.scree_components=10")
     assert train(*words, "run.dir=runs/whole", "logger=csv").code == 0
+    assert galaxy10("evaluate", "runs/whole", "g.h5", "-o", "runs/judged").code == 0
     for name, job in (("killed", "41"), ("alive", "42")):
         run = tmp_path / "runs" / "grid-1" / name
         run.mkdir(parents=True)
@@ -145,7 +146,8 @@ def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(galaxy1
     lease.release()
     assert done.code == 0, done.err
     lines = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
-    assert lines["whole"][1] == "finished"
+    assert lines["whole"][1:3] == ["finished", "1/1"]
+    assert lines["judged"][1:3] == ["finished", "–"]
     assert lines["grid-1/alive"][1:3] == ["running", "4/10"]
     assert " ".join(lines["grid-1/alive"]).endswith("1 h 00 42")
     assert lines["grid-1/killed"][1] == "killed"
