@@ -25,7 +25,7 @@ def recipe(name: str) -> Augmentation:
     based_on = settings.pop("defaults", [])
     for base in based_on:
         settings = {**yaml.safe_load((ROOT / "conf" / "augment" / f"{base}.yaml").read_text()), **settings}
-    return Augmentation(**{key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()})
+    return Augmentation.of(settings)
 
 
 class OurPipeline:

@@ -202,6 +202,20 @@ CONFIGURATION = {
         ],
         "there is no metric val/makro_f1: did you mean val/macro_f1?",
     ),
+    "early stopping the wrong way round": Bad(
+        [
+            *("train.py", "data=simulated", "callbacks=early_stopping", "callbacks.early_stopping.mode=max"),
+            "callbacks.early_stopping.monitor=val/loss",
+        ],
+        "would wait for val/loss to get worse; leave it out, or type min",
+    ),
+    "early stopping without validation": Bad(
+        ["train.py", "data=simulated", "callbacks=early_stopping", "trainer.limit_val_batches=0"],
+        "trainer.limit_val_batches=0 measures no val/macro_f1",
+    ),
+    "a setting of the optimizer's class": Bad(
+        ["train.py", "data=simulated", "optimizer.betas=[0.9,0.95]"], "type +optimizer.betas=[0.9,0.95]"
+    ),
     "an unknown network of timm": Bad(
         ["train.py", "data=simulated", "model=timm", "model.backbone=resnet5o"],
         "timm has no network resnet5o: did you mean resnet5",

@@ -213,6 +213,9 @@ def _explain_override(key: str, value: str, added: bool, more_keys: Collection[s
         return None
     if added and key.split(".")[0] in ("optimizer", "trainer"):
         return None
+    group, _, name = key.partition(".")
+    if group == "optimizer" and not did_you_mean(name, [k.partition(".")[2] for k in known if k.startswith(group)]):
+        return f"no optimizer here has a setting {key}; to hand it to the optimizer's class type +{key}={value}"
     program = Path(sys.argv[0]).name
     return (
         f"there is no setting {key}{did_you_mean(key, [*known, *choices])}; `python {program} --cfg job` lists them all"

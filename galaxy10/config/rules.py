@@ -171,7 +171,7 @@ RULES: dict[str, Rule] = {
     "scheduler.start_divisor": number(1),
     "callbacks.early_stopping": optional(anything()),
     "callbacks.early_stopping.monitor": text(),
-    "callbacks.early_stopping.mode": choice("min", "max"),
+    "callbacks.early_stopping.mode": optional(choice("min", "max")),
     "callbacks.early_stopping.patience": whole(0),
     "callbacks.early_stopping.min_delta": number(0),
     "logger.name": choice("csv", "wandb", "tensorboard"),

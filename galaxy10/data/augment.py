@@ -4,10 +4,11 @@ Every draw is a function of (seed, epoch, row): independent of batch, device cou
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,12 @@ class Augmentation:
     zoom: tuple[float, float] = (1.0, 1.0)
     shift: float = 0.0
     noise: float = 0.0
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Augmentation":
+        """From the `augment` section of a configuration, whose pairs are lists."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        return cls(**values)
 
     @property
     def magnification(self) -> float:

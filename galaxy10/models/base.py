@@ -1,5 +1,6 @@
 """What every network of this project shares: training, scoring, freezing, and what its checkpoint says of itself."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -98,7 +99,8 @@ class GalaxyClassifier(L.LightningModule):
         return self
 
     def on_train_epoch_start(self) -> None:
-        """Start the epoch's sums anew."""
+        """Start the epoch's sums anew; what it does not measure has no value, not the last epoch's."""
+        self.metrics = {}
         self._sums = torch.zeros_like(self._sums, device=self.device)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -126,7 +128,7 @@ class GalaxyClassifier(L.LightningModule):
 
         Here and not in on_train_epoch_end, which Lightning calls after the callbacks that read these values.
         """
-        if self.trainer.is_last_batch:
+        if self.trainer.is_last_batch or 0 < self.trainer.max_steps <= self.trainer.global_step:
             loss, correct, count = self._sums_of_all().tolist()
             self._record({"train/loss": loss / count, "train/accuracy": correct / count})
 
@@ -194,7 +196,7 @@ class GalaxyClassifier(L.LightningModule):
         if self.scheduler is None:
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
-        per_epoch = max(1, steps // max(1, self.trainer.max_epochs or 1))
+        per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer, steps, per_epoch)}
 
     def configure_gradient_clipping(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from hydra.utils import get_class
 
@@ -33,7 +34,7 @@ def build_classifier(
     source = find_weights(recipe["backbone"], recipe["weights"]) if recipe["pretrained"] else None
     natural_px = source.input_size_px if source else None
     preparation = Preparation(
-        image_size=_image_size(recipe, image_px, natural_px),
+        image_size=_image_size(recipe, image_px, natural_px, fixed_input_px(recipe["backbone"])),
         mean=list(source.mean) if source else mean,
         std=list(source.std) if source else std,
         noise_sigma=std,
@@ -45,7 +46,20 @@ def build_classifier(
     return module, source.description
 
 
-def _image_size(recipe: dict[str, Any], image_px: int, natural_px: int | None) -> int:
+def fixed_input_px(backbone: str | None) -> int | None:
+    """The one input size that a network of timm takes, such as a vision transformer; None where it takes any."""
+    known = timm.get_pretrained_cfg(backbone, allow_unregistered=True) if backbone else None
+    return known.input_size[-1] if known is not None and known.fixed_input_size else None
+
+
+def _image_size(recipe: dict[str, Any], image_px: int, natural_px: int | None, fixed_px: int | None) -> int:
+    if fixed_px is not None:
+        if recipe["image_size"] not in ("auto", fixed_px):
+            raise Galaxy10Error(
+                f"model.backbone={recipe['backbone']} takes pictures of {fixed_px} px alone; "
+                f"type model.image_size={fixed_px}, or leave it out"
+            )
+        return fixed_px
     if recipe["image_size"] != "auto":
         return int(recipe["image_size"])
     natural = natural_px or recipe["natural_size"]

@@ -10,6 +10,7 @@ from galaxy10.config.rules import Rule, check_rules, choice, did_you_mean, numbe
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import all_points, named
 from galaxy10.sweeps.space import Parameter, read_space
+from galaxy10.training.metric_names import lower_is_better
 
 ACTIONS = ("run", "status", "report", "confirm")
 _LIST_OF_NUMBERS = Rule(
@@ -60,9 +61,7 @@ _EVERY_EPOCH = (
     "val/balanced_accuracy",
     "val/loss",
     "val/calibration_error",
-    "train/loss",
 )
-_LOWER_IS_BETTER = ("loss", "calibration_error", "seconds", "data_share")
 
 
 @dataclass(frozen=True)
@@ -186,7 +185,7 @@ def _first(points: list[dict[str, Any]], space: list[Parameter]) -> tuple[list[d
 
 def _directions(given: Any, objectives: tuple[str, ...]) -> tuple[str, ...]:
     if given is None:
-        return tuple("minimize" if name.endswith(_LOWER_IS_BETTER) else "maximize" for name in objectives)
+        return tuple("minimize" if lower_is_better(name) else "maximize" for name in objectives)
     directions = tuple([given] * len(objectives) if isinstance(given, str) else given)
     if len(directions) != len(objectives):
         raise Galaxy10Error(
@@ -230,6 +229,11 @@ def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None) -> None:
             raise Galaxy10Error(
                 f"sweep.objective={name}: nothing is chosen on the test galaxies; "
                 f"type sweep.objective=val/{name.removeprefix('test/')}"
+            )
+        if name in ("train/loss", "train/accuracy"):
+            raise Galaxy10Error(
+                f"sweep.objective={name}: nothing is chosen on the galaxies that train; "
+                f"type sweep.objective=val/{name.removeprefix('train/')}"
             )
         known = [*_EVERY_EPOCH, *AT_THE_END, *per_class]
         if name not in known and not (class_slugs is None and str(name).startswith("val/f1_")):

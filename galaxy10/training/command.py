@@ -83,11 +83,9 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         if not writes:
             directory.take()
         else:
-            if directory.last_checkpoint.exists():
-                from galaxy10.training.checkpoints import check_resumable
-
-                check_resumable(directory.last_checkpoint)
             create(directory, config)
+            if directory.last_checkpoint.exists():
+                _check_resumable(directory, config)
             directory.take()
             taken = True
             directory.start(config)
@@ -130,6 +128,19 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
     return FINISHED
 
 
+def _check_resumable(directory: RunDirectory, config: dict[str, Any]) -> None:
+    """A run whose checkpoint is damaged cannot go on; with run.overwrite=true it is moved aside, and begins again."""
+    from galaxy10.training.checkpoints import check_resumable
+
+    try:
+        check_resumable(directory.last_checkpoint)
+    except Galaxy10Error:
+        if not config["run"]["overwrite"]:
+            raise
+        directory.move_aside()
+        create(directory, config)
+
+
 def _remove_if_empty(folders: list[Path]) -> None:
     """Folders made for a run that has not begun, the innermost first; another run may be in them by now."""
     for folder in folders:
@@ -145,6 +156,8 @@ def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
         print(f"stopped: another process has taken over {directory.path}", file=sys.stderr)
     elif directory.failure:
         return _failed(directory, directory.failure)
+    elif not directory.started:
+        print("interrupted before anything began; the same command begins again", file=sys.stderr)
     elif (epochs := directory.pruned_after) is not None:
         directory.end("pruned", error=f"given up by its study after {epochs} epoch{'s' if epochs != 1 else ''}")
         return FINISHED

@@ -60,7 +60,8 @@ class EpochLines(L.Callback):
         """Say how the epoch went."""
         if not trainer.is_global_zero:
             return
-        values = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        module: Any = pl_module
+        values = {key: value for key, value in module.metrics.items() if value is not None}
         shown = [
             f"{key} {values[key]:.3f}"
             for key in ("train/loss", "val/loss", "val/accuracy", "val/macro_f1")

@@ -9,8 +9,9 @@ from galaxy10.data.classes import slugs
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
-from galaxy10.training.devices import check_devices, has_accelerator, number_of_devices
+from galaxy10.training.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.training.loggers import check_logger
+from galaxy10.training.metric_names import better
 from galaxy10.training.slurm_job import check_job
 
 SOLVED_AT_ONCE = ("pca_logreg",)
@@ -31,7 +32,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
         check_devices(config["trainer"])
         check_job(config["trainer"])
     check_logger(config["logger"])
-    _check_batches(config)
+    _check_batches(config, here)
     _check_precision(config)
     _check_compile(config, here)
     _check_residency(config, here)
@@ -100,9 +101,10 @@ def _check_residency(config: dict[str, Any], here: bool) -> None:
         )
 
 
-def _check_batches(config: dict[str, Any]) -> None:
+def _check_batches(config: dict[str, Any], here: bool) -> None:
     trainer, batch = config["trainer"], config["data"]["batch_size"]
-    devices = (number_of_devices(trainer["devices"]) or 1) * trainer["num_nodes"]
+    all_of_them = visible_gpus() if here and trainer["accelerator"] in ("auto", "gpu", "cuda") else 1
+    devices = (number_of_devices(trainer["devices"]) or max(1, all_of_them)) * trainer["num_nodes"]
     if batch % devices:
         below, above = batch - batch % devices, batch + devices - batch % devices
         sizes = f"{below} or {above}" if below else str(above)
@@ -157,3 +159,13 @@ def _check_monitor(config: dict[str, Any], source: SourceFile | None) -> None:
     known = ["train/loss", "train/accuracy"] + [f"val/{m}" for m in (*_MONITORS, *(f"f1_{s}" for s in slugs(names)))]
     if monitor not in known and (source or not monitor.startswith("val/f1_")):
         raise Galaxy10Error(f"there is no metric {monitor}{did_you_mean(monitor, known)} (callbacks.early_stopping)")
+    if monitor.startswith("val/") and config["trainer"]["limit_val_batches"] == 0:
+        raise Galaxy10Error(
+            f"trainer.limit_val_batches=0 measures no {monitor}, which callbacks=early_stopping waits for; "
+            "type callbacks.early_stopping.monitor=train/loss"
+        )
+    if stopping["mode"] not in (None, better(monitor)):
+        raise Galaxy10Error(
+            f"callbacks.early_stopping.mode={stopping['mode']} would wait for {monitor} to get worse; "
+            f"leave it out, or type {better(monitor)}"
+        )

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
 from galaxy10.data.augment import Augmentation
 from galaxy10.data.datamodule import GalaxyData
@@ -27,6 +28,7 @@ from galaxy10.training.early_stopping import StayStopped
 from galaxy10.training.host_memory import keep_freed_memory
 from galaxy10.training.interruption import Interruption, stop_callback
 from galaxy10.training.loggers import open_loggers
+from galaxy10.training.metric_names import better
 from galaxy10.training.precision import settle_precision
 from galaxy10.training.processes import cluster_environment, end_with_children, follow_threads
 from galaxy10.training.provenance import provenance
@@ -37,6 +39,7 @@ from galaxy10.training.sync_batchnorm import SyncedBatchNorm
 from galaxy10.training.tables import score, write_split
 
 MONITOR = "val/macro_f1"
+PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 
 def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption: Interruption) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         batch_size=config["data"]["batch_size"],
         eval_batch_size=config["data"]["eval_batch_size"],
         balance=config["data"]["balance"],
-        augmentation=Augmentation(**config["augment"]),
+        augmentation=Augmentation.of(config["augment"]),
         residency=config["data"]["residency"],
         seed=config["seed"],
     )
@@ -126,6 +129,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         interruption.deferring = False
         interruption.raise_if_asked()
+        if trainer.is_global_zero:
+            say_what_cannot_be_chosen(trainer, recorder)
     if directory.best_checkpoint.exists():
         module.load_state_dict(load_checkpoint(directory.best_checkpoint)["state_dict"])
     metrics = score(trainer, module, data, ["val", "test"] if config["run"]["test"] else ["val"], directory.path)
@@ -136,6 +141,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     calibrate_finished_run(directory.path, store, trainer.strategy.root_device)
     directory.end("finished", metrics={**training, **metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
+    for table in sorted((directory.path / "profiler").glob("*.txt")):
+        say(f"profile {table}")
     say(summary(metrics, report))
     return directory.result(split.hash)
 
@@ -177,7 +184,8 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
     callbacks: list[L.Callback] = [*display_callbacks(bar), recorder]
     stopping = config["callbacks"].get("early_stopping")
     if stopping:
-        callbacks += [EarlyStopping(**stopping), StayStopped()]
+        mode = stopping["mode"] or better(stopping["monitor"])
+        callbacks += [EarlyStopping(**{**stopping, "mode": mode}), StayStopped()]
     if options["enable_checkpointing"] is not False:
         callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
@@ -188,6 +196,9 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
         plugins.append(environment)
     if options["model_registry"] is None:
         options.pop("model_registry")
+    profiler = PROFILERS.get(options["profiler"])
+    if profiler is not None:  # Lightning would print its tables as news, which are silenced
+        options["profiler"] = profiler(dirpath=directory.path / "profiler", filename="table")
     watched = any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks)
     return L.Trainer(
         **options,
@@ -197,6 +208,13 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
         enable_progress_bar=watched,
         default_root_dir=directory.path,
     )
+
+
+def say_what_cannot_be_chosen(trainer: L.Trainer, recorder: Recorder) -> None:
+    """The best epoch is chosen among those that were validated: trainer.max_steps may end in the middle of one."""
+    late = trainer.global_step - recorder.validated_step if recorder.validated_step else 0
+    if late:
+        say(f"note    the last {late} steps came after the last validation: none of them can be the best epoch")
 
 
 def announce(about: dict[str, Any], trainer: L.Trainer) -> None:

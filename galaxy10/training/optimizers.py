@@ -1,10 +1,12 @@
 """Optimizers as the configuration names them."""
 
+from importlib import import_module
 from typing import Any
 
 import torch
-from hydra.utils import get_class
 from torch import nn
+
+from galaxy10.errors import Galaxy10Error, first_line
 
 
 def build_optimizer(
@@ -17,6 +19,9 @@ def build_optimizer(
         decay_norms_and_biases: if false, weight decay spares everything that is a vector: biases and the scales of
             normalisation layers, whose size is no measure of a network's complexity.
         settings: passed on (lr, weight_decay, momentum, …).
+
+    Raises:
+        Galaxy10Error: there is no such class, or it does not take these settings.
     """
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if decay_norms_and_biases:
@@ -26,4 +31,17 @@ def build_optimizer(
             {"params": [p for p in trained if p.ndim > 1]},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-    return get_class(optimizer_class)([group for group in groups if group["params"]], **settings)
+    package, _, name = optimizer_class.rpartition(".")
+    try:
+        build = getattr(import_module(package), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Galaxy10Error(
+            f"there is no optimizer.optimizer_class={optimizer_class}; give a dotted name such as torch.optim.AdamW"
+        ) from error
+    try:
+        return build([group for group in groups if group["params"]], **settings)
+    except (TypeError, ValueError) as error:
+        raise Galaxy10Error(
+            f"optimizer.optimizer_class={optimizer_class} cannot be made ({first_line(error)}); what it does not know "
+            "is taken away like ~optimizer.fused, what it needs is added like +optimizer.momentum=0.9"
+        ) from error

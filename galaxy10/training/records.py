@@ -47,6 +47,7 @@ class Recorder(L.Callback):
         self._images = self._validated = self._scored_images = 0
         self._scored_s = self._scoring_started = 0.0
         self.best: dict[str, Any] | None = None
+        self.validated_step = 0  # of this process: how many steps had been made at its last validation
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock also where a restart enters the middle of an epoch."""
@@ -72,6 +73,7 @@ class Recorder(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start it again."""
         self._validating += time.perf_counter() - self._validation_started
+        self.validated_step = max(self.validated_step, trainer.global_step)
         if trainer.state.fn != "fit":
             self.on_test_end(trainer, pl_module)
 

@@ -104,6 +104,10 @@ class RunDirectory:
             return
         write_json(self.path / "status.json", {**self.status, **changes})
 
+    def move_aside(self) -> None:
+        """Give what is here another name, so that a run can begin anew."""
+        self.path.rename(self.path.with_name(f"{self.path.name}.before-{datetime.now().strftime('%Y%m%d-%H%M%S')}"))
+
     @property
     def _pruned(self) -> Path:
         return self.path / "pruned.json"
@@ -136,7 +140,8 @@ class RunDirectory:
 
     def end(self, state: str, error: str | None = None, **more: Any) -> None:
         """Write the final state: finished, failed, interrupted or pruned."""
-        self.update_status(state=state, ended=_now(), seconds=round(time.time() - self.started, 3), error=error, **more)
+        seconds = round(time.time() - self.started, 3) if self.started else self.status.get("seconds")
+        self.update_status(state=state, ended=_now(), seconds=seconds, error=error, **more)
 
     def result(self, split_hash: str | None) -> dict[str, Any]:
         """The object of the last line of standard output."""
@@ -163,16 +168,18 @@ def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDir
         path = _unused(path)
     if path.exists() and not path.is_dir():
         raise Galaxy10Error(f"run.dir={path} is a file; give a folder for this run")
-    if not path.exists() or not any(path.iterdir()):
-        return RunDirectory(path)
     directory = RunDirectory(path)
+    if not path.exists() or not any(path.iterdir()):
+        return directory
     check_free(path)
+    if _holds_only_a_beginning(path):
+        return directory
     if not (path / "config.yaml").exists() or not directory.status:
         raise Galaxy10Error(f"{path} holds files but no run; give another run.dir")
     if config["run"]["overwrite"] and not _is_same(config, path):
         return directory
     _refuse_another(config, path)
-    if directory.status.get("state") == "finished":
+    if directory.status.get("state") == "finished" and not _test_is_owed(directory, config):
         split = read_json(path / "provenance.json").get("split") or {}
         directory.finished = directory.result(split.get("hash"))
     return directory
@@ -180,9 +187,22 @@ def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDir
 
 def _joined(directory: RunDirectory, config: dict[str, Any]) -> RunDirectory:
     """The directory as the first process of the run finds it; the others have to come to the same answer."""
-    if directory.status.get("state") == "finished" and _is_same(config, directory.path):
+    finished = directory.status.get("state") == "finished" and _is_same(config, directory.path)
+    if finished and not _test_is_owed(directory, config):
         directory.finished = directory.result(None)
     return directory
+
+
+def _test_is_owed(directory: RunDirectory, config: dict[str, Any]) -> bool:
+    """Whether a finished run is asked for the test it was first told to leave out, and can still go on to it."""
+    left_out = not (_read_config(directory.path).get("run") or {}).get("test", True)
+    return left_out and config["run"]["test"] and directory.last_checkpoint.exists()
+
+
+def _holds_only_a_beginning(path: Path) -> bool:
+    """Whether a start was killed here between taking the lease and its first status."""
+    names = {file.name for file in path.iterdir() if not file.name.startswith(".")}
+    return names <= {"lease.json", "config.yaml"} and names != {"config.yaml"}
 
 
 def _unused(path: Path) -> Path:
@@ -199,8 +219,7 @@ def create(directory: RunDirectory, config: dict[str, Any]) -> None:
     """Make the directory; with run.overwrite=true move another configuration's run aside first."""
     path = directory.path
     if config["run"]["overwrite"] and (path / "config.yaml").exists() and not _is_same(config, path):
-        aside = path.with_name(f"{path.name}.before-{datetime.now().strftime('%Y%m%d-%H%M%S')}")
-        path.rename(aside)
+        directory.move_aside()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -112,6 +112,21 @@ def test_a_run_does_not_go_on_with_other_galaxies(tmp_path, train):
     assert "was trained on other galaxies" in done.err
 
 
+def test_a_damaged_checkpoint_is_moved_aside_when_asked(tmp_path, train):
+    arguments = ["data=hdf5", "data.path=g.h5", "run.dir=r", "data.batch_size=8", "model.image_size=32", "logger=csv"]
+    arguments += ["trainer.max_epochs=1", "run.report=false"]
+    write_galaxies(tmp_path / "g.h5")
+    first = train(*arguments)
+    status = json.loads((tmp_path / "r" / "status.json").read_text())
+    (tmp_path / "r" / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    os.truncate(tmp_path / "r" / "checkpoints" / "last.ckpt", 1000)
+    assert "add run.overwrite=true to move r aside" in train(*arguments).message
+    again = train(*arguments, "run.overwrite=true")
+    assert again.code == 0, again.err
+    assert again.result["val/loss"] == first.result["val/loss"]
+    assert len(list(tmp_path.glob("r.before-*"))) == 1
+
+
 @pytest.mark.slow
 def test_a_directory_in_which_a_process_trains_is_refused(survey):
     first = survey.start("busy")

@@ -19,7 +19,7 @@ def demonstrations(tmp_path, balance="none", **augmentation):
     store = open_store(source, tmp_path)
     split = make_split(store.table, store.content, source.names)
     data = GalaxyData(
-        store, split, source.names, batch_size=8, balance=balance, augmentation=Augmentation(**augmentation)
+        store, split, source.names, batch_size=8, balance=balance, augmentation=Augmentation.of(augmentation)
     )
     data.preparation = Preparation(32, [0.2] * 3, [0.1] * 3, [SIGMA] * 3)
     save_demonstrations(data, tmp_path / "samples")
@@ -54,4 +54,5 @@ def test_augmentation_is_shown_beside_the_galaxy_as_it_is(tmp_path):
 
 
 def test_without_augmentation_there_is_nothing_to_show(tmp_path):
-    assert set(demonstrations(tmp_path)[0]) == {"noise"}
+    as_configured = {"crop_area": [1.0, 1.0], "crop_aspect": [1.0, 1.0], "zoom": [1.0, 1.0]}
+    assert set(demonstrations(tmp_path, **as_configured)[0]) == {"noise"}

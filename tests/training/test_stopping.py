@@ -1,12 +1,13 @@
 """When a run stops, what it keeps, and that what stopped it stays decided."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.training import command
+from galaxy10.training import command, run_directory
 from galaxy10.training.checkpoints import checkpoint_callbacks
 from galaxy10.training.early_stopping import StayStopped
 from galaxy10.training.interruption import Interrupted, Interruption, stop_callback
@@ -66,6 +67,41 @@ def test_what_early_stopping_has_ended_is_not_trained_further(waited, patience, 
     trainer = SimpleNamespace(early_stopping_callbacks=[stopping], should_stop=False)
     StayStopped().on_train_start(trainer, None)
     assert trainer.should_stop == stays
+
+
+def test_a_signal_before_anything_began_changes_nothing(tmp_path, monkeypatch, capsys):
+    def signalled(directory, config):
+        raise Interrupted(15)
+
+    before = {"state": "interrupted", "seconds": 13.5}
+    (tmp_path / "status.json").write_text(json.dumps(before))
+    monkeypatch.setattr(command, "create", signalled)
+    monkeypatch.setattr(Interruption, "install", lambda self: None)
+    assert command.run({}, RunDirectory(tmp_path)) == 143
+    assert json.loads((tmp_path / "status.json").read_text()) == before
+    assert "the same command begins again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "begins"),
+    [
+        (["lease.json"], True),
+        (["lease.json", ".lease.abc", ".status.json.part"], True),
+        (["lease.json", "config.yaml"], True),
+        (["config.yaml"], False),
+        (["lease.json", "notes.txt"], False),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_start_that_was_killed_begins_again_where_nothing_else_is(files, begins, tmp_path):
+    for name in files:
+        (tmp_path / name).write_text("{}")
+    config = {"model": {"name": "simple_cnn"}, "run": {"dir": str(tmp_path), "root": "runs", "overwrite": False}}
+    if begins:
+        assert run_directory.choose_run_directory(config, []).finished is None
+    else:
+        with pytest.raises(Galaxy10Error, match="holds files but no run"):
+            run_directory.choose_run_directory(config, [])
 
 
 def test_whoever_comes_second_leaves_the_directory_of_the_first_alone(tmp_path, monkeypatch, capsys):

@@ -137,6 +137,12 @@ def test_without_test_the_test_subset_stays_unread(galaxies, train, tmp_path):
     assert done.code == 0, done.err
     assert not any(key.startswith("test/") for key in done.result)
     assert not (tmp_path / "r" / "predictions" / "test.parquet").exists()
+    metrics = (tmp_path / "r" / "metrics.csv").read_bytes()
+    asked = train("data=hdf5", f"data.path={galaxies}", "run.dir=r", "run.test=true", *QUICK)
+    assert asked.code == 0, asked.err
+    assert "test/accuracy" in asked.result
+    assert asked.result["val/loss"] == done.result["val/loss"]
+    assert (tmp_path / "r" / "metrics.csv").read_bytes() == metrics
 
 
 def test_a_finished_run_answers_again_and_another_configuration_is_refused(finished, train, tmp_path):
@@ -168,7 +174,6 @@ def test_default_run_names_say_model_and_slurm_job(galaxies, train, tmp_path):
         ["augment=survey", "data.balance=orientations"],
         ["augment=study_transfer", "data.balance=weighted", "data.num_folds=4", "data.fold=1"],
         ["debug=overfit", "trainer.max_epochs=3"],
-        ["debug=profiler"],
         ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.5"],
         ["trainer.fast_dev_run=true"],
         ["trainer.accumulate_grad_batches=2", "trainer.check_val_every_n_epoch=2"],
@@ -183,6 +188,61 @@ def test_options_run_to_the_end(extra, galaxies, train):
     assert done.result["state"] == "finished"
     assert "Warning" not in done.err
     assert "Traceback" not in done.err
+
+
+def test_the_profilers_table_is_in_the_run_directory(galaxies, train, tmp_path):
+    done = train("data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK, "debug=profiler")
+    assert done.code == 0, done.err
+    assert "profile r/profiler/fit-table.txt" in done.err
+    assert "run_training_batch" in (tmp_path / "r" / "profiler" / "fit-table.txt").read_text()
+
+
+def test_what_an_epoch_does_not_measure_is_not_repeated_from_the_last(galaxies, train, tmp_path):
+    words = [*QUICK, "trainer.max_epochs=3", "trainer.max_steps=5", "run.report=false", "logger=csv"]
+    done = train("data=hdf5", f"data.path={galaxies}", "run.dir=r", *words, "trainer.limit_train_batches=2")
+    assert done.code == 0, done.err
+    rows = pd.read_csv(tmp_path / "r" / "metrics.csv")
+    assert rows["step"].tolist() == [2, 4, 5]
+    assert rows["train/loss"].notna().all()
+    assert rows["val/loss"].notna().tolist() == [True, True, False]
+    assert "the last 1 steps came after the last validation" in done.err
+
+
+def test_early_stopping_knows_which_way_is_better(galaxies, train, tmp_path):
+    words = [*QUICK, "trainer.max_epochs=12", "optimizer.lr=1e-4", "run.report=false", "logger=csv"]
+    stopping = ["callbacks=early_stopping", "callbacks.early_stopping.monitor=val/loss"]
+    patience = "callbacks.early_stopping.patience=1"
+    done = train("data=hdf5", f"data.path={galaxies}", "run.dir=r", *words, *stopping, patience)
+    assert done.code == 0, done.err
+    losses = pd.read_csv(tmp_path / "r" / "metrics.csv")["val/loss"].tolist()
+    risen = [n for n in range(1, len(losses)) if losses[n] >= min(losses[:n])]
+    assert len(losses) > 2
+    assert risen == ([len(losses) - 1] if len(losses) < 12 else [])
+
+
+def test_a_transformer_gets_the_one_size_it_takes(galaxies, train, tmp_path):
+    words = ["data=hdf5", f"data.path={galaxies}", "run.dir=r", "model=timm", "model.backbone=vit_tiny_patch16_224"]
+    refused = train(*words, "model.pretrained=false", "model.image_size=64")
+    assert refused.code == 2
+    assert "takes pictures of 224 px alone; type model.image_size=224" in refused.message
+    done = train(*words, "model.pretrained=false", "debug=fast", "data.batch_size=8", "run.report=false")
+    assert done.code == 0, done.err
+    assert " at 224 px" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optimizer.optimizer_class=torch.optim.Adamw"], "there is no optimizer.optimizer_class=torch.optim.Adamw"),
+        (["optimizer.optimizer_class=torch.optim.RMSprop"], "is taken away like ~optimizer.fused"),
+    ],
+    ids=["no such class", "another class's settings"],
+)
+def test_an_optimizer_that_cannot_be_made_is_refused(words, message, galaxies, train, tmp_path):
+    done = train("data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK, *words)
+    assert done.code == 2
+    assert message in done.err.splitlines()[-1]
+    assert not (tmp_path / "r").exists()
 
 
 def test_nothing_is_written_beside_the_run_and_the_store(galaxies, train, tmp_path):
