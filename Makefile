@@ -2,7 +2,7 @@
 # make study   repeat the published study and its better twins, then compare them   (ARGS=data=simulated SEEDS=0,1,2)
 # make test    run the tests                                               (ARGS="-k split")
 # make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
-# make bench   measure ours beside the alternatives, then print the table (10 minutes; the machine idle)
+# make bench   measure ours beside the alternatives, then print the table (half an hour; the machine idle)
 # make check   format, lint, type-check
 # Each sets up .venv by itself, once. PYTHON=python3.12 chooses the interpreter.
 

@@ -121,6 +121,8 @@ def main() -> None:
         if not hasattr(error, "format_message"):  # typer's and click's errors of usage have it
             raise
         words = [word for word in sys.argv[1:2] if word in getattr(command, "commands", {})]
+        if not error.format_message():  # a command without a word: its help has been shown
+            sys.exit(2)
         message = f"{error.format_message().rstrip('.')}; see {' '.join(['galaxy10', *words, '--help'])}"
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

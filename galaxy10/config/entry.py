@@ -168,6 +168,8 @@ def explain(error: Exception, arguments: Sequence[str], more_keys: Collection[st
         try:
             override = OverridesParser.create().parse_override(argument)
         except HydraException:
+            if "=" not in argument:
+                return f"{argument!r} is no setting; type group=choice or key=value without blanks, e.g. model=resnet50"
             return f"{argument!r} cannot be read as group=choice or key=value; quote lists as 'key=[a,b]'"
         if not override.is_sweep_override():
             value = override.get_value_element_as_str()
@@ -203,6 +205,8 @@ def _explain_override(key: str, value: str, added: bool, more_keys: Collection[s
         return f"there is no hydra/launcher={value}{did_you_mean(value, ['slurm'])}"
     if key in choices:
         unknown = [name for name in value.split(",") if name not in (*choices[key], "null")]
+        if unknown and key == "data" and ("." in unknown[0] or "/" in unknown[0]):
+            return f"there is no data={unknown[0]}; for a file of yours type data=hdf5 data.path={unknown[0]}"
         if unknown:
             hint = did_you_mean(unknown[0], choices[key])
             listed = f" (choices: {', '.join(choices[key])})" if choices[key] else ""
@@ -226,10 +230,11 @@ def known_keys() -> set[str]:
     """Every setting that some choice of some group has, as dotted keys."""
     from galaxy10.config.rules import RULES
 
-    return {key for key in RULES if not key.endswith("*")} | _keys_of_trainer()
+    return {key for key in RULES if not key.endswith("*")} | {f"trainer.{key}" for key in trainer_keys()}
 
 
-def _keys_of_trainer() -> set[str]:
+def trainer_keys() -> set[str]:
+    """Every argument of Lightning's Trainer that a run hands on."""
     import yaml
 
-    return {f"trainer.{key}" for key in yaml.safe_load((CONF / "trainer" / "default.yaml").read_text())}
+    return set(yaml.safe_load((CONF / "trainer" / "default.yaml").read_text()))

@@ -1,5 +1,6 @@
 """What each setting may be. A value outside is refused with the key, what it was, and what is expected."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -94,6 +95,14 @@ def optional(rule: Rule) -> Rule:
 
 _DEVICES = either(whole(-1), choice("auto"), text(), Rule(lambda v: isinstance(v, list), "a list of numbers"))
 _LIMIT = optional(either(whole(0), number(0, 1)))
+_STRATEGY = either(
+    choice("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_static_graph", "fsdp", "single_device"),
+    Rule(lambda v: isinstance(v, str) and v.startswith("deepspeed"), "deepspeed…"),
+)
+_TIME = Rule(
+    lambda v: isinstance(v, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", v) is not None,
+    "days:hours:minutes:seconds, e.g. 00:01:30:00",
+)
 _PRECISION = choice(
     "auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "64", "bf16"
 )
@@ -193,7 +202,8 @@ RULES: dict[str, Rule] = {
     "trainer.min_epochs": optional(whole(0)),
     "trainer.max_steps": whole(-1),
     "trainer.min_steps": optional(whole(0)),
-    "trainer.max_time": optional(anything()),
+    "trainer.max_time": optional(_TIME),
+    "trainer.strategy": _STRATEGY,
     "trainer.devices": _DEVICES,
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.num_nodes": whole(1),

@@ -128,7 +128,10 @@ class GalaxyClassifier(L.LightningModule):
 
         Here and not in on_train_epoch_end, which Lightning calls after the callbacks that read these values.
         """
-        if self.trainer.is_last_batch or 0 < self.trainer.max_steps <= self.trainer.global_step:
+        trainer = self.trainer
+        # As trainer.max_time has it. Of several processes, some may know of it earlier than others.
+        stops = trainer.world_size == 1 and trainer.should_stop and trainer.fit_loop._can_stop_early
+        if trainer.is_last_batch or stops or 0 < trainer.max_steps <= trainer.global_step:
             loss, correct, count = self._sums_of_all().tolist()
             self._record({"train/loss": loss / count, "train/accuracy": correct / count})
 

@@ -82,7 +82,9 @@ def submit_array(
     ]
     answer = _ask("sbatch", *options, str(SCRIPT), "--commands", str(listed))
     if answer.returncode:
-        raise Galaxy10Error(f"SLURM did not take the job: {_said(answer)}; see the lines at the top of {SCRIPT.parent}")
+        raise Galaxy10Error(
+            f"SLURM did not take the job: {_said(answer)}; see the lines at the top of {SCRIPT.parent / 'job.sbatch'}"
+        )
     return answer.stdout.strip().split(";")[0]
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from typing import Any
 
+from galaxy10.config.entry import trainer_keys
 from galaxy10.config.rules import did_you_mean
 from galaxy10.data.classes import slugs
 from galaxy10.data.hdf5 import SourceFile
@@ -26,6 +27,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     Raises:
         Galaxy10Error: the first thing that will not work, in one line that says which key to change.
     """
+    _check_trainer(config["trainer"])
     _check_file_settings(config["data"])
     _check_folds(config["data"])
     if here:
@@ -44,6 +46,14 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
         from galaxy10.models.weights import check_weights_reachable
 
         check_weights_reachable(config["model"]["backbone"], config["model"]["weights"])
+
+
+def _check_trainer(trainer: dict[str, Any]) -> None:
+    """What was added with a plus is an argument of Lightning's Trainer, and one that a run leaves to its settings."""
+    known = trainer_keys()
+    unknown = sorted(set(trainer) - known)
+    if unknown:
+        raise Galaxy10Error(f"Lightning's Trainer has no trainer.{unknown[0]}{did_you_mean(unknown[0], sorted(known))}")
 
 
 def _check_file_settings(data: dict[str, Any]) -> None:

@@ -113,7 +113,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         save_batch(data, directory.path / "samples" / "batch.npz")
         if config["model"]["name"] not in SOLVED_AT_ONCE:
             save_demonstrations(data, directory.path / "samples")
-        announce(about, trainer)
+        announce(about, trainer, directory)
         trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
 
     # Train; then score the best epoch
@@ -217,10 +217,11 @@ def say_what_cannot_be_chosen(trainer: L.Trainer, recorder: Recorder) -> None:
         say(f"note    the last {late} steps came after the last validation: none of them can be the best epoch")
 
 
-def announce(about: dict[str, Any], trainer: L.Trainer) -> None:
-    """What is about to be trained, in three lines."""
+def announce(about: dict[str, Any], trainer: L.Trainer, directory: RunDirectory) -> None:
+    """What is about to be trained, and where."""
     model, split, data = about["model"], about["split"], about["data"]
     counts = split["counts"]
+    say(f"run     {directory.path}")
     say(f"data    {data['path']}: {data['num_images']} images, {len(data['class_names'])} classes")
     say(f"split   {split['hash']}: " + ", ".join(f"{n} {name}" for name, n in counts.items() if n))
     for note in split["notes"]:
