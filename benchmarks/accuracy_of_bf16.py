@@ -23,8 +23,9 @@ METRICS = ("test/accuracy", "test/macro_f1", "test/loss")
 def kept(given: argparse.Namespace) -> list[Row]:
     """The rows of the last result, where it has the same sizes; otherwise empty ones."""
     path = RESULTS / f"{NAME}.json"
-    content = json.loads(path.read_text()) if path.exists() else {"sizes": None}
-    if content["sizes"] != {**vars(given), "file": given.file.name, "seeds": (content["sizes"] or {}).get("seeds")}:
+    content = json.loads(path.read_text()) if path.exists() else {}
+    same = {key: value for key, value in content.get("sizes", {}).items() if key != "seeds"}
+    if same != {"file": given.file.name, "epochs": given.epochs, "size_px": given.size_px}:
         return [Row(name, "", [], []) for name in METRICS]
     return [Row(row["name"], "", row["ours"], row["theirs"]) for row in content["rows"]]
 

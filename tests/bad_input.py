@@ -213,6 +213,21 @@ CONFIGURATION = {
         ["train.py", "data=simulated", "callbacks=early_stopping", "trainer.limit_val_batches=0"],
         "trainer.limit_val_batches=0 measures no val/macro_f1",
     ),
+    "an argument that the Trainer has not": Bad(
+        ["train.py", "data=simulated", "+trainer.max_epoch=3"],
+        "Lightning's Trainer has no trainer.max_epoch: did you mean max_epochs?",
+    ),
+    "a strategy that is not there": Bad(
+        ["train.py", "data=simulated", "trainer.strategy=ddpp"],
+        "trainer.strategy=ddpp is not allowed: did you mean ddp?",
+    ),
+    "a time that is none": Bad(
+        ["train.py", "data=simulated", "trainer.max_time=2h"], "days:hours:minutes:seconds, e.g. 00:01:30:00"
+    ),
+    "a file as the kind of data": Bad(["train.py", "data=g.h5"], "type data=hdf5 data.path=g.h5"),
+    "a setting without its mark": Bad(
+        ["train.py", "model", "resnet50"], "type group=choice or key=value without blanks"
+    ),
     "a setting of the optimizer's class": Bad(
         ["train.py", "data=simulated", "optimizer.betas=[0.9,0.95]"], "type +optimizer.betas=[0.9,0.95]"
     ),

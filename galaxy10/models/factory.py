@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from hydra.utils import get_class
 
@@ -48,7 +47,11 @@ def build_classifier(
 
 def fixed_input_px(backbone: str | None) -> int | None:
     """The one input size that a network of timm takes, such as a vision transformer; None where it takes any."""
-    known = timm.get_pretrained_cfg(backbone, allow_unregistered=True) if backbone else None
+    if backbone is None:
+        return None
+    import timm  # takes seconds: only for its networks
+
+    known = timm.get_pretrained_cfg(backbone)
     return known.input_size[-1] if known is not None and known.fixed_input_size else None
 
 

@@ -105,7 +105,12 @@ class RunDirectory:
         write_json(self.path / "status.json", {**self.status, **changes})
 
     def move_aside(self) -> None:
-        """Give what is here another name, so that a run can begin anew."""
+        """Give what is here another name, so that a run can begin anew.
+
+        Raises:
+            Galaxy10Error: a process has begun to write here meanwhile.
+        """
+        check_free(self.path)
         self.path.rename(self.path.with_name(f"{self.path.name}.before-{datetime.now().strftime('%Y%m%d-%H%M%S')}"))
 
     @property

@@ -1,6 +1,8 @@
 """The door: what it imports, what it offers, and that nothing passes it unread (wrong commands: tests/bad_input.py)."""
 
 import inspect
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -76,3 +78,23 @@ def test_what_contradicts_itself_is_refused_wherever_it_runs(login_node, galaxie
         config = plain(compose("train", overrides=words))
     with pytest.raises(Galaxy10Error, match=r"type data\.residency=auto"):
         door.check_experiment(config, here=False)
+
+
+def test_a_network_of_ours_trains_without_timm():
+    program = "import sys, galaxy10.training.experiment, galaxy10.models.simple_cnn, galaxy10.models.pca; "
+    program += (
+        "from galaxy10.models.factory import fixed_input_px; fixed_input_px(None); sys.exit('timm' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize("devices", ["auto", -1, 3])
+def test_as_many_gpus_as_there_are_have_to_divide_the_batch(devices, monkeypatch):
+    monkeypatch.setattr(door, "visible_gpus", lambda: 3)
+    trainer = {"devices": devices, "num_nodes": 1, "accelerator": "auto"}
+    config = {"trainer": trainer, "data": {"batch_size": 32}}
+    with pytest.raises(Galaxy10Error, match=r"data\.batch_size=32 does not divide among 3 devices.*30 or 33"):
+        door._check_batches(config, here=True)
+    door._check_batches({**config, "data": {"batch_size": 30}}, here=True)
+    if devices != 3:  # a login node's GPUs are not the job's
+        door._check_batches(config, here=False)
