@@ -14,7 +14,7 @@ ARGS ?=
 SEEDS ?= 0
 STUDY ?= runs/study
 BENCHMARKS := start_up store_reading input_pipeline training end_to_end report_time
-RECIPES := study_pca,better_pca,study_cnn,better_cnn,study_resnet50,better_resnet50,study_inceptionv3,better_inceptionv3
+RECIPES := baseline_pca,tuned_pca,baseline_cnn,tuned_cnn,baseline_resnet50,tuned_resnet50,baseline_inceptionv3,tuned_inceptionv3
 
 .PHONY: train study test test-long bench check install clean help
 .DEFAULT_GOAL := help

@@ -6,10 +6,10 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from galaxy10.config.entry import Composed
-from galaxy10.training.command import main
+from galaxy10.cli.train import main
+from galaxy10.config.compose import ComposedConfigs
 
-composed = Composed()
+composed = ComposedConfigs()
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--size-px", type=int, default=64)
     given = parser.parse_args()
-    network = ["model=resnet50", "model.pretrained=false", f"model.image_size={given.size_px}", "model.views=1"]
+    network = ["model=resnet50", "model.pretrained=false", f"model.image_size={given.size_px}", "model.tta_views=1"]
     rows = kept(given)
     for seed in range(len(rows[0].ours), given.seeds):
         words = [*network, f"seed={seed}", f"trainer.max_epochs={given.epochs}", "run.report=false"]

@@ -10,7 +10,7 @@ import timm
 import torch
 from side_by_side import arguments
 
-from galaxy10.training.precision import choose_precision
+from galaxy10.models.precision import choose_precision
 
 SIZE_PX, BATCH = 224, 32
 

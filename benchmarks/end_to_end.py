@@ -16,7 +16,7 @@ def main() -> None:
     ours = [
         "model=resnet50", "model.pretrained=false", "model.image_size=224", "trainer.max_epochs=1",
         f"trainer.limit_train_batches={batches}", "trainer.limit_val_batches=0", "run.test=false",
-        f"trainer.compile={str(gpu).lower()}", "data.protocol=study_90_10", "data.balance=orientations",
+        f"trainer.compile={str(gpu).lower()}", "data.protocol=baseline_90_10", "data.balance=dihedral",
     ]  # fmt: skip
     inside: dict[str, list[float]] = {"ours": [], "theirs": []}
 

@@ -1,4 +1,4 @@
-"""The input pipeline alone: study_cnn beside torchvision's loaders, recipes beside what the fastest network eats."""
+"""The input pipeline alone: baseline_cnn beside torchvision's loaders, recipes beside what the fastest network eats."""
 
 from itertools import islice
 from typing import Any
@@ -8,15 +8,15 @@ import torch
 import yaml
 from side_by_side import ROOT, Row, arguments, keep, seconds, side_by_side
 from survey import survey_store
-from torchvision_loaders import Galaxies, loader, study_cnn
+from torchvision_loaders import Galaxies, baseline_cnn, loader
 
-from galaxy10.data.augment import Augmentation, Preparation
+from galaxy10.data.augment import Augmentation, Preprocessing
 from galaxy10.data.loader import EpochSampler, GalaxyLoader
 
 MEAN, STD = (0.167, 0.162, 0.159), (0.128, 0.118, 0.111)
 BATCH = 32
 FASTEST_NETWORK = "efficientnet_lite0"
-RECIPES = ("none", "orientations", "study_cnn", "study_transfer", "survey")
+RECIPES = ("none", "dihedral", "baseline_cnn", "baseline_transfer", "affine")
 
 
 def recipe(name: str) -> Augmentation:
@@ -32,15 +32,15 @@ class OurPipeline:
     """Batches as training gets them, nothing trained."""
 
     def __init__(self, name: str, size_px: int, images: np.ndarray, labels: np.ndarray):
-        self.preparation = Preparation(size_px, MEAN, STD, STD)
+        self.preprocessing = Preprocessing(size_px, MEAN, STD, STD)
         self.augmentation = recipe(name)
         sampler = EpochSampler(labels, BATCH, seed=0)
         self.loader = GalaxyLoader(images, np.arange(len(images)), labels, sampler, prepare=self.prepare)
 
     def prepare(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
         """As on CPUs in training: by the thread that reads ahead, on one core."""
-        where = (batch["rows"], batch["copies"], batch["orientations"])
-        return {"inputs": self.preparation.augmented(batch["images"], self.augmentation, 0, epoch, *where)}
+        where = (batch["rows"], batch["copies"], batch["dihedral"])
+        return {"inputs": self.preprocessing.train_transform(batch["images"], self.augmentation, 0, epoch, *where)}
 
     def rate(self, num_batches: int) -> float:
         """Images per second."""
@@ -52,8 +52,8 @@ def network_rate(size_px: int, num_batches: int) -> float:
     """Images per second that the fastest transfer network trains on, one batch over and over, precision=auto."""
     import timm
 
-    from galaxy10.models.names import backbone_of
-    from galaxy10.training.precision import choose_precision
+    from galaxy10.models.precision import choose_precision
+    from galaxy10.models.timm_registry import backbone_of
 
     backbone = backbone_of(FASTEST_NETWORK)
     network = timm.create_model(backbone, num_classes=10).to(memory_format=torch.channels_last).train()
@@ -79,8 +79,8 @@ def main() -> None:
     labels = np.arange(len(images)) % 10
     rows: list[Row] = []
     for version in ("v1", "v2"):
-        theirs = loader(Galaxies(images, labels, study_cnn(version, 84, MEAN, STD), pil=version == "v1"))
-        ours = OurPipeline("study_cnn", 84, images, labels)
+        theirs = loader(Galaxies(images, labels, baseline_cnn(version, 84, MEAN, STD), pil=version == "v1"))
+        ours = OurPipeline("baseline_cnn", 84, images, labels)
 
         def their_rate(theirs=theirs) -> float:
             batches = iter(theirs)  # the workers are there already
@@ -88,7 +88,7 @@ def main() -> None:
             return given.batches * BATCH / seconds(lambda: list(map(len, islice(batches, given.batches))))
 
         ours.rate(3), their_rate()
-        name = f"study_cnn at 84 px ÷ torchvision {version} with a worker per core"
+        name = f"baseline_cnn at 84 px ÷ torchvision {version} with a worker per core"
         rows.append(
             side_by_side(name, lambda ours=ours: ours.rate(given.batches), their_rate, repeats=given.repeats, asked=1.0)
         )

@@ -12,7 +12,7 @@ from side_by_side import arguments
 from survey import survey_store
 from torch import nn
 from torchvision import models
-from torchvision_loaders import Galaxies, loader, plain, study_transfer
+from torchvision_loaders import Galaxies, baseline_transfer, loader, plain
 
 NETWORKS = ("resnet50", "inceptionv3", "simple_cnn")
 SIZE_PX = {"resnet50": 224, "inceptionv3": 299, "simple_cnn": 84}
@@ -38,7 +38,7 @@ def main() -> None:
     name = NETWORKS[given.network]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = np.array(survey_store().images)
-    transform = (plain if name == "simple_cnn" else study_transfer)(SIZE_PX[name], MEAN, STD)
+    transform = (plain if name == "simple_cnn" else baseline_transfer)(SIZE_PX[name], MEAN, STD)
     batches = loader(Galaxies(images, np.arange(len(images)) % 10, transform, pil=True))
     model = network(name).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)

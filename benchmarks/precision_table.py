@@ -1,4 +1,4 @@
-"""bfloat16 beside float32 for training on this CPU: what the table in galaxy10/training/precision.py is made from.
+"""bfloat16 beside float32 for training on this CPU: what the table in galaxy10/models/precision.py is made from.
 
 One thread and its CPU time, so that whatever else the machine does falls out. Needs a CPU with bfloat16 instructions.
 """
@@ -10,7 +10,7 @@ import torch
 from side_by_side import Row, arguments, keep, side_by_side
 
 from galaxy10.models.factory import build_classifier
-from galaxy10.training.precision import cpu_has_bf16
+from galaxy10.models.precision import cpu_has_bf16
 
 SIZES_PX = {
     "resnet50": (64, 128, 224),
@@ -30,9 +30,9 @@ class Training:
 
     def __init__(self, architecture: str, size_px: int, batch: int):
         recipe = {
-            "_target_": f"galaxy10.models.{CLASSES.get(architecture, 'transfer.TransferClassifier')}",
+            "_target_": f"galaxy10.models.{CLASSES.get(architecture, 'transfer.TimmClassifier')}",
             "name": architecture, "backbone": architecture, "image_size": size_px, "dropout": 0.2, "freeze": "none",
-            "pretrained": False, "weights": None, "label_smoothing": 0.1, "min_size": 1,
+            "pretrained": False, "weights": None, "label_smoothing": 0.1, "min_image_size": 1,
         }  # fmt: skip
         statistics = ([0.2] * 3, [0.1] * 3)
         self.module = build_classifier(recipe, [str(i) for i in range(10)], size_px, statistics)[0].train()

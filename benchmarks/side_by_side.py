@@ -157,7 +157,7 @@ def machine() -> dict[str, Any]:
     """Processor, cores, memory and GPUs, and how busy the machine is with other things."""
     import torch
 
-    from galaxy10.training.precision import cpu_has_bf16
+    from galaxy10.models.precision import cpu_has_bf16
     from galaxy10.training.provenance import device_state
 
     state = {key: value for key, value in device_state().items() if key != "host"}

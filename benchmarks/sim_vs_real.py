@@ -15,8 +15,8 @@ import pandas as pd
 from PIL import Image
 from scipy import ndimage
 
-from galaxy10.data.classes import GALAXY10_CLASSES
-from galaxy10.data.simulation import simulate_survey
+from galaxy10.classes import GALAXY10_CLASSES
+from galaxy10.simulation import simulate_survey
 
 PIXEL_ARCSEC = 67.072  # over the picture's size in pixels
 OUTLINE_LEVEL = 22  # grey levels above the sky that outline a galaxy

@@ -50,7 +50,9 @@ class Noise:
         return image + self.sigma * torch.randn_like(image)
 
 
-def study_cnn(version: str, size_px: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Any], torch.Tensor]:
+def baseline_cnn(
+    version: str, size_px: int, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Any], torch.Tensor]:
     """The study's variations for its CNN in torchvision's first or second transforms."""
     if version == "v1":
         steps = [
@@ -65,7 +67,7 @@ def study_cnn(version: str, size_px: int, mean: Sequence[float], std: Sequence[f
     return v2.Compose(steps)
 
 
-def study_transfer(size_px: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Any], torch.Tensor]:
+def baseline_transfer(size_px: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Any], torch.Tensor]:
     """The study's variations for its transfer networks, as every tutorial has them."""
     steps = [v1.RandomResizedCrop(size_px), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(mean, std)]
     return v1.Compose(steps)

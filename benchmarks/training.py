@@ -14,7 +14,7 @@ AS_THE_LOOP = ["optimizer=sgd", "optimizer.lr=0.001", "scheduler=none", "data.ba
 def ours(name: str, batches: int) -> float:
     """Images per second of our second epoch."""
     choices = [f"model={name}", "model.pretrained=false", f"model.image_size={SIZE_PX[name]}"]
-    augment = "augment=none" if name == "simple_cnn" else "augment=study_transfer"
+    augment = "augment=none" if name == "simple_cnn" else "augment=baseline_transfer"
     return warm_rate(batches, *choices, augment, *AS_THE_LOOP)["images_per_s"]
 
 
@@ -40,7 +40,7 @@ def main() -> None:
                 asked=asked,
             )
         )
-    for recipe in ("orientations", "study_cnn", "survey"):
+    for recipe in ("dihedral", "baseline_cnn", "affine"):
         rows.append(
             alone(
                 f"data share of a simple-CNN run, augment={recipe}",

@@ -1,4 +1,4 @@
-"""Judge pictures with an exported run and nothing of galaxy10: pip install onnxruntime pillow numpy
+"""Evaluate pictures with an exported run and nothing of galaxy10: pip install onnxruntime pillow numpy
 
 python examples/classify_onnx.py model.onnx galaxy.jpg more/*.png
 """

@@ -5,27 +5,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from os import PathLike
 
-    from galaxy10.inference.classifier import Classifier
+    from galaxy10.catalogue.image_classifier import ImageClassifier
 
-__version__ = "0.1.0"
+from galaxy10.version import __version__ as __version__
 
 
 def load(
     run: "str | PathLike[str]",
     *more: "str | PathLike[str]",
-    orientations: bool | None = None,
+    tta_views: int | None = None,
     mc_dropout: int = 0,
     temperature: bool = True,
     coverage: float = 0.9,
     stretch: str = "auto",
     batch_size: int = 64,
     device: str = "auto",
-) -> "Classifier":
+) -> "ImageClassifier":
     """A trained run, or several as an ensemble, ready for `predict(images)`.
 
     Args:
         run, more: run directories of the same classes.
-        orientations: average all eight flips and quarter turns (True) or look once (False); None: as the run does.
+        tta_views: flips and quarter turns to average: 1, 2, 4 or 8; None: as many as the run does.
         mc_dropout: number of answers drawn with dropout, 0 for none.
         temperature: probabilities as calibrated on the run's validation galaxies.
         coverage: share of galaxies whose true class is to be in the prediction set.
@@ -36,11 +36,11 @@ def load(
     """
     from pathlib import Path
 
-    from galaxy10.inference.classifier import Classifier
-    from galaxy10.inference.predict import Options
+    from galaxy10.catalogue.image_classifier import ImageClassifier
+    from galaxy10.prediction.options import Options
 
     options = Options(
-        orientations=orientations,
+        tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature,
         coverage=coverage,
@@ -48,4 +48,4 @@ def load(
         batch_size=batch_size,
         device=device,
     )
-    return Classifier([Path(path) for path in (run, *more)], options)
+    return ImageClassifier([Path(path) for path in (run, *more)], options)

@@ -1,5 +1,5 @@
 """`python -m galaxy10`: the galaxy10 command."""
 
-from galaxy10.cli import main
+from galaxy10.cli.main import main
 
 main()

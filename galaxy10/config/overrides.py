@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.rules import show
+from galaxy10.config.fields import show
 
 
 def overrides_of(settings: Mapping[str, Any]) -> list[str]:

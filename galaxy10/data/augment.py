@@ -14,16 +14,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from galaxy10.data import draws
+from galaxy10.data import counter_rng as draws
 
-ORIENTATIONS = {"none": 0b000, "horizontal_flip": 0b001, "all": 0b111}
+DIHEDRAL = {"none": 0b000, "horizontal_flip": 0b001, "all": 0b111}
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """One recipe: which variations of a training galaxy the network is shown. All off: the galaxy as it is.
 
-    orientations: none, horizontal_flip, or all eight flips and quarter turns.
+    dihedral: none, horizontal_flip, or all eight flips and quarter turns.
     crop_area: share of the picture's area that a random crop keeps, (low, high); (1, 1) for no crop.
     crop_aspect: width over height of the crop, (low, high), drawn uniformly in the logarithm.
     rotation_deg: turned by an angle drawn from ± this many degrees.
@@ -33,7 +33,7 @@ class Augmentation:
     """
 
     name: str = "none"
-    orientations: str = "none"
+    dihedral: str = "none"
     crop_area: tuple[float, float] = (1.0, 1.0)
     crop_aspect: tuple[float, float] = (1.0, 1.0)
     rotation_deg: float = 0.0
@@ -61,7 +61,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Preparation:
+class Preprocessing:
     """What turns stored pixels into a network's input: the same for training, evaluation and prediction.
 
     image_size: px, the side of the network's square input.
@@ -74,11 +74,11 @@ class Preparation:
     std: Sequence[float]
     noise_sigma: Sequence[float] = (0.0, 0.0, 0.0)
 
-    def plain(self, images: torch.Tensor) -> torch.Tensor:
+    def eval_transform(self, images: torch.Tensor) -> torch.Tensor:
         """(B, H, W, 3) uint8 → (B, 3, S, S) float32 in channels-last memory order, normalised, not augmented."""
-        return as_planes(self._normalise(resize(square(images), self.image_size)))
+        return to_nchw(self._normalise(resize(center_square(images), self.image_size)))
 
-    def augmented(
+    def train_transform(
         self,
         images: torch.Tensor,
         augmentation: Augmentation,
@@ -86,36 +86,36 @@ class Preparation:
         epoch: int,
         rows: torch.Tensor,
         copies: torch.Tensor,
-        orientations: torch.Tensor,
+        dihedral: torch.Tensor,
     ) -> torch.Tensor:
         """(B, H, W, 3) uint8 → (B, 3, S, S) float32 in channels-last memory order, augmented and normalised.
 
         rows, copies: (B,) which galaxy, and the how-manieth showing of it in this epoch.
-        orientations: (B,) 0–7, how the balancing wants this showing turned, before anything is drawn.
+        dihedral: (B,) 0–7, how the balancing wants this showing turned, before anything is drawn.
         """
-        images = square(images)
-        mask = ORIENTATIONS[augmentation.orientations]
+        images = center_square(images)
+        mask = DIHEDRAL[augmentation.dihedral]
         if mask:
             # One draw for all showings of a galaxy, so that what balancing turned apart stays apart.
             drawn = (draws.uniform(draws.keys(seed, epoch, rows), 1)[:, 0] * 8).to(torch.int64)
-            orientations = compose(orientations, drawn & mask)
+            dihedral = compose(dihedral, drawn & mask)
         key = draws.keys(seed, epoch, rows, copies)
         if augmentation.resamples:
             # What no window can show is filtered out beforehand, which is cheaper than many samples per pixel.
             images = resize(images, min(images.shape[1], math.ceil(self.image_size * augmentation.magnification)))
-            windows = orientation_matrices(orientations) @ _random_windows(augmentation, key)
+            windows = dihedral_matrices(dihedral) @ _random_windows(augmentation, key)
             images = resample(images, windows, self.image_size)
         else:
-            images = orient(resize(images, self.image_size), orientations)
+            images = apply_dihedral(resize(images, self.image_size), dihedral)
         inputs = self._normalise(images)
         if augmentation.noise > 0:
             noise = draws.normal(draws.mix(key + 1), inputs.shape[1:].numel())
             unit = [augmentation.noise * sigma / std for sigma, std in zip(self.noise_sigma, self.std, strict=True)]
             lines = inputs.view(-1, inputs.shape[2] * 3)
             lines.addcmul_(noise.view_as(lines), _along_line(tuple(unit), inputs.shape[2], inputs.device))
-        return as_planes(inputs)
+        return to_nchw(inputs)
 
-    def visible(self, inputs: torch.Tensor) -> torch.Tensor:
+    def denormalize(self, inputs: torch.Tensor) -> torch.Tensor:
         """Undo the normalisation for people: (B, 3, S, S) float → (B, S, S, 3) uint8."""
         mean, std = (torch.tensor(x, device=inputs.device)[:, None, None] for x in (self.mean, self.std))
         return ((inputs * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
@@ -136,7 +136,7 @@ def _along_line(values: tuple[float, ...], pixels: int, device: torch.device) ->
     return torch.tensor(values, dtype=torch.float32, device=device).repeat(pixels)
 
 
-def square(images: torch.Tensor) -> torch.Tensor:
+def center_square(images: torch.Tensor) -> torch.Tensor:
     """(B, H, W, 3) → (B, S, S, 3): the central square; the galaxy is in the middle of its picture."""
     height, width = images.shape[1:3]
     side = min(height, width)
@@ -144,43 +144,43 @@ def square(images: torch.Tensor) -> torch.Tensor:
     return images[:, top : top + side, left : left + side]
 
 
-def as_planes(images: torch.Tensor) -> torch.Tensor:
+def to_nchw(images: torch.Tensor) -> torch.Tensor:
     """(B, H, W, 3) → (B, 3, H, W), the same memory: networks call it channels-last."""
     return images.permute(0, 3, 1, 2)
 
 
-def orient(images: torch.Tensor, orientations: torch.Tensor) -> torch.Tensor:
+def apply_dihedral(images: torch.Tensor, dihedral: torch.Tensor) -> torch.Tensor:
     """The eight flips and quarter turns of a square, exactly: (B, S, S, 3) and (B,) 0–7 → (B, S, S, 3).
 
     Bit 1 mirrors left and right, bit 2 top and bottom, bit 4 swaps rows and columns, in this order.
     """
     if images.device.type == "cpu":
         turned_images = np.empty(images.shape, images.numpy().dtype)
-        for image, out, bits in zip(images.numpy(), turned_images, orientations.tolist(), strict=True):
+        for image, out, bits in zip(images.numpy(), turned_images, dihedral.tolist(), strict=True):
             image = image[:: -1 if bits & 2 else 1, :: -1 if bits & 1 else 1]
             out[:] = image.transpose(1, 0, 2) if bits & 4 else image
         return torch.from_numpy(turned_images)
     for bit, turned in ((1, lambda x: x.flip(2)), (2, lambda x: x.flip(1)), (4, lambda x: x.transpose(1, 2))):
-        images = torch.where(((orientations & bit) > 0)[:, None, None, None], turned(images), images)
+        images = torch.where(((dihedral & bit) > 0)[:, None, None, None], turned(images), images)
     return images
 
 
 def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """The orientations (B,) that do in one step what orient does in two."""
+    """The dihedral (B,) that do in one step what apply_dihedral does in two."""
     swapped = (second & 4) | ((second & 1) << 1) | ((second & 2) >> 1)
     return first ^ torch.where((first & 4) > 0, swapped, second)
 
 
-def orientation_matrices(orientations: torch.Tensor) -> torch.Tensor:
+def dihedral_matrices(dihedral: torch.Tensor) -> torch.Tensor:
     """(B,) 0–7 → (B, 2, 2): from a place (x, y) in the turned picture to the same place in the picture as it was."""
-    sign_x, sign_y = (1.0 - 2.0 * ((orientations & bit) > 0).float() for bit in (1, 2))
-    swaps = ((orientations & 4) > 0).float()
+    sign_x, sign_y = (1.0 - 2.0 * ((dihedral & bit) > 0).float() for bit in (1, 2))
+    swaps = ((dihedral & 4) > 0).float()
     rows = [sign_x * (1 - swaps), sign_x * swaps, sign_y * swaps, sign_y * (1 - swaps)]
     return torch.stack(rows, dim=1).view(-1, 2, 2)
 
 
-def views(planes: torch.Tensor, number: int) -> list[torch.Tensor]:
-    """The first `number` of a picture's eight orientations: (B, 3, S, S) → as many (B, 3, S, S).
+def tta_views(planes: torch.Tensor, number: int) -> list[torch.Tensor]:
+    """The first `number` of a picture's eight dihedral: (B, 3, S, S) → as many (B, 3, S, S).
 
     One: the picture as it is. Eight: all flips and quarter turns, none of which changes a galaxy's shape.
     """
@@ -195,7 +195,7 @@ def resize(images: torch.Tensor, size_px: int) -> torch.Tensor:
     """
     if images.shape[1] == size_px:
         return images
-    planes = as_planes(images)
+    planes = to_nchw(images)
     if images.device.type == "cpu":
         planes = F.interpolate(planes, size=(size_px, size_px), mode="bilinear", antialias=True)
     else:  # CUDA has no such filter for bytes
@@ -243,7 +243,7 @@ def _sample_all(
 
 def _sample(images: torch.Tensor, windows: torch.Tensor, size_px: int, samples: int) -> torch.Tensor:
     """(B, S, S, 3) uint8, (B, 2, 3) → (B, size, size, 3) float32: the mean of samples × samples places per pixel."""
-    planes = as_planes(images).to(torch.float32, memory_format=torch.contiguous_format)
+    planes = to_nchw(images).to(torch.float32, memory_format=torch.contiguous_format)
 
     def looked(right: float, down: float) -> torch.Tensor:
         moved = windows[:, :, 2:] + right * windows[:, :, 0:1] + down * windows[:, :, 1:2]

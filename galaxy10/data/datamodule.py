@@ -8,9 +8,9 @@ import lightning as L
 import numpy as np
 import torch
 
-from galaxy10.data.augment import Augmentation, Preparation
+from galaxy10.data.augment import Augmentation, Preprocessing
+from galaxy10.data.device_cache import upload, use_device_cache
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
-from galaxy10.data.residency import choose_residence, upload
 from galaxy10.data.split import Split
 from galaxy10.data.store import Store, channel_statistics
 
@@ -25,7 +25,7 @@ class GalaxyData(L.LightningDataModule):
     Args:
         batch_size: galaxies per optimizer step, over all devices.
         eval_batch_size: galaxies per evaluation batch, per device.
-        residency: where training galaxies wait for their batch: host, device, or auto (see residency.py).
+        cache_on_device: keep the training images in the GPU's memory: true, false or auto (see device_cache.py).
         seed: moves order and augmentation, never the split.
     """
 
@@ -39,14 +39,14 @@ class GalaxyData(L.LightningDataModule):
         eval_batch_size: int = 64,
         balance: str = "none",
         augmentation: Augmentation | None = None,
-        residency: str = "host",
+        cache_on_device: bool | str = False,
         seed: int = 0,
     ):
         super().__init__()
         self.store, self.split, self.class_names = store, split, tuple(class_names)
         self.batch_size, self.eval_batch_size, self.balance, self.seed = batch_size, eval_batch_size, balance, seed
-        self.augmentation, self.residency = augmentation or Augmentation(), residency
-        self.preparation: Preparation | None = None
+        self.augmentation, self.cache_on_device = augmentation or Augmentation(), cache_on_device
+        self.preprocessing: Preprocessing | None = None
         self.loaders: dict[str, GalaxyLoader] = {}
         self._resident: torch.Tensor | None = None
         self._prepared_s = 0.0
@@ -85,21 +85,21 @@ class GalaxyData(L.LightningDataModule):
     def _loader(self, subset: str, sampler: EpochSampler | SequentialSampler) -> GalaxyLoader:
         device = self.trainer.strategy.root_device.type if self.trainer is not None else None
         prepare = (self.prepared if subset == "train" else self._prepared_plainly) if device == "cpu" else None
-        images = None if subset == "train" and self._take_residence() else self.store.images
+        images = None if subset == "train" and self._on_device() else self.store.images
         loader = GalaxyLoader(images, self.split.rows(subset), self.labels(subset), sampler, device == "cuda", prepare)
         self.loaders[subset] = loader
         return loader
 
-    def residence(self, device: torch.device) -> str:
+    def uses_device_cache(self, device: torch.device) -> bool:
         """Where the training galaxies of a run on this device wait: host or device. Once said, it stays so."""
         rows = len(self.split.rows("train"))
         num_bytes = rows * self.store.images[:1].nbytes
-        self.residency = choose_residence(self.residency, num_bytes, device)
-        return self.residency
+        self.cache_on_device = use_device_cache(self.cache_on_device, num_bytes, device)
+        return self.cache_on_device
 
-    def _take_residence(self) -> bool:
+    def _on_device(self) -> bool:
         """Whether training galaxies are on the device; the first time, bring them there."""
-        if self.trainer is None or self.residence(self.trainer.strategy.root_device) == "host":
+        if self.trainer is None or not self.uses_device_cache(self.trainer.strategy.root_device):
             return False
         if self._resident is None:
             device = self.trainer.strategy.root_device
@@ -111,15 +111,15 @@ class GalaxyData(L.LightningDataModule):
 
     def augmented(self, batch: dict[str, Any], epoch: int) -> torch.Tensor:
         """A training batch's network input (B, 3, S, S) as it is in a given epoch."""
-        assert self.preparation is not None
-        return self.preparation.augmented(
+        assert self.preprocessing is not None
+        return self.preprocessing.train_transform(
             batch["images"],
             self.augmentation,
             self.seed,
             epoch,
             batch["rows"],
             batch["copies"],
-            batch["orientations"],
+            batch["dihedral"],
         )
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, torch.Tensor]:
@@ -141,8 +141,8 @@ class GalaxyData(L.LightningDataModule):
         return {"inputs": self.augmented(batch, epoch), "labels": batch["labels"], "rows": batch["rows"]}
 
     def _prepared_plainly(self, batch: dict[str, Any], epoch: int = 0) -> dict[str, torch.Tensor]:
-        assert self.preparation is not None
-        inputs = self.preparation.plain(batch["images"])
+        assert self.preprocessing is not None
+        inputs = self.preprocessing.eval_transform(batch["images"])
         return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
 
     def state_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import disk_error, replacing
-from galaxy10.network import READ_S, Unfetched, fetch, host_of, unreachable
+from galaxy10.http import READ_S, DownloadError, fetch, host_of, unreachable
 
 _STALE_S = 3600.0
 
@@ -145,7 +145,7 @@ def download_published(
                             progress=progress,
                         )
                     return target
-                except Unfetched as reason:
+                except DownloadError as reason:
                     failed[address] = str(reason)
     except OSError as error:
         raise disk_error(target, error) from error

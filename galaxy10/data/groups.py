@@ -54,7 +54,7 @@ def find_groups(table: pd.DataFrame) -> np.ndarray:
     return group_rows(len(table), np.vstack([sky, pixel_pairs(table["pixel_hash"].to_numpy())]))
 
 
-def find_twins(table: pd.DataFrame) -> np.ndarray:
+def find_conflicting_duplicates(table: pd.DataFrame) -> np.ndarray:
     """The same galaxy under contradictory labels: (N,) number of the galaxy, −1 for all other rows.
 
     Same galaxy: closer than 0.5″ or identical pixels; blank images are no galaxy.

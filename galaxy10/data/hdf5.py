@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from galaxy10.data.classes import GALAXY10_CLASSES
+from galaxy10.classes import GALAXY10_CLASSES
 from galaxy10.errors import Galaxy10Error, first_line
 
 REQUIRED = ("images", "ans")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from galaxy10.data.balance import epoch_plan
+from galaxy10.data.resampling import epoch_plan
 
 READ_AHEAD = 2  # batches
 
@@ -29,7 +29,7 @@ def _take_one_core() -> None:
 class EpochSampler:
     """The training subset in a new order each epoch, as a function of (seed, epoch) alone.
 
-    Yields (positions, copies, orientations) of one process's share of each batch. batch_size counts the galaxies of
+    Yields (positions, copies, dihedral) of one process's share of each batch. batch_size counts the galaxies of
     one optimizer step over all processes. The last, incomplete batch is left out; every epoch leaves out others.
     """
 
@@ -90,7 +90,7 @@ class SequentialSampler:
 
 
 class GalaxyLoader:
-    """Batches of one subset: dicts of images (B, H, W, 3) uint8, labels, rows, copies, orientations (B,) int64.
+    """Batches of one subset: dicts of images (B, H, W, 3) uint8, labels, rows, copies, dihedral (B,) int64.
 
     images: the store's whole array; None where the pixels wait on the device: then batches have `positions` (B,)
     within the subset in place of images.
@@ -118,7 +118,7 @@ class GalaxyLoader:
         return len(self.sampler)
 
     def _gather(self, plan: tuple[np.ndarray, np.ndarray, np.ndarray], epoch: int) -> dict[str, Any]:
-        positions, copies, orientations = plan
+        positions, copies, dihedral = plan
         rows = self.rows[positions]
         pixels = {"positions": positions} if self.images is None else {"images": self.images[rows]}
         batch = {
@@ -126,7 +126,7 @@ class GalaxyLoader:
             "labels": torch.from_numpy(self.labels[positions]),
             "rows": torch.from_numpy(rows),
             "copies": torch.from_numpy(copies),
-            "orientations": torch.from_numpy(orientations),
+            "dihedral": torch.from_numpy(dihedral),
         }
         if self.prepare is not None:
             batch = self.prepare(batch, epoch)

@@ -79,7 +79,7 @@ def _simulated_path(data: dict[str, Any]) -> Path:
 
 
 def _simulate(data: dict[str, Any]) -> Path:
-    from galaxy10.data.simulation import simulate_survey
+    from galaxy10.simulation import simulate_survey
 
     path = _simulated_path(data)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from galaxy10.data.groups import find_groups, find_twins, has_positions
+from galaxy10.data.groups import find_conflicting_duplicates, find_groups, has_positions
 from galaxy10.errors import Galaxy10Error
 
 SUBSETS = ("train", "val", "test")
@@ -14,8 +14,8 @@ SUBSETS = ("train", "val", "test")
 # and a tenth of the rest validates.
 PROTOCOLS = {
     "default": (0.70, 0.10, 0.20),
-    "study_80_20": (0.72, 0.08, 0.20),
-    "study_90_10": (0.81, 0.09, 0.10),
+    "baseline_80_20": (0.72, 0.08, 0.20),
+    "baseline_90_10": (0.81, 0.09, 0.10),
 }
 MIN_GROUPS_PER_CLASS = 3
 
@@ -103,7 +103,7 @@ def split_hash(table: pd.DataFrame, content: str) -> str:
 def _reasons(table: pd.DataFrame, duplicates: str, blanks: str) -> np.ndarray:
     reason = np.full(len(table), "", dtype=object)
     if duplicates != "keep":
-        galaxy = find_twins(table)
+        galaxy = find_conflicting_duplicates(table)
         contradictory = galaxy >= 0
         if duplicates == "first":
             contradictory &= pd.Series(galaxy).duplicated().to_numpy()

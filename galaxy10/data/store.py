@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from galaxy10.cpus import usable_cpus
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.system import usable_cpus
 
 FORMAT = 1  # part of the key: a store of another layout is rebuilt, not misread
 SLAB_BYTES = 128 * 2**20  # read at once; two of them are in memory, and the peak stays far below 1 GiB

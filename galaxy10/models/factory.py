@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from hydra.utils import get_class
 
-from galaxy10.data.augment import Preparation
+from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.models.base import GalaxyClassifier
+from galaxy10.models.classifier import Classifier
 from galaxy10.models.weights import find_weights, load_pretrained
 
 
@@ -20,7 +20,7 @@ def build_classifier(
     image_px: int,
     training_statistics: tuple[list[float], list[float]],
     **training: Any,
-) -> tuple[GalaxyClassifier, str]:
+) -> tuple[Classifier, str]:
     """The network of one experiment, and a line that says where its weights come from.
 
     Args:
@@ -32,16 +32,16 @@ def build_classifier(
     mean, std = training_statistics
     source = find_weights(recipe["backbone"], recipe["weights"]) if recipe["pretrained"] else None
     natural_px = source.input_size_px if source else None
-    preparation = Preparation(
+    preprocessing = Preprocessing(
         image_size=_image_size(recipe, image_px, natural_px, fixed_input_px(recipe["backbone"])),
         mean=list(source.mean) if source else mean,
         std=list(source.std) if source else std,
         noise_sigma=std,
     )
-    module = _instantiate(recipe, class_names, preparation, **training)
+    module = _instantiate(recipe, class_names, preprocessing, **training)
     if source is None:
         return module, "random initialisation"
-    load_pretrained(module.network, source, module.new_layers)
+    load_pretrained(module.network, source, module.head)
     return module, source.description
 
 
@@ -65,12 +65,12 @@ def _image_size(recipe: dict[str, Any], image_px: int, natural_px: int | None, f
         return fixed_px
     if recipe["image_size"] != "auto":
         return int(recipe["image_size"])
-    natural = natural_px or recipe["natural_size"]
-    return max(min(image_px, natural) if natural else image_px, recipe["min_size"])
+    natural = natural_px or recipe["default_image_size"]
+    return max(min(image_px, natural) if natural else image_px, recipe["min_image_size"])
 
 
-def _instantiate(recipe: dict[str, Any], *args: Any, **kwargs: Any) -> GalaxyClassifier:
-    build: Callable[..., GalaxyClassifier] = get_class(recipe["_target_"])
+def _instantiate(recipe: dict[str, Any], *args: Any, **kwargs: Any) -> Classifier:
+    build: Callable[..., Classifier] = get_class(recipe["_target_"])
     return build(recipe, *args, **kwargs)
 
 
@@ -98,13 +98,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def load_classifier(path: Path) -> GalaxyClassifier:
+def load_classifier(path: Path) -> Classifier:
     """The trained network of a checkpoint, in evaluation mode."""
     checkpoint = load_checkpoint(path)
     about = checkpoint["galaxy10"]
     if not str(about["model"].get("_target_", "")).startswith("galaxy10.models."):
         raise Galaxy10Error(f"{path} names a network outside galaxy10; use a checkpoint that galaxy10 wrote")
-    module = _instantiate(about["model"], about["class_names"], Preparation(**about["preparation"]))
+    module = _instantiate(about["model"], about["class_names"], Preprocessing(**about["preprocessing"]))
     try:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:

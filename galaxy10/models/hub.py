@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from galaxy10.errors import first_line
 from galaxy10.files import disk_error, replacing
-from galaxy10.network import Unfetched, fetch, host_of, unreachable
+from galaxy10.http import DownloadError, fetch, host_of, unreachable
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # what timm's repositories hold, the better first
 ANSWER_S = 4.0  # how long the hub may be silent at first: a network that swallows everything shows here
@@ -84,12 +84,12 @@ def fetch_from_hub(
         answer_s, stall_s: how long the hub may be silent at first, and in the middle of a file, seconds.
 
     Raises:
-        Unfetched: the hub cannot be reached, is silent, breaks off, or has no such file.
+        DownloadError: the hub cannot be reached, is silent, breaks off, or has no such file.
         Galaxy10Error: the cache cannot be written.
     """
     closed = hub_closed()
     if closed:
-        raise Unfetched(closed)
+        raise DownloadError(closed)
     repository = _folder(hub_id)
     try:
         locks = hub_cache() / ".locks" / repository.name  # where the client has its own
@@ -109,13 +109,13 @@ def fetch_from_url(url: str, *, progress: bool = True) -> Path:
     """Weights that lie at a plain address, downloaded into torch.hub's folder.
 
     Raises:
-        Unfetched: it cannot be reached, is silent, breaks off, or sends something else.
+        DownloadError: it cannot be reached, is silent, breaks off, or sends something else.
         Galaxy10Error: the folder cannot be written.
     """
     target = torch_cache() / url.rsplit("/", 1)[-1]
     closed = unreachable([url])
     if closed:
-        raise Unfetched(f"{host_of(url)}: {closed[url]}")
+        raise DownloadError(f"{host_of(url)}: {closed[url]}")
     with replacing(target) as part:
         prefix = checksum_in(target.name)
         fetch(url, part, checksum=prefix and f"sha256:{prefix}", progress=progress)
@@ -161,13 +161,13 @@ def _watched(hub_id: str, names: list[str], answer_s: float, stall_s: float, pro
         elif time.monotonic() - moved > limit and thread.is_alive():
             for part in set(repository.glob("blobs/*.incomplete")) - unfinished:
                 part.unlink(missing_ok=True)
-            raise Unfetched(f"{host_of(_endpoint())} accepts the connection, but nothing new comes for {limit:g} s")
+            raise DownloadError(f"{host_of(_endpoint())} accepts the connection, but nothing new comes for {limit:g} s")
     result = outcome[0]
     if isinstance(result, Path):
         return result
     if isinstance(result, OSError) and result.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
         raise result
-    raise Unfetched(f"{host_of(_endpoint())}: {_reason(result, hub_id)}") from result
+    raise DownloadError(f"{host_of(_endpoint())}: {_reason(result, hub_id)}") from result
 
 
 def _prepare_client(progress: bool) -> None:
@@ -240,4 +240,4 @@ def _verify(file: Path) -> None:
     if found != blob.name:
         file.unlink()
         blob.unlink(missing_ok=True)
-        raise Unfetched(f"sent a file with another checksum (sha256 {found[:12]}… instead of {blob.name[:12]}…)")
+        raise DownloadError(f"sent a file with another checksum (sha256 {found[:12]}… instead of {blob.name[:12]}…)")

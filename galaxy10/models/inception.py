@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from galaxy10.models.transfer import TransferClassifier
+from galaxy10.models.timm_classifier import TimmClassifier
 
 AUXILIARY_WEIGHT = 0.4  # Szegedy et al. 2016, arXiv 1512.00567, as the reference implementations weigh it
 _AUXILIARY_CELLS = 5  # the auxiliary head's second convolution is 5×5 without padding
 
 
-class InceptionV3Classifier(TransferClassifier):
+class InceptionV3Classifier(TimmClassifier):
     """timm's InceptionV3 with auxiliary head: loss = main + 0.4 × auxiliary in training, main alone otherwise."""
 
     def build(self) -> Any:
@@ -31,9 +31,9 @@ class InceptionV3Classifier(TransferClassifier):
         """Main and auxiliary classifier."""
         return [*super().heads(network), network.AuxLogits.fc]
 
-    def finish_network(self, network: Any, new_layers: Sequence[nn.Module]) -> None:
+    def set_network(self, network: Any, head: Sequence[nn.Module]) -> None:
         """The auxiliary head of a frozen network trains nothing, so nothing trains it."""
-        super().finish_network(network, new_layers)
+        super().set_network(network, head)
         if self.frozen:
             network.AuxLogits.requires_grad_(False)
 

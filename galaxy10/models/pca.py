@@ -17,11 +17,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from galaxy10.data.balance import showings_per_row
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.loader import GalaxyLoader, SequentialSampler
+from galaxy10.data.resampling import showings_per_row
 from galaxy10.data.store import forget_pages
-from galaxy10.models.base import GalaxyClassifier
+from galaxy10.models.classifier import Classifier
 
 # Galaxies of one step of IncrementalPCA, as a multiple of its components: with more, each step's decomposition costs
 # more memory and time; with fewer, the components come out less exact.
@@ -59,16 +59,16 @@ class LinearScores(nn.Module):
         return self.linear((self.scores(inputs) - self.score_mean) / self.score_std)
 
 
-class PCAClassifier(GalaxyClassifier):
+class PCAClassifier(Classifier):
     """num_components principal components of the normalised pixels, and logistic regression on the scores.
 
     recipe["components_from"] = each_subset decomposes validation and test galaxies anew before judging them: a common
-    mistake, kept because it alone explains the study's numbers (docs/pca_study.md).
+    mistake, kept because it alone explains the study's numbers (docs/pca_baseline.md).
     """
 
     def __init__(self, recipe: dict[str, Any], *args: Any, **kwargs: Any):
         super().__init__(recipe, *args, **kwargs)
-        num_pixels = 3 * self.preparation.image_size**2
+        num_pixels = 3 * self.preprocessing.image_size**2
         self.network = LinearScores(num_pixels, int(recipe["num_components"]), self.num_classes)
         self.data_seconds = 0.0  # spent on reading and resizing while solving
 
@@ -89,12 +89,12 @@ class PCAClassifier(GalaxyClassifier):
 
     def _regress(self, scores: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, balance: str) -> bool:
         """Logistic regression from scores (n, K) to labels (n,), put into the network; whether it converged."""
-        if self.recipe["scores"] == "standardised":
+        if self.recipe["standardize"]:
             self.network.score_mean.copy_(torch.from_numpy(scores.mean(axis=0)))
             self.network.score_std.copy_(torch.from_numpy(np.maximum(scores.std(axis=0), 1e-6)))
             scores = (scores - scores.mean(axis=0)) / np.maximum(scores.std(axis=0), 1e-6)
         regression = LogisticRegression(
-            C=self.recipe["inverse_regularisation"],
+            C=self.recipe["C"],
             max_iter=self.recipe["max_iterations"],
             class_weight="balanced" if balance == "weighted" else None,
         )
@@ -127,7 +127,7 @@ class PCAClassifier(GalaxyClassifier):
         sampler = SequentialSampler(len(rows), batch_size)
         start = time.perf_counter()
         for batch in GalaxyLoader(data.store.images, rows, np.zeros_like(rows), sampler):
-            inputs = self.preparation.plain(batch["images"])
+            inputs = self.preprocessing.eval_transform(batch["images"])
             forget_pages(data.store.images)
             self.data_seconds += time.perf_counter() - start
             yield inputs

@@ -5,13 +5,13 @@ from typing import Any
 
 from torch import nn
 
-from galaxy10.models.base import GalaxyClassifier
+from galaxy10.models.classifier import Classifier
 
 INPUT_PX = 84  # the size at which two 5×5 convolutions with pooling end at 18×18
 FEATURES = 48 * 18 * 18  # = 15552, the width of the study's first linear layer
 
 
-class SimpleCNN(GalaxyClassifier):
+class SimpleCNN(Classifier):
     """Two convolutions with ReLU and max-pooling, then linear layers 15552 → 576 → 64 → C, ending in LogSoftmax.
 
     dropout follows the first two linear layers. Where recipe["image_size"] is not 84, an adaptive pooling brings the
@@ -21,7 +21,7 @@ class SimpleCNN(GalaxyClassifier):
     def __init__(self, recipe: dict[str, Any], *args: Any, **kwargs: Any):
         super().__init__(recipe, *args, **kwargs)
         dropout = float(recipe["dropout"])
-        as_published = self.preparation.image_size == INPUT_PX
+        as_published = self.preprocessing.image_size == INPUT_PX
         # The maximum first: the same numbers, and ReLU looks at a quarter of them.
         network = nn.Sequential(
             OrderedDict(
@@ -43,4 +43,4 @@ class SimpleCNN(GalaxyClassifier):
                 log_softmax=nn.LogSoftmax(dim=1),
             )
         )
-        self.finish_network(network, list(network[-8:]))
+        self.set_network(network, list(network[-8:]))

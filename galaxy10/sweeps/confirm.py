@@ -17,12 +17,12 @@ from optuna.trial import FrozenTrial
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import make_folder, read_json, write_json
+from galaxy10.runs.lock import RunLock
 from galaxy10.sweeps.local import shares
 from galaxy10.sweeps.recipe import ranked, trial_overrides
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study
-from galaxy10.sweeps.trial_process import ROOT, TrialProcess, wait_for_quiet
-from galaxy10.training.lease import Lease
+from galaxy10.sweeps.trial_process import ROOT, TrialProcess, wait_until_unlocked
 
 FINISHED, FAILED, PARTLY = 0, 1, 3
 _POLL_S = 0.5
@@ -68,11 +68,11 @@ def confirm(
 
 
 @contextmanager
-def _alone(sweep: Sweep) -> Iterator[Lease]:
+def _alone(sweep: Sweep) -> Iterator[RunLock]:
     """Held for the whole action: a second one would take the first one's trainings for a dead one's, and end them."""
     folder = sweep.path / "confirm"
     make_folder(folder)
-    lease = Lease(folder)
+    lease = RunLock(folder)
     try:
         lease.take()
     except Galaxy10Error as error:
@@ -90,7 +90,7 @@ def _alone(sweep: Sweep) -> Iterator[Lease]:
 
 
 def _confirm(
-    sweep: Sweep, best: Sequence[FrozenTrial], seeds: list[int], environments: Sequence[dict[str, str]], lease: Lease
+    sweep: Sweep, best: Sequence[FrozenTrial], seeds: list[int], environments: Sequence[dict[str, str]], lease: RunLock
 ) -> tuple[int, dict[str, Any]]:
     folder = lease.path.parent
     repeats = [Repeat(t, seed, folder / f"{t.number:04}-seed{seed}") for t in best for seed in seeds]
@@ -124,7 +124,9 @@ def _confirm(
     return PARTLY if result["failed"] else FINISHED, {**result, "state": "finished"}
 
 
-def _train(sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[str, str]], lease: Lease) -> list[int]:
+def _train(
+    sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[str, str]], lease: RunLock
+) -> list[int]:
     """Train what is not finished, as many at once as there are environments; the signals that stopped it."""
     received: list[int] = []
     handlers = {n: signal.signal(n, lambda number, frame: received.append(number))
@@ -164,7 +166,7 @@ def _start(sweep: Sweep, repeat: Repeat, share: dict[str, str]) -> TrialProcess:
     folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
     environment = {"WANDB_RUN_GROUP": f"{sweep.path.resolve().name}-confirm", **os.environ, **share}
     print(f"trial {repeat.trial.number} with seed {repeat.seed} begins", file=sys.stderr, flush=True)
-    wait_for_quiet(repeat.directory, lambda: False)
+    wait_until_unlocked(repeat.directory, lambda: False)
     log = repeat.directory.parent / "logs" / f"{repeat.directory.name}.txt"
     return TrialProcess([*folder, *words, f"seed={repeat.seed}"], repeat.directory, log, environment)
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from galaxy10.config.rules import show
-from galaxy10.evaluation.style import BLUE, GREEN, GREY, SCORES, VERMILLION, in_house_style, label_width_in, new_figure
+from galaxy10.config.fields import show
+from galaxy10.reports.style import BLUE, GREEN, GREY, SCORES, VERMILLION, in_house_style, label_width_in, new_figure
 
 _LINE = 13  # characters of a setting's name side by side with others
 _SPREAD = 0.12  # by how much trials of one choice are moved apart sideways

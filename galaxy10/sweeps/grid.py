@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.entry import config_options
+from galaxy10.config.compose import config_options
 from galaxy10.config.overrides import quoted
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict
-from galaxy10.training.door import check_experiment
-from galaxy10.training.interruption import SIGNALS
-from galaxy10.training.lease import is_held
-from galaxy10.training.run_directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
-from galaxy10.training.slurm_job import job_step, outside_step
+from galaxy10.runs.directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
+from galaxy10.runs.lock import is_held
+from galaxy10.runs.signals import SIGNALS
+from galaxy10.runs.slurm import job_step, outside_step
+from galaxy10.training.preflight import check_experiment
 
 GROUP_VARIABLE = "WANDB_RUN_GROUP"
 TRIAL_VARIABLE = "GALAXY10_TRIAL"  # slurm/array.sbatch: which trial of the grid this process is

@@ -12,15 +12,15 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from galaxy10.cpus import usable_cpus
 from galaxy10.errors import Galaxy10Error
+from galaxy10.runs.devices import number_of_devices, visible_gpus
 from galaxy10.sweeps.recipe import best_trial, train_line
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import begin_study, seconds_used
 from galaxy10.sweeps.table import print_table
 from galaxy10.sweeps.trial_process import ROOT, guarded
 from galaxy10.sweeps.worker import TOO_MANY_FAILURES, summary
-from galaxy10.training.devices import number_of_devices, visible_gpus
+from galaxy10.system import usable_cpus
 
 FINISHED, FAILED = 0, 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last: a cluster's time limit is near
@@ -41,7 +41,7 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
         environment.setdefault("WANDB_RUN_GROUP", study.study_name)
         path = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]  # galaxy10 need not be installed
         environment["PYTHONPATH"] = os.pathsep.join(path)
-    received = Team(sweep, environments).run()
+    received = WorkerPool(sweep, environments).run()
     trials = study.get_trials(deepcopy=False)
     counts = summary(sweep, trials)
     print_table(sweep, study)
@@ -91,13 +91,13 @@ def shares(trainer: dict[str, Any], workers: int, per_gpu: int) -> list[dict[str
     return [{**given, "CUDA_VISIBLE_DEVICES": ",".join(place)} for place in places]
 
 
-def hide_cluster(environment: MutableMapping[str, str]) -> None:
+def strip_slurm_env(environment: MutableMapping[str, str]) -> None:
     """A trial is a process of its own and no task of the job around it: it must not count that job's tasks."""
     for name in [name for name in environment if name.startswith("SLURM") and name not in _KEPT]:
         del environment[name]
 
 
-class Team:
+class WorkerPool:
     """Workers as processes. Signals are passed on to all of them; the next one of a kind is not waited for.
 
     signals: that came; gave_up: whether a worker said that too many trials fail.
@@ -110,7 +110,7 @@ class Team:
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._restarts = dict.fromkeys(range(len(environments)), 0)
 
-    def run(self) -> "Team":
+    def run(self) -> "WorkerPool":
         """Until all have ended."""
         before = {number: signal.signal(number, self._pass_on) for number in SIGNALS}
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from galaxy10.config.rules import show
+from galaxy10.config.fields import show
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.space import Choice, Parameter
 

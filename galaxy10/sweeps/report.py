@@ -8,9 +8,9 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from galaxy10.config.rules import show
-from galaxy10.evaluation.page import NOTHING, Drawing, number, plural, render, write_file, write_picture
+from galaxy10.config.fields import show
 from galaxy10.files import read_json
+from galaxy10.reports.html import NOTHING, Drawing, number, plural, render, write_file, write_picture
 from galaxy10.sweeps.figures import (
     history,
     importance_bars,
@@ -136,7 +136,9 @@ def _context(
     sweep: Sweep, study: optuna.Study, trials: list[FrozenTrial], table: pd.DataFrame, shares: dict[str, float]
 ) -> dict[str, Any]:
     best = best_trial(sweep, trials)
-    recipe = next((t for t in trials if t.number == 0 and t.state == TrialState.COMPLETE and sweep.first), None)
+    recipe = next(
+        (t for t in trials if t.number == 0 and t.state == TrialState.COMPLETE and sweep.initial_points), None
+    )
     counts = summary(sweep, study.get_trials(deepcopy=False))
     return {
         "sweep": sweep,

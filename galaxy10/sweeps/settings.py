@@ -6,50 +6,52 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.rules import Rule, check_rules, choice, did_you_mean, number, optional, show, text, whole
+from galaxy10.config.fields import Field, check_fields, choice, did_you_mean, integer, number, optional, show, text
 from galaxy10.errors import Galaxy10Error
+from galaxy10.metrics.direction import lower_is_better
 from galaxy10.sweeps.points import all_points, named
 from galaxy10.sweeps.space import Parameter, read_space
-from galaxy10.training.metric_names import lower_is_better
 
 ACTIONS = ("run", "status", "report", "confirm")
-_LIST_OF_NUMBERS = Rule(
+_LIST_OF_NUMBERS = Field(
     lambda v: isinstance(v, list) and bool(v) and all(isinstance(x, int) and not isinstance(x, bool) for x in v),
-    "a list of whole numbers, as in [0,1,2]",
+    "a list of integer numbers, as in [0,1,2]",
 )
-_NAME_OR_NAMES = Rule(
+_NAME_OR_NAMES = Field(
     lambda v: (isinstance(v, str) and v != "") or (isinstance(v, list) and bool(v) and len(set(map(str, v))) == len(v)),
     "a metric such as val/macro_f1, or several, as in '[val/macro_f1,train/images_per_s]'",
 )
 _DIRECTION = choice("maximize", "minimize")
 
-SWEEP_RULES: dict[str, Rule] = {
+SWEEP_FIELDS: dict[str, Field] = {
     "sweep.name": text(),
     "sweep.action": choice(*ACTIONS),
     "sweep.dir": text(),
     "sweep.storage": optional(text()),
     "sweep.objective": _NAME_OR_NAMES,
-    "sweep.direction": Rule(
+    "sweep.direction": Field(
         lambda v: v is None or all(_DIRECTION.allows(x) for x in (v if isinstance(v, list) else [v])),
         "maximize, minimize, one of them for each objective, or null for what suits the metric",
         ("maximize", "minimize"),
     ),
-    "sweep.n_trials": optional(whole(1)),
+    "sweep.n_trials": optional(integer(1)),
     "sweep.hours": optional(number(0, above=True)),
     "sweep.sampler": choice("tpe", "random", "grid", "cmaes"),
     "sweep.pruner": choice("median", "halving", "hyperband", "none"),
-    "sweep.startup_trials": whole(0),
-    "sweep.warmup_epochs": whole(0),
-    "sweep.retries": whole(0, 100),
-    "sweep.max_failures": whole(1),
-    "sweep.seed": whole(0, 2**31 - 1),
-    "sweep.workers": whole(1, 10_000),
-    "sweep.workers_per_gpu": whole(1, 1000),
+    "sweep.startup_trials": integer(0),
+    "sweep.warmup_epochs": integer(0),
+    "sweep.retries": integer(0, 100),
+    "sweep.max_failures": integer(1),
+    "sweep.seed": integer(0, 2**31 - 1),
+    "sweep.workers": integer(1, 10_000),
+    "sweep.workers_per_gpu": integer(1, 1000),
     "sweep.launcher": choice("local", "slurm"),
-    "sweep.confirm_top": whole(1),
+    "sweep.confirm_top": integer(1),
     "sweep.confirm_seeds": _LIST_OF_NUMBERS,
-    "sweep.fixed": Rule(lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v), "a list of overrides"),
-    "sweep.first": Rule(
+    "sweep.overrides": Field(
+        lambda v: isinstance(v, list) and all(isinstance(x, str) for x in v), "a list of overrides"
+    ),
+    "sweep.initial_points": Field(
         lambda v: isinstance(v, list) and all(isinstance(x, dict) for x in v), "a list of points of the space"
     ),
 }
@@ -78,7 +80,7 @@ class Sweep:
     objectives: tuple[str, ...]
     directions: tuple[str, ...]
     space: dict[str, Any]
-    first: tuple[dict[str, Any], ...]
+    initial_points: tuple[dict[str, Any], ...]
     overrides: tuple[str, ...]
     n_trials: int | None
     hours: float | None
@@ -116,7 +118,7 @@ class Sweep:
     def from_json(cls, content: str) -> "Sweep":
         """What to_json gave."""
         values: dict[str, Any] = json.loads(content)
-        lists = ("objectives", "directions", "first", "overrides")
+        lists = ("objectives", "directions", "initial_points", "overrides")
         return cls(**(values | {key: tuple(values[key]) for key in lists}))
 
 
@@ -133,7 +135,7 @@ def read_sweep(
         Galaxy10Error: the first setting that will not do.
     """
     settings = {key: value for key, value in section.items() if key != "space"}
-    check_rules({f"sweep.{key}": value for key, value in settings.items()}, SWEEP_RULES)
+    check_fields({f"sweep.{key}": value for key, value in settings.items()}, SWEEP_FIELDS)
     space = read_space(section.get("space"), groups)
     _refuse_fixed(space, overrides)
     objectives = tuple([section["objective"]] if isinstance(section["objective"], str) else section["objective"])
@@ -145,14 +147,14 @@ def read_sweep(
         objectives=objectives,
         directions=_directions(section["direction"], objectives),
         space=dict(section["space"]),
-        first=(),
+        initial_points=(),
         overrides=tuple(overrides),
         config_dir=config_dir,
         groups=groups,
     )
     _check_budget(sweep)
-    first, remarks = _first(section["first"], space)
-    return replace(sweep, first=tuple(first)), remarks
+    first, remarks = _first(section["initial_points"], space)
+    return replace(sweep, initial_points=tuple(first)), remarks
 
 
 def _refuse_fixed(space: list[Parameter], overrides: list[str]) -> None:
@@ -174,12 +176,12 @@ def _first(points: list[dict[str, Any]], space: list[Parameter]) -> tuple[list[d
         try:
             named(space, left)
         except Galaxy10Error as error:
-            remarks.append(f"a point of sweep.first is left out: {error}")
+            remarks.append(f"a point of sweep.initial_points is left out: {error}")
             continue
         kept.append(left)
         if len(left) < len(point):
             without = ", ".join(key for key in point if key not in varied)
-            remarks.append(f"a point of sweep.first is taken without {without}, which the space does not vary")
+            remarks.append(f"a point of sweep.initial_points is taken without {without}, which the space does not vary")
     return kept, remarks
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
-from galaxy10.training.devices import number_of_devices
+from galaxy10.runs.devices import number_of_devices
 
 SCRIPT = Path(__file__).resolve().parents[2] / "slurm" / "array.sbatch"
 POLL_S = 10.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from galaxy10.config.rules import RULES, did_you_mean, rule_of, show
+from galaxy10.config.fields import FIELDS, did_you_mean, field_of, show
 from galaxy10.errors import Galaxy10Error
 
 Choice = str | int | float | bool | None
@@ -162,7 +162,7 @@ def _range(name: str, key: str, where: str, spec: dict[str, Any], when: dict[str
         raise Galaxy10Error(f"{where}: log=true and step do not go together; leave out one of them")
     if step is not None and not 0 < step <= high - low:
         raise Galaxy10Error(f"{where}.step={step} is not allowed; expected a number above 0, at most high-low")
-    rule = rule_of(key)
+    rule = field_of(key)
     for word, value in (("low", low), ("high", high)):
         if rule is not None and not rule.allows(value):
             raise Galaxy10Error(f"{where}.{word}={show(value)} is not allowed for {key}; expected {rule.expected}")
@@ -184,9 +184,9 @@ def check_key(key: str, where: str, groups: Mapping[str, list[str]]) -> None:
             f"{where}: {key} cannot be varied, as all trials are judged on the same galaxies in the same way; "
             f"type {key}=… to set it for all of them"
         )
-    known = [rule for rule in RULES if not rule.endswith("*")]
+    known = [rule for rule in FIELDS if not rule.endswith("*")]
     # A group's name alone is a choice of the group; optimizers and the trainer take more than what is listed.
-    if key not in groups and (rule_of(key) is None or (name == "" and key != "seed")):
+    if key not in groups and (field_of(key) is None or (name == "" and key != "seed")):
         raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, [*known, *groups])}")
 
 
@@ -200,7 +200,7 @@ def _choices(where: str, key: str, given: Any, groups: Mapping[str, list[str]]) 
                 hint = did_you_mean(str(choice), groups[key])
                 raise Galaxy10Error(f"{where}: there is no {key}={choice}{hint} (choices: {', '.join(groups[key])})")
             continue
-        rule = rule_of(key)
+        rule = field_of(key)
         if rule is not None and not rule.allows(as_read(choice)):
             hint = did_you_mean(str(choice), list(rule.choices))
             raise Galaxy10Error(f"{where}: {key}={show(choice)} is not allowed{hint}; expected {rule.expected}")

@@ -15,14 +15,14 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from galaxy10.config.rules import show
+from galaxy10.config.fields import show
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
+from galaxy10.runs.directory import differences
 from galaxy10.sweeps.journal import open_storage, without_password
 from galaxy10.sweeps.points import all_points, choose, named
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.space import Parameter
-from galaxy10.training.run_directory import differences
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _DEFINITION = "galaxy10:definition"
@@ -158,7 +158,7 @@ def _place(sweep: Sweep) -> str:
 
 
 def _first_points(sweep: Sweep) -> list[dict[str, Any]]:
-    points = [named(sweep.parameters, point) for point in sweep.first]
+    points = [named(sweep.parameters, point) for point in sweep.initial_points]
     if sweep.sampler == "grid":
         points += [point for point in _grid(sweep) if point not in points]
     return points

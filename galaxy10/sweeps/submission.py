@@ -9,9 +9,9 @@ from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict, write_json
+from galaxy10.runs.devices import number_of_devices
 from galaxy10.sweeps.grid import FAILED, FINISHED, GROUP_VARIABLE, Trial, plan_grid, print_table
 from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, gpus_of, submit_array, wait_for_array
-from galaxy10.training.devices import number_of_devices
 
 SUBMITTED = "slurm/submitted.json"  # in the grid's directory: {job: [trial directory's name of task 0, 1, …]}
 

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galaxy10.config.rules import show
+from galaxy10.config.fields import show
 from galaxy10.sweeps.recipe import best_trial, train_line
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study, seconds_used, settings_of

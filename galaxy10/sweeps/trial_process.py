@@ -14,12 +14,12 @@ from pathlib import Path
 
 from galaxy10.config.overrides import quoted
 from galaxy10.files import read_json
-from galaxy10.training.epoch_rows import epoch_rows
-from galaxy10.training.lease import is_alive
-from galaxy10.training.run_directory import RUN_DIR_VARIABLE
+from galaxy10.runs.directory import RUN_DIR_VARIABLE
+from galaxy10.runs.epochs import epoch_rows
+from galaxy10.runs.lock import is_alive
 
 ROOT = Path(__file__).resolve().parents[2]
-GUARD = Path(__file__).with_name("guard.py")
+GUARD = Path(__file__).with_name("exec_with_parent.py")
 STOP_S = 60.0  # a run saves within a batch; one that does not is killed
 _TAIL_BYTES = 20_000
 _OUT_OF_MEMORY = re.compile(
@@ -116,7 +116,7 @@ def guarded(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), *command]
 
 
-def wait_for_quiet(directory: Path, should_stop: Callable[[], bool]) -> bool:
+def wait_until_unlocked(directory: Path, should_stop: Callable[[], bool]) -> bool:
     """Wait until nobody writes a run directory; what a dead worker left running on this machine is asked to stop.
 
     Returns:

@@ -15,12 +15,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.overrides import overrides_of
 from galaxy10.files import read_json
-from galaxy10.sweeps.claims import Claim, claim_trial, is_claimed
+from galaxy10.runs.directory import RunDirectory
 from galaxy10.sweeps.recipe import write_best
 from galaxy10.sweeps.settings import AT_THE_END, Sweep
 from galaxy10.sweeps.study import COUNTED, failures_in_a_row, find_study, is_spent, study_lock
-from galaxy10.sweeps.trial_process import TrialProcess, wait_for_quiet
-from galaxy10.training.run_directory import RunDirectory
+from galaxy10.sweeps.trial_lock import TrialLease, acquire_trial, is_claimed
+from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
 
 DONE, TOO_MANY_FAILURES = 0, 4  # 1 is an exception
 REFUSED = 2  # train.py's exit code for what is wrong with the command: trying again would not help
@@ -51,7 +51,7 @@ class Worker:
             trials = [trial for trial in self._trials() if trial.number not in self._known_failures]
             if failures_in_a_row(trials) >= self.sweep.max_failures:
                 return TOO_MANY_FAILURES
-            claim = claim_trial(self.sweep, self.study)
+            claim = acquire_trial(self.sweep, self.study)
             if claim is not None:
                 waiting_since = None
                 try:
@@ -71,14 +71,14 @@ class Worker:
         trials = self._trials()
         return is_spent(self.sweep, trials) and not any(trial.state == TrialState.RUNNING for trial in trials)
 
-    def run(self, claim: Claim) -> None:
+    def run(self, claim: TrialLease) -> None:
         """One trial, from its process to what the study is told; told nothing if this worker is stopped meanwhile."""
         directory = self.sweep.trial_directory(claim.number)
         attributes = claim.trial.user_attrs
         pruned_after = attributes.get("pruned_after")  # decided by a worker that died before it could say so
         if pruned_after is not None and directory.is_dir():
             RunDirectory(directory).prune(pruned_after)
-        if not wait_for_quiet(directory, self.stopping.is_set):
+        if not wait_until_unlocked(directory, self.stopping.is_set):
             return
         if pruned_after is not None:
             self._tell_pruned(claim)
@@ -108,7 +108,7 @@ class Worker:
         else:
             self._tell_failure(claim, process)
 
-    def _watch(self, claim: Claim, process: TrialProcess, seconds: Callable[[], float]) -> str:
+    def _watch(self, claim: TrialLease, process: TrialProcess, seconds: Callable[[], float]) -> str:
         """Report epochs until the process has ended.
 
         Returns:
@@ -145,7 +145,7 @@ class Worker:
     def _reports(self) -> bool:
         return len(self.sweep.objectives) == 1 and self.sweep.objectives[0] not in AT_THE_END
 
-    def _tell_result(self, claim: Claim) -> None:
+    def _tell_result(self, claim: TrialLease) -> None:
         status = read_json(self.sweep.trial_directory(claim.number) / "status.json")
         metrics = status.get("metrics") or {}
         values = [math.nan if metrics.get(name) is None else float(metrics[name]) for name in self.sweep.objectives]
@@ -160,17 +160,17 @@ class Worker:
         best = write_best(self.sweep, self.study)
         self._say(f"trial {claim.number} is complete: {shown}" + (" (the best so far)" if best == claim.number else ""))
 
-    def _tell_pruned(self, claim: Claim) -> None:
+    def _tell_pruned(self, claim: TrialLease) -> None:
         self.study.tell(claim.number, state=TrialState.PRUNED)
         self._tidy(claim)
         epoch = claim.trial.user_attrs["pruned_after"]
         self._say(f"trial {claim.number} is pruned after {epoch} epoch{'s' if epoch != 1 else ''}")
 
-    def _tidy(self, claim: Claim) -> None:
+    def _tidy(self, claim: TrialLease) -> None:
         """An ended trial is not gone on with: what only that needs is two thirds of its size."""
         (self.sweep.trial_directory(claim.number) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
 
-    def _tell_failure(self, claim: Claim, process: TrialProcess) -> None:
+    def _tell_failure(self, claim: TrialLease, process: TrialProcess) -> None:
         memory = process.ran_out_of_memory()
         error = process.error()
         if memory:
@@ -178,7 +178,7 @@ class Worker:
             error = f"out of memory: {error}"
         self._fail(claim, error, retry=process.exit_code != REFUSED and not memory)
 
-    def _fail(self, claim: Claim, error: str, retry: bool) -> None:
+    def _fail(self, claim: TrialLease, error: str, retry: bool) -> None:
         """Mark a trial as failed; with retry, its point waits to be tried again, unless that was done often enough."""
         claim.trial.set_user_attr("error", error)
         attempt = int(claim.trial.user_attrs.get("attempt", 1))

@@ -5,7 +5,7 @@ from typing import Any
 import lightning as L
 
 
-class StayStopped(L.Callback):
+class RestoreEarlyStopping(L.Callback):
     """A run that early stopping has ended, and that is gone on with while it is scored, is not trained any further.
 
     Lightning's checkpoints know how long the metric has not improved, but not that this was too long.

@@ -12,37 +12,37 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
+from galaxy10.config.fields import SOLVED_AT_ONCE
+from galaxy10.console import display_callbacks, quiet_libraries, say
 from galaxy10.data.augment import Augmentation
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.source import obtain_source, obtain_store
 from galaxy10.data.split import make_split
 from galaxy10.errors import Galaxy10Error
-from galaxy10.evaluation.report import build_report
+from galaxy10.evaluation.samples import save_batch, save_demonstrations
+from galaxy10.evaluation.tables import score, write_split
 from galaxy10.files import read_json, write_json
-from galaxy10.inference.validation import calibrate_finished_run
+from galaxy10.metrics.direction import better
 from galaxy10.models.factory import build_classifier, load_checkpoint
+from galaxy10.models.precision import resolve_precision
+from galaxy10.prediction.calibrate import calibrate_finished_run
+from galaxy10.reports.run import build_report
+from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
+from galaxy10.runs.signals import SignalHandler, stop_callback
+from galaxy10.system import keep_freed_memory
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
-from galaxy10.training.display import display_callbacks, quiet_libraries, say
-from galaxy10.training.door import SOLVED_AT_ONCE
-from galaxy10.training.early_stopping import StayStopped
-from galaxy10.training.host_memory import keep_freed_memory
-from galaxy10.training.interruption import Interruption, stop_callback
+from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
+from galaxy10.training.early_stopping import RestoreEarlyStopping
 from galaxy10.training.loggers import open_loggers
-from galaxy10.training.metric_names import better
-from galaxy10.training.precision import settle_precision
-from galaxy10.training.processes import cluster_environment, end_with_children, follow_threads
+from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
-from galaxy10.training.records import Recorder
-from galaxy10.training.run_directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
-from galaxy10.training.samples import save_batch, save_demonstrations
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
-from galaxy10.training.tables import score, write_split
 
 MONITOR = "val/macro_f1"
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 
-def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption: Interruption) -> dict[str, Any]:
+def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption: SignalHandler) -> dict[str, Any]:
     """Train, choose the best epoch, evaluate, and write everything down; the object of the last output line.
 
     Args:
@@ -56,7 +56,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     quiet_libraries()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
     seed_everything(config["seed"])
-    follow_threads()
+    set_threads_from_slurm()
 
     # Data
     source = obtain_source(config["data"])
@@ -75,7 +75,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         eval_batch_size=config["data"]["eval_batch_size"],
         balance=config["data"]["balance"],
         augmentation=Augmentation.of(config["augment"]),
-        residency=config["data"]["residency"],
+        cache_on_device=config["data"]["cache_on_device"],
         seed=config["seed"],
     )
 
@@ -93,21 +93,21 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     )
     if config["model"]["name"] in SOLVED_AT_ONCE:
         weights = "solved at once"
-    data.preparation = module.preparation
+    data.preprocessing = module.preprocessing
     if config["trainer"]["compile"]:
         module.compile_network()
 
     # Trainer
-    recorder = Recorder(directory, MONITOR)
-    precision = settle_precision(config, directory, module.preparation.image_size)
+    recorder = MetricsCSV(directory, MONITOR)
+    precision = resolve_precision(config, directory, module.preprocessing.image_size)
     trainer = build_trainer(config, directory, recorder, precision.name)
     take_signals(trainer, interruption, directory)
-    end_with_children(directory, interruption)
+    watch_children(directory, interruption)
     if is_main_process():
         check_same_data(directory, split.hash)
         about = provenance(config, source, store, split, module, weights, statistics)
-        residency = data.residence(trainer.strategy.root_device)
-        about["training"] = {"precision": precision.name, "why": precision.why, "residency": residency}
+        cached = data.uses_device_cache(trainer.strategy.root_device)
+        about["training"] = {"precision": precision.name, "why": precision.why, "cache_on_device": cached}
         write_json(directory.path / "provenance.json", about)
         write_split(directory.path, split, data)
         save_batch(data, directory.path / "samples" / "batch.npz")
@@ -128,7 +128,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         interruption.deferring = True
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
         interruption.deferring = False
-        interruption.raise_if_asked()
+        interruption.raise_if_signalled()
         if trainer.is_global_zero:
             say_what_cannot_be_chosen(trainer, recorder)
     if directory.best_checkpoint.exists():
@@ -168,7 +168,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def take_signals(trainer: L.Trainer, interruption: Interruption, directory: RunDirectory) -> None:
+def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: RunDirectory) -> None:
     """Let this project's way of stopping be the only one: Lightning's own handler ends with exit code 0."""
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
     stop: Any = stop_callback(interruption, directory.last_checkpoint, directory.lost)
@@ -176,7 +176,7 @@ def take_signals(trainer: L.Trainer, interruption: Interruption, directory: RunD
     callbacks.insert(0, stop)
 
 
-def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Recorder, precision: str) -> L.Trainer:
+def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: MetricsCSV, precision: str) -> L.Trainer:
     """Lightning's Trainer with this project's callbacks."""
     options = {**config["trainer"], "precision": precision}
     options.pop("compile")  # the network is compiled already, in place
@@ -185,7 +185,7 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
     stopping = config["callbacks"].get("early_stopping")
     if stopping:
         mode = stopping["mode"] or better(stopping["monitor"])
-        callbacks += [EarlyStopping(**{**stopping, "mode": mode}), StayStopped()]
+        callbacks += [EarlyStopping(**{**stopping, "mode": mode}), RestoreEarlyStopping()]
     if options["enable_checkpointing"] is not False:
         callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
@@ -210,7 +210,7 @@ def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: Rec
     )
 
 
-def say_what_cannot_be_chosen(trainer: L.Trainer, recorder: Recorder) -> None:
+def say_what_cannot_be_chosen(trainer: L.Trainer, recorder: MetricsCSV) -> None:
     """The best epoch is chosen among those that were validated: trainer.max_steps may end in the middle of one."""
     late = trainer.global_step - recorder.validated_step if recorder.validated_step else 0
     if late:

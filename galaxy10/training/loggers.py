@@ -13,7 +13,7 @@ from threading import Thread
 from typing import Any, Protocol
 
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.training.run_directory import RunDirectory
+from galaxy10.runs.directory import RunDirectory
 
 SIGNALLED = 128  # exit codes from here on: a signal asked for the end, and whoever sent it does not wait long
 SIGNALLED_WAIT_S = 10.0
@@ -209,7 +209,7 @@ def _callback(log: RunLog) -> Any:
     import lightning as L
 
     class LogCallback(L.Callback):
-        """Tells a log when to look. Comes after the Recorder, which writes the rows."""
+        """Tells a log when to look. Comes after the MetricsCSV, which writes the rows."""
 
         def on_train_batch_end(self, trainer: Any, pl_module: Any, *args: Any) -> None:
             """Pass on what the log has to say."""

@@ -13,7 +13,7 @@ import galaxy10
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.split import Split
 from galaxy10.data.store import Store, file_identity
-from galaxy10.models.base import GalaxyClassifier
+from galaxy10.models.classifier import Classifier
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "h5py", "numpy", "pandas")
 
@@ -23,7 +23,7 @@ def provenance(
     source: SourceFile,
     store: Store,
     split: Split,
-    module: GalaxyClassifier,
+    module: Classifier,
     weights: str,
     statistics: tuple[list[float], list[float]],
 ) -> dict[str, Any]:
@@ -62,10 +62,10 @@ def provenance(
             "backbone": config["model"]["backbone"],
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "image_size": module.preparation.image_size,
+            "image_size": module.preprocessing.image_size,
             "weights": weights,
-            "mean": list(module.preparation.mean),
-            "std": list(module.preparation.std),
+            "mean": list(module.preprocessing.mean),
+            "std": list(module.preprocessing.std),
         },
     }
 

@@ -14,27 +14,27 @@ def step(
 
 
 def cosine(
-    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, *, warmup_epochs: float, final_share: float
+    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, *, warmup_epochs: float, min_lr_ratio: float
 ) -> dict[str, Any]:
-    """Linear warm-up over warmup_epochs, then half a cosine down to final_share of the rate at the last step."""
+    """Linear warm-up over warmup_epochs, then half a cosine down to min_lr_ratio of the rate at the last step."""
     warmup = min(round(warmup_epochs * steps_per_epoch), total_steps - 1)
 
     def share(done: int) -> float:
         if done < warmup:
             return (done + 1) / (warmup + 1)
         progress = min(1.0, (done - warmup) / max(1, total_steps - warmup))
-        return final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * progress))
+        return min_lr_ratio + (1 - min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return {"scheduler": lr_scheduler.LambdaLR(optimizer, share), "interval": "step"}
 
 
 def onecycle(
-    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, *, warmup_share: float, start_divisor: float
+    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, *, pct_start: float, div_factor: float
 ) -> dict[str, Any]:
-    """Up from rate/start_divisor over warmup_share of the run, then down to nearly nothing (Smith & Topin 2018,
+    """Up from rate/div_factor over pct_start of the run, then down to nearly nothing (Smith & Topin 2018,
     arXiv 1708.07120); the configured rate is the highest."""
     rates = [group["lr"] for group in optimizer.param_groups]
     total = max(2, total_steps + 1)
-    rise = max(warmup_share, 1.5 / total)  # torch divides by the rise's steps less one, also where that is zero
-    schedule = lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=rise, div_factor=start_divisor)
+    rise = max(pct_start, 1.5 / total)  # torch divides by the rise's steps less one, also where that is zero
+    schedule = lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=rise, div_factor=div_factor)
     return {"scheduler": schedule, "interval": "step"}

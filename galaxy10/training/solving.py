@@ -8,23 +8,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from galaxy10.data.classes import slugs
+from galaxy10.classes import slugs
+from galaxy10.console import say
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.loader import GalaxyLoader, SequentialSampler
 from galaxy10.data.store import forget_pages
-from galaxy10.evaluation.metrics import classification_metrics
+from galaxy10.evaluation.samples import save_arrays, thumbnails
 from galaxy10.files import replacing
-from galaxy10.models.base import prediction_table
+from galaxy10.metrics.classification import classification_metrics
+from galaxy10.models.classifier import prediction_table
 from galaxy10.models.pca import Components, PCAClassifier
-from galaxy10.training.display import say
-from galaxy10.training.records import Recorder
-from galaxy10.training.samples import save_arrays, thumbnails
+from galaxy10.training.metrics_csv import MetricsCSV
 
 COMPONENTS_SHOWN = 20
 
 
 def solve(
-    module: PCAClassifier, data: GalaxyData, trainer: dict[str, Any], recorder: Recorder
+    module: PCAClassifier, data: GalaxyData, trainer: dict[str, Any], recorder: MetricsCSV
 ) -> dict[str, float | None]:
     """Fit on the training galaxies and leave in the run directory what an epoch would, and what PCA has to show.
 
@@ -85,14 +85,14 @@ def save_model(module: PCAClassifier, folder: Path) -> None:
     with replacing(folder / "best.ckpt") as part:
         torch.save(checkpoint, part)
     network = {name.replace(".", "_"): tensor.numpy() for name, tensor in module.network.state_dict().items()}
-    preparation = module.preparation
+    preprocessing = module.preprocessing
     save_arrays(
         folder / "pca.npz",
         **network,
         class_names=np.array(module.class_names),
-        image_size=np.array(preparation.image_size),
-        pixel_mean=np.array(preparation.mean),
-        pixel_std=np.array(preparation.std),
+        image_size=np.array(preprocessing.image_size),
+        pixel_mean=np.array(preprocessing.mean),
+        pixel_std=np.array(preprocessing.std),
     )
 
 
@@ -102,7 +102,7 @@ def write_components(found: Components, module: PCAClassifier, path: Path) -> No
     scree = pd.DataFrame({"component": np.arange(1, len(shares) + 1), "explained_variance_ratio": shares})
     with replacing(path / "scree.csv") as part:
         scree.to_csv(part, index=False)
-    size = module.preparation.image_size
+    size = module.preprocessing.image_size
     shown = found.components[: min(COMPONENTS_SHOWN, int(module.recipe["num_components"]))]
     pictures = shown.reshape(-1, 3, size, size).transpose(0, 2, 3, 1)
     largest = np.abs(pictures).max(axis=(1, 2, 3), keepdims=True)
@@ -121,7 +121,9 @@ def judge(
     """Prediction table and metrics of any galaxies of the store, on the CPU."""
     scored = []
     for batch in GalaxyLoader(data.store.images, rows, labels, SequentialSampler(len(rows), data.eval_batch_size)):
-        scored.append((batch["rows"], batch["labels"], module.probabilities(module.preparation.plain(batch["images"]))))
+        scored.append(
+            (batch["rows"], batch["labels"], module.probabilities(module.preprocessing.eval_transform(batch["images"])))
+        )
         forget_pages(data.store.images)
     table = prediction_table(scored, module.class_names)
     probabilities = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy()

@@ -9,10 +9,10 @@ import yaml
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
+from galaxy10.console import say
 from galaxy10.errors import first_line
 from galaxy10.files import read_json
-from galaxy10.training.display import say
-from galaxy10.training.epoch_rows import epoch_rows
+from galaxy10.runs.epochs import epoch_rows
 
 
 class TensorBoardLog:

@@ -28,7 +28,7 @@ import yaml
 
 from galaxy10.errors import first_line
 from galaxy10.files import read_json, write_json
-from galaxy10.training.epoch_rows import epoch_rows
+from galaxy10.runs.epochs import epoch_rows
 from galaxy10.training.wandb_server import ANSWER_S, server_answers, why_offline
 
 KILLED = 1

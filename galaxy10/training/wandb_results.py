@@ -8,8 +8,8 @@ from typing import Any
 
 import wandb
 
-from galaxy10.evaluation.run_record import RunRecord, read_run
 from galaxy10.files import read_json
+from galaxy10.runs.record import RunRecord, read_run
 
 
 def log_summary(run: Any, path: Path) -> None:

@@ -6,8 +6,8 @@ import re
 import pytest
 from hydra import compose, initialize_config_dir
 
-from galaxy10.config.entry import CONF, plain
-from galaxy10.config.rules import check_values
+from galaxy10.config.compose import CONF, plain
+from galaxy10.config.fields import check_values
 
 RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 STUDY = ("pca", "cnn", "resnet50", "inceptionv3")
@@ -48,19 +48,19 @@ def test_the_studys_training_is_the_studys(part):
     assert not config["optimizer"]["nesterov"]
     assert (config["scheduler"]["step_size"], config["scheduler"]["gamma"]) == (5, 0.1)
     assert (config["data"]["batch_size"], config["trainer"]["max_epochs"]) == (32, 20)
-    assert config["data"]["protocol"] == ("study_80_20" if part == "cnn" else "study_90_10")
+    assert config["data"]["protocol"] == ("baseline_80_20" if part == "cnn" else "baseline_90_10")
     if part == "cnn":
         assert (config["model"]["dropout"], config["optimizer"]["weight_decay"]) == (0.25, 0.2)
         assert config["augment"]["noise"] == pytest.approx(1 / 5)
-        assert config["data"]["balance"] == "orientations"
+        assert config["data"]["balance"] == "dihedral"
     else:
         assert config["augment"]["crop_area"] == [0.08, 1.0]
-        assert config["augment"]["orientations"] == "horizontal_flip"
+        assert config["augment"]["dihedral"] == "horizontal_flip"
 
 
 def test_a_recipe_gives_way_to_the_command_line_and_to_debug():
-    assert composed("study_cnn", "optimizer.lr=0.5", "augment=none")["optimizer"]["lr"] == 0.5
-    assert composed("study_cnn", "debug=fast")["trainer"]["max_epochs"] == 1
+    assert composed("baseline_cnn", "optimizer.lr=0.5", "augment=none")["optimizer"]["lr"] == 0.5
+    assert composed("baseline_cnn", "debug=fast")["trainer"]["max_epochs"] == 1
 
 
 @pytest.mark.slow

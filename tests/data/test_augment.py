@@ -3,16 +3,24 @@ import pytest
 import torch
 
 from galaxy10.data import augment as augmentation
-from galaxy10.data import draws
-from galaxy10.data.augment import Augmentation, Preparation, compose, orient, orientation_matrices, resample, resize
+from galaxy10.data import counter_rng as draws
+from galaxy10.data.augment import (
+    Augmentation,
+    Preprocessing,
+    apply_dihedral,
+    compose,
+    dihedral_matrices,
+    resample,
+    resize,
+)
 
 ZEROS = torch.zeros(8, dtype=torch.int64)
-PREPARATION = Preparation(image_size=24, mean=(0.1, 0.2, 0.3), std=(0.2, 0.2, 0.2), noise_sigma=(0.1, 0.1, 0.1))
+PREPARATION = Preprocessing(image_size=24, mean=(0.1, 0.2, 0.3), std=(0.2, 0.2, 0.2), noise_sigma=(0.1, 0.1, 0.1))
 RECIPES = {
     "none": Augmentation(),
-    "study_cnn": Augmentation(orientations="all", noise=0.2),
-    "study_transfer": Augmentation(orientations="horizontal_flip", crop_area=(0.08, 1.0), crop_aspect=(0.75, 1.3333)),
-    "survey": Augmentation(orientations="all", rotation_deg=180.0, zoom=(0.9, 1.2), shift=0.03, noise=0.1),
+    "baseline_cnn": Augmentation(dihedral="all", noise=0.2),
+    "baseline_transfer": Augmentation(dihedral="horizontal_flip", crop_area=(0.08, 1.0), crop_aspect=(0.75, 1.3333)),
+    "survey": Augmentation(dihedral="all", rotation_deg=180.0, zoom=(0.9, 1.2), shift=0.03, noise=0.1),
 }
 
 
@@ -59,7 +67,7 @@ def test_without_a_recipe_the_galaxy_is_as_it_is():
 
 def test_orientations_are_the_eight_symmetries_of_a_square():
     image = galaxies(1)
-    turned = orient(image.expand(8, -1, -1, -1), torch.arange(8))
+    turned = apply_dihedral(image.expand(8, -1, -1, -1), torch.arange(8))
     expected = {
         np.rot90(flipped, k).tobytes() for flipped in (image[0].numpy(), image[0].numpy()[:, ::-1]) for k in range(4)
     }
@@ -75,7 +83,7 @@ def test_all_orientations_are_drawn_equally_often():
 def test_a_galaxys_orientations_stay_apart_when_balancing_shows_it_eight_times():
     images = galaxies(1).expand(8, -1, -1, -1)
     row = torch.full((8,), 5)
-    shown = PREPARATION.augmented(images, Augmentation(orientations="all"), 0, 3, row, torch.arange(8), torch.arange(8))
+    shown = PREPARATION.augmented(images, Augmentation(dihedral="all"), 0, 3, row, torch.arange(8), torch.arange(8))
     assert len({s.numpy().tobytes() for s in shown}) == 8
 
 
@@ -83,7 +91,7 @@ def test_random_crops_always_show_the_galaxy():
     images = torch.zeros(500, 32, 32, 3, dtype=torch.uint8)
     images[:, 14:18, 14:18] = 255
     inputs = PREPARATION.augmented(
-        images, RECIPES["study_transfer"], 0, 0, torch.arange(500), torch.zeros(500).long(), torch.zeros(500).long()
+        images, RECIPES["baseline_transfer"], 0, 0, torch.arange(500), torch.zeros(500).long(), torch.zeros(500).long()
     )
     brightest = PREPARATION.visible(inputs).flatten(1).max(dim=1).values
     assert brightest.min() > 60
@@ -100,7 +108,7 @@ def test_noise_has_the_size_that_was_asked_for():
 
 def test_the_same_galaxy_shown_twice_is_varied_twice():
     images, rows = galaxies(1).expand(2, -1, -1, -1), torch.tensor([4, 4])
-    shown = augment(images, RECIPES["study_cnn"], rows, copies=torch.tensor([0, 1]))
+    shown = augment(images, RECIPES["baseline_cnn"], rows, copies=torch.tensor([0, 1]))
     assert not torch.equal(shown[0], shown[1])
 
 
@@ -141,14 +149,16 @@ def test_pictures_that_are_not_square_lose_their_longer_side():
 def test_two_orientations_are_one():
     image = galaxies(1).expand(64, -1, -1, -1)
     first, second = torch.arange(8).repeat_interleave(8), torch.arange(8).repeat(8)
-    assert torch.equal(orient(image, compose(first, second)), orient(orient(image, first), second))
+    assert torch.equal(
+        apply_dihedral(image, compose(first, second)), apply_dihedral(apply_dihedral(image, first), second)
+    )
 
 
 def test_an_orientation_through_a_window_is_that_orientation():
     images = galaxies(1).expand(8, -1, -1, -1)
     straight = torch.eye(2, 3).expand(8, 2, 3)
-    through = resample(images, orientation_matrices(torch.arange(8)) @ straight, 24)
-    assert torch.allclose(through, orient(images, torch.arange(8)).float(), atol=1e-3)
+    through = resample(images, dihedral_matrices(torch.arange(8)) @ straight, 24)
+    assert torch.allclose(through, apply_dihedral(images, torch.arange(8)).float(), atol=1e-3)
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from galaxy10.data.balance import epoch_plan, presented
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
+from galaxy10.data.resampling import epoch_plan, presented
 
 LABELS = np.repeat([0, 1, 2], [64, 16, 4])
 
@@ -18,7 +18,7 @@ def test_order_depends_on_seed_and_epoch_alone():
     assert epoch_of(EpochSampler(LABELS, 8, seed=1), 3) != epoch_of(EpochSampler(LABELS, 8, seed=2), 3)
 
 
-@pytest.mark.parametrize("balance", ["none", "orientations", "weighted"])
+@pytest.mark.parametrize("balance", ["none", "dihedral", "weighted"])
 def test_processes_share_each_batch_of_the_single_process(balance):
     whole = epoch_of(EpochSampler(LABELS, 8, 0, balance), 2)
     parts = [epoch_of(EpochSampler(LABELS, 8, 0, balance, rank, 4), 2) for rank in range(4)]
@@ -48,11 +48,11 @@ def epoch_positions(sampler):
 
 
 def test_orientations_fill_rare_classes_with_different_orientations_of_the_same_rows():
-    positions, copies, orientations = epoch_plan(LABELS, "orientations", np.random.default_rng(0))
+    positions, copies, dihedral = epoch_plan(LABELS, "dihedral", np.random.default_rng(0))
     shown = np.bincount(LABELS[positions])
-    assert shown.tolist() == [64, 64, 32]  # the third class at its limit: eight orientations of four galaxies
-    assert presented(LABELS, "orientations", 3).tolist() == [64, 64, 32]
-    pairs = set(zip(positions.tolist(), orientations.tolist(), strict=True))
+    assert shown.tolist() == [64, 64, 32]  # the third class at its limit: eight dihedral of four galaxies
+    assert presented(LABELS, "dihedral", 3).tolist() == [64, 64, 32]
+    pairs = set(zip(positions.tolist(), dihedral.tolist(), strict=True))
     assert len(pairs) == len(positions)
     assert (copies < 8).all()
 

@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 import pytest
 
-from galaxy10.data.classes import GALAXY10_CLASSES, GALAXY10_COUNTS
-from galaxy10.data.simulation import simulate_survey
-from galaxy10.data.simulation.survey import class_counts, unit_vectors
+from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS
 from galaxy10.errors import Galaxy10Error
+from galaxy10.simulation import simulate_survey
+from galaxy10.simulation.survey import class_counts, unit_vectors
 
 
 def content(path: Path) -> dict[str, np.ndarray]:
@@ -129,7 +129,7 @@ def test_same_seed_same_bytes_other_seed_other_galaxies(tmp_path: Path, small_fi
 
 
 def test_number_of_workers_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("galaxy10.data.simulation.file.IN_PROCESS_PIXELS", 0)
+    monkeypatch.setattr("galaxy10.simulation.file.IN_PROCESS_PIXELS", 0)
     files = [simulate_survey(tmp_path / f"{n}.h5", num_images=40, size_px=32, workers=n) for n in (1, 2)]
     assert checksum(files[0]) == checksum(files[1])
 
@@ -163,7 +163,7 @@ def test_a_killed_simulation_leaves_nothing_under_the_final_name(tmp_path: Path)
     path = tmp_path / "killed.h5"
     program = f"""
 from pathlib import Path
-from galaxy10.data.simulation import simulate_survey
+from galaxy10.simulation import simulate_survey
 simulate_survey(Path({str(path)!r}), num_images=2000, size_px=256, workers=1)
 """
     process = subprocess.Popen([sys.executable, "-c", program])
@@ -202,5 +202,5 @@ def test_unwritable_places_are_named(tmp_path: Path) -> None:
 
 
 def test_no_torch_is_imported() -> None:
-    program = "import sys, galaxy10.data.simulation; sys.exit('torch' in sys.modules)"
+    program = "import sys, galaxy10.simulation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galaxy10.data.classes import GALAXY10_CLASSES, GALAXY10_COUNTS
-from galaxy10.data.groups import find_groups, find_twins, sky_pairs
+from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS
+from galaxy10.data.groups import find_conflicting_duplicates, find_groups, sky_pairs
 from galaxy10.data.split import PROTOCOLS, make_split
 from galaxy10.errors import Galaxy10Error
 
@@ -29,7 +29,7 @@ def published(coordinates) -> pd.DataFrame:
 
 
 def test_published_coordinates_hold_59_twins_and_17504_groups(published):
-    twins = find_twins(published)
+    twins = find_conflicting_duplicates(published)
     assert len(np.unique(twins[twins >= 0])) == 59
     assert (twins >= 0).sum() == 118
     assert find_groups(published).max() + 1 == 17504

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from galaxy10.data.classes import GALAXY10_CLASSES, slugs
-from galaxy10.evaluation.scores import class_scores, confusion_counts
+from galaxy10.classes import GALAXY10_CLASSES, slugs
+from galaxy10.metrics.confusion import class_scores, confusion_counts
 
 MakeRun = Callable[..., Path]
 

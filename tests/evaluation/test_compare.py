@@ -13,8 +13,8 @@ import yaml
 from scipy.stats import binom
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.evaluation.compare import compare_runs
-from galaxy10.evaluation.mcnemar import holm, mcnemar
+from galaxy10.metrics.mcnemar import holm, mcnemar
+from galaxy10.reports.compare import compare_runs
 
 
 def read_table(out: Path) -> list[dict[str, str]]:
@@ -84,7 +84,12 @@ def test_ways_of_evaluating_one_run_are_experiments_of_their_own(make_run, tmp_p
     ]
     compare_runs(runs, tmp_path / "out")
     rows = read_table(tmp_path / "out")
-    assert sorted(row["runs"] for row in rows) == ["ensemble", "plain", "softened-a softened-b", "trained"]
+    assert sorted(row["runs"] for row in rows) == [
+        "ensemble",
+        "plain",
+        "softened-a softened-b",
+        "trained",
+    ]
 
 
 def test_a_setting_beside_the_seed_makes_another_experiment(make_run, tmp_path):
@@ -192,7 +197,7 @@ def test_holm_never_makes_a_pair_more_certain():
 
 def test_no_comparison_imports_torch(study, tmp_path):
     code = (
-        "import sys; from pathlib import Path; from galaxy10.evaluation.compare import compare_runs;"
+        "import sys; from pathlib import Path; from galaxy10.reports.compare import compare_runs;"
         "compare_runs([Path(p) for p in sys.argv[2:]], Path(sys.argv[1]));"
         "print([m for m in ('torch', 'lightning', 'timm', 'torchmetrics', 'wandb') if m in sys.modules])"
     )

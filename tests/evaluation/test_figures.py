@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from sklearn.metrics import precision_recall_fscore_support
 
-from galaxy10.data.classes import GALAXY10_CLASSES
-from galaxy10.evaluation.figures.calibration import reliability_diagram
-from galaxy10.evaluation.figures.classes import class_distribution, f1_by_class
-from galaxy10.evaluation.figures.confusion import confusion_matrix
-from galaxy10.evaluation.figures.curves import loss_curves, metric_curves
-from galaxy10.evaluation.figures.galleries import gallery
-from galaxy10.evaluation.scores import accuracy_interval, class_scores, confusion_counts, reliability
+from galaxy10.classes import GALAXY10_CLASSES
+from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_counts, reliability
+from galaxy10.reports.figures.calibration import reliability_diagram
+from galaxy10.reports.figures.classes import class_distribution, f1_by_class
+from galaxy10.reports.figures.confusion import confusion_matrix
+from galaxy10.reports.figures.curves import loss_curves, metric_curves
+from galaxy10.reports.figures.galleries import gallery
 
 LONG_NAMES = tuple(f"Featured galaxy number {i} with a tightly wound arm and no bulge" for i in range(37))
 NAME_SETS = [("smooth", "<b>x</b> $y_", ""), GALAXY10_CLASSES, LONG_NAMES]

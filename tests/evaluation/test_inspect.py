@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
+from galaxy10.data.dataset_stats import read_pixels
 from galaxy10.errors import Galaxy10Error
-from galaxy10.evaluation.file_facts import read_pixels
-from galaxy10.evaluation.inspect import inspect_file
+from galaxy10.reports.inspect import inspect_file
 
 
 def write_file(path: Path, positions: bool = True, **columns: np.ndarray) -> Path:
@@ -89,7 +89,7 @@ def test_a_wrong_file_is_one_line(tmp_path):
 def test_no_inspection_imports_torch(tmp_path):
     file = write_file(tmp_path / "galaxies.h5")
     code = (
-        "import sys; from pathlib import Path; from galaxy10.evaluation.inspect import inspect_file;"
+        "import sys; from pathlib import Path; from galaxy10.reports.inspect import inspect_file;"
         "inspect_file(Path(sys.argv[1]), Path(sys.argv[2]));"
         "print([m for m in ('torch', 'lightning', 'timm', 'torchmetrics', 'wandb') if m in sys.modules])"
     )

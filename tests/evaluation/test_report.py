@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.evaluation.report import build_report
-from galaxy10.evaluation.run_record import read_run
+from galaxy10.reports.run import build_report
+from galaxy10.runs.record import read_run
 
 ALL_FIGURES = {
     "batch", "class_distribution", "confusion_test_by_row", "confusion_test_counts", "confusion_val_by_row",
@@ -187,7 +187,7 @@ def test_nothing_half_written_is_left(make_run):
 
 def test_no_report_imports_torch(make_run):
     code = (
-        "import sys; from pathlib import Path; from galaxy10.evaluation.report import build_report;"
+        "import sys; from pathlib import Path; from galaxy10.reports.run import build_report;"
         "build_report(Path(sys.argv[1]));"
         "print([m for m in ('torch', 'lightning', 'timm', 'torchmetrics', 'wandb') if m in sys.modules])"
     )

@@ -23,7 +23,13 @@ def trained(warm, tmp_path_factory) -> Callable[..., Path]:
         if seed not in runs:
             words = (
                 *("data=hdf5", f"data.path={folder / 'g.h5'}", "model.image_size=32", "trainer.max_epochs=2"),
-                *("model.views=2", "data.batch_size=8", f"seed={seed}", f"run.dir={folder / f'r{seed}'}", "logger=csv"),
+                *(
+                    "model.tta_views=2",
+                    "data.batch_size=8",
+                    f"seed={seed}",
+                    f"run.dir={folder / f'r{seed}'}",
+                    "logger=csv",
+                ),
             )
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             done = ended(warm.start([str(ROOT / "train.py"), *words], folder, environment), 240)

@@ -6,12 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
+from galaxy10.catalogue.predict import predict
+from galaxy10.catalogue.table_io import check_columns, write_tables
+from galaxy10.catalogue.writer import Catalogue, IncompleteCatalogue, finish, merge, shard_path
+from galaxy10.data.pack import pack
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
-from galaxy10.inference.catalogue import Catalogue, Unfinished, finish, merge, shard_path
-from galaxy10.inference.pack import pack
-from galaxy10.inference.predict import Options, predict
-from galaxy10.inference.table_files import check_columns, write_tables
+from galaxy10.prediction.options import Options
 
 FAILURE = ("a.png", 0, "empty file (0 bytes)")
 
@@ -54,7 +55,7 @@ def test_what_another_has_finished_meanwhile_is_not_overwritten(tmp_path):
         other.writing(False),
     ):
         pass
-    assert not isinstance(refused.value, Unfinished)
+    assert not isinstance(refused.value, IncompleteCatalogue)
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock") == ["cat.json", "cat.parquet"]
 
 
@@ -128,7 +129,7 @@ def test_names_that_fits_cannot_hold_are_refused_before_anything_is_judged(tmp_p
         check_columns(".csv", [name])
     with pytest.raises(Galaxy10Error, match=r"1,000 columns"):
         check_columns(".fits", [f"c{i}" for i in range(1000)])
-    monkeypatch.setattr("galaxy10.inference.predict.check_runs", lambda runs, options: None)
+    monkeypatch.setattr("galaxy10.catalogue.predict.check_runs", lambda runs, options: None)
     (tmp_path / "list.csv").write_text("path,größe\na.png,1\n")
     with pytest.raises(Galaxy10Error, match="größe"):
         predict([tmp_path], [str(tmp_path / "list.csv")], tmp_path / "cat.fits", Options(shard="0/2"))

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 import galaxy10
-from galaxy10.data.augment import as_planes, resize, square
+from galaxy10.data.augment import center_square, resize, to_nchw
 from galaxy10.errors import Galaxy10Error
-from galaxy10.inference import export as exporting
-from galaxy10.inference.export import export, resized
+from galaxy10.prediction import export as exporting
+from galaxy10.prediction.export import export, resized
 from tests.conftest import ROOT
 from tests.inference.conftest import galaxy
 
@@ -53,7 +53,7 @@ def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_p
 @pytest.mark.slow
 def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp_path, monkeypatch):
     path = tmp_path / "model.pt2"
-    assert export(run, path, orientations=None, temperature=True, overwrite=False) < 1e-4
+    assert export(run, path, tta_views=None, temperature=True, overwrite=False) < 1e-4
     extra = {exporting.METADATA: ""}
     program = torch.export.load(path, extra_files=extra).module()
     assert json.loads(extra[exporting.METADATA])["class_names"] == ["Spiral", "In-between", "Edge-on"]
@@ -62,10 +62,10 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
     assert np.abs(found - load(run).probabilities(pictures)).max() < 1e-4
     before = path.read_bytes()
     with pytest.raises(Galaxy10Error, match="--overwrite"):
-        export(run, path, orientations=None, temperature=True, overwrite=False)
+        export(run, path, tta_views=None, temperature=True, overwrite=False)
     monkeypatch.setattr(exporting, "resized", lambda *words: resized(*words).roll(3, 2))
     with pytest.raises(Galaxy10Error, match="says something else"):
-        export(run, path, orientations=None, temperature=True, overwrite=True)
+        export(run, path, tta_views=None, temperature=True, overwrite=True)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
 
@@ -74,8 +74,8 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (61, 40), (20, 200), (16, 17), (256, 256)])
 def test_the_resize_as_a_product_of_matrices_is_torchs_own_to_the_last_bit(size, height, width):
     pictures = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.manual_seed(0))
-    expected = as_planes(resize(square(pictures), size))
-    assert torch.equal(resized(as_planes(pictures), size).to(torch.uint8), expected)
+    expected = to_nchw(resize(center_square(pictures), size))
+    assert torch.equal(resized(to_nchw(pictures), size).to(torch.uint8), expected)
 
 
 load = galaxy10.load

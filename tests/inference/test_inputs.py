@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from galaxy10.data.inputs import find_inputs, pictures_below
+from galaxy10.data.path_tables import read_table
 from galaxy10.errors import Galaxy10Error
-from galaxy10.inference.inputs import find_inputs, pictures_below
-from galaxy10.inference.path_tables import read_table
 from tests.inference.conftest import galaxy
 
 

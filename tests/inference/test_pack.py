@@ -8,8 +8,8 @@ from astropy.table import Table
 from PIL import Image
 
 from galaxy10.data.hdf5 import open_source
+from galaxy10.data.pack import pack
 from galaxy10.errors import Galaxy10Error
-from galaxy10.inference.pack import pack
 from tests.inference.conftest import galaxy
 
 

@@ -9,9 +9,9 @@ import tifffile
 from astropy.io import fits
 from PIL import Image
 
-from galaxy10.data.simulation.render import legacy_rgb
-from galaxy10.inference.pictures import Unreadable, as_picture, read_picture
-from galaxy10.inference.stretch import STRETCHES, stretched
+from galaxy10.data.images import ImageReadError, as_picture, read_picture
+from galaxy10.data.stretch import STRETCHES, stretched
+from galaxy10.simulation.render import legacy_rgb
 from tests.inference.conftest import galaxy
 
 
@@ -57,7 +57,7 @@ def test_colour_tiffs_of_more_than_eight_bits_are_read(tmp_path):
     whole = (tmp_path / "float.tif").read_bytes()
     for size in (9, 100, len(whole) - 1000):
         (tmp_path / "cut.tif").write_bytes(whole[:size])
-        with pytest.raises(Unreadable, match="broken TIFF file"):
+        with pytest.raises(ImageReadError, match="broken TIFF file"):
             read_picture(tmp_path / "cut.tif")
 
 
@@ -125,14 +125,14 @@ def test_what_is_no_picture_says_why(tmp_path):
         "gone.png": "no such file",
         "": "a folder",
     }.items():
-        with pytest.raises(Unreadable, match=reason):
+        with pytest.raises(ImageReadError, match=reason):
             read_picture(tmp_path / name)
-    with pytest.raises(Unreadable, match="--stretch"):
+    with pytest.raises(ImageReadError, match="--stretch"):
         as_picture(np.full((20, 20), 90.0))  # as galaxy10.load(…).predict gives it
 
 
 def test_a_picture_larger_than_memory_is_refused(tmp_path, monkeypatch):
     Image.fromarray(galaxy()).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(Unreadable, match="more pixels"):
+    with pytest.raises(ImageReadError, match="more pixels"):
         read_picture(tmp_path / "huge.png")

@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import galaxy10
 from galaxy10.errors import Galaxy10Error
-from galaxy10.inference.calibration import calibrate, softened
-from galaxy10.inference.strangeness import Strangeness
-from galaxy10.inference.verdicts import entropy, in_set, verdict_columns
+from galaxy10.prediction.calibration import apply_temperature, calibrate
+from galaxy10.prediction.ood import KNNDetector
+from galaxy10.prediction.prediction_columns import entropy, in_set, prediction_columns
 from tests.inference.conftest import galaxy
 
 
@@ -21,7 +21,7 @@ def answers(number: int, sharpness: float, rng) -> tuple[np.ndarray, np.ndarray]
     logits = rng.normal(0, 2, (number, 4))
     true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     labels = (true.cumsum(axis=1) > rng.random((number, 1))).argmax(axis=1)
-    return softened(true, 1 / sharpness), labels
+    return apply_temperature(true, 1 / sharpness), labels
 
 
 def test_the_temperature_undoes_what_made_probabilities_too_sharp():
@@ -41,7 +41,7 @@ def test_prediction_sets_hold_the_true_class_as_often_as_asked(coverage):
         probabilities, labels = answers(700, 2.0, rng)
         found = calibrate(probabilities[None, :200], labels[:200])
         threshold = found.threshold(coverage)
-        inside = in_set(softened(probabilities[200:], found.temperature), threshold)
+        inside = in_set(apply_temperature(probabilities[200:], found.temperature), threshold)
         held.append(inside[np.arange(500), labels[200:]].mean())
     assert np.mean(held) == pytest.approx(coverage, abs=0.012)
     tiny = calibrate(probabilities[None, :5], labels[:5])
@@ -52,7 +52,7 @@ def test_entropy_is_the_sum_of_two_parts():
     certain, torn = np.array([0.98, 0.01, 0.01]), np.array([1 / 3] * 3)
     samples = np.array([[certain, torn, certain], [certain[::-1], torn, certain]], dtype=np.float32)
     names = ["Spiral", "Ring", "Edge-on"]
-    table = verdict_columns(samples, np.zeros(3), names, ["a", "b", "c"], 1.0, 0.7).to_pandas()
+    table = prediction_columns(samples, np.zeros(3), names, ["a", "b", "c"], 1.0, 0.7).to_pandas()
     disagree, alike, sure = table["mutual_information"]
     assert disagree > 0.5
     assert alike == pytest.approx(0, abs=1e-6)
@@ -87,11 +87,11 @@ def test_dropout_draws_belong_to_the_picture_alone(run):
 
 def test_many_dropout_samples_have_the_mean_they_should(run):
     """Each drawn mask drops with the layer's probability: by hand, on the last hidden layer of the study's CNN."""
-    from galaxy10.inference.dropout import PictureDropout
+    from galaxy10.prediction.mc_dropout import DeterministicMCDropout
 
     keys = torch.arange(400)
     layer, inputs = torch.nn.Dropout(0.25).eval(), torch.ones(400, 64)
-    with PictureDropout(keys, 10) as mode:
+    with DeterministicMCDropout(keys, 10) as mode:
         first, second = layer(inputs), None
         second = layer(first)
     assert first.shape == (4000, 64)
@@ -110,7 +110,7 @@ def test_an_ensemble_is_calibrated_from_its_members_tables(trained, tmp_path):
     tables = [pd.read_parquet(run / "predictions/val.parquet") for run in runs]
     samples = np.stack([table.filter(like="p_").to_numpy() for table in tables])
     temperature = calibrate(samples, tables[0]["label"].to_numpy()).temperature
-    expected = np.mean([softened(p, temperature) for p in single], axis=0)
+    expected = np.mean([apply_temperature(p, temperature) for p in single], axis=0)
     assert np.allclose(both.filter(like="p_"), expected, atol=1e-5)
     assert (both["mutual_information"] > 0).all()
 
@@ -118,7 +118,7 @@ def test_an_ensemble_is_calibrated_from_its_members_tables(trained, tmp_path):
 def test_what_is_strange_scores_above_one():
     rng = np.random.default_rng(0)
     near = torch.tensor(rng.normal(0, 0.1, (200, 8)) + 1, dtype=torch.float32)
-    reference = Strangeness.of(near[:150])
+    reference = KNNDetector.of(near[:150])
     assert (reference.score(near[150:]) < 1).mean() > 0.9
     assert (reference.score(torch.tensor(rng.normal(0, 1, (50, 8)), dtype=torch.float32)) > 1).mean() > 0.95
 
@@ -138,7 +138,7 @@ class Largest(TorchDispatchMode):
 def test_strangeness_needs_memory_for_a_block_of_distances_and_not_for_all():
     features = torch.tensor(np.random.default_rng(0).normal(0, 1, (2100, 4)), dtype=torch.float32)
     with Largest() as largest:
-        reference = Strangeness.of(features)
+        reference = KNNDetector.of(features)
         scores = reference.score(features)
     assert largest.numbers <= 1024 * 2100
     unit = reference.features.astype(np.float64)
@@ -157,7 +157,5 @@ def test_python_says_what_is_wrong(run, tmp_path):
         classifier.predict([galaxy(), galaxy(0, (8, 32))])
     with pytest.raises(Galaxy10Error, match="is no run directory"):
         galaxy10.load(tmp_path)
-    with pytest.raises(
-        Galaxy10Error, match=r"not calibrated for views=1; type galaxy10 calibrate .* --no-orientations"
-    ):
-        galaxy10.load(run, orientations=False)
+    with pytest.raises(Galaxy10Error, match=r"not calibrated for views=1; type galaxy10 calibrate .* --tta-views 1"):
+        galaxy10.load(run, tta_views=1)

@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import log_loss
 
 from galaxy10.data.store import store_of_run
-from galaxy10.evaluation import scoring, uncertainty
+from galaxy10.evaluation import as_trained
+from galaxy10.reports import uncertainty
 from tests.conftest import write_galaxies
 
 
@@ -18,9 +19,9 @@ def test_a_run_is_judged_where_its_scratch_disk_and_gpu_are_missing(tmp_path, mo
     assert store_of_run(file, settings) == tmp_path
     scratch.mkdir()
     assert store_of_run(file, settings) == scratch
-    monkeypatch.setattr(scoring.torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(scoring.torch.backends.mps, "is_available", lambda: False)
-    assert [scoring._accelerator(name) for name in ("gpu", "cuda", "mps", "cpu", "auto")] == ["auto"] * 3 + [
+    monkeypatch.setattr(as_trained.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(as_trained.torch.backends.mps, "is_available", lambda: False)
+    assert [as_trained._accelerator(name) for name in ("gpu", "cuda", "mps", "cpu", "auto")] == ["auto"] * 3 + [
         "cpu",
         "auto",
     ]
@@ -101,11 +102,11 @@ def test_every_way_side_by_side(trained, galaxy10, tmp_path):
     table = pd.read_csv(tmp_path / "page/uncertainty.csv").set_index("way")
     assert table.index.tolist() == [
         "single pass",
-        "8 orientations",
+        "8 views",
         "3 dropout samples",
-        "8 orientations, 3 dropout samples",
+        "8 views, 3 dropout samples",
         "ensemble of 2",
-        "ensemble of 2, 8 orientations",
+        "ensemble of 2, 8 views",
     ]
     assert table["accuracy"].between(0, 1).all()
     assert (table["images_per_s"] > 0).all()
@@ -117,6 +118,6 @@ def test_every_way_side_by_side(trained, galaxy10, tmp_path):
     known = json.loads((runs[0] / "calibration.json").read_text())["ways"]
     assert {"views=1", "views=8", "views=1 dropout=3", "views=8 dropout=3"} <= set(known)
     write_galaxies(tmp_path / "new.h5", per_class=3, names=["Spiral", "In-between", "Edge-on"], seed=5)
-    once = galaxy10("predict", *runs, "new.h5", "--no-orientations", "-o", "cat.csv")
+    once = galaxy10("predict", *runs, "new.h5", "--tta-views", "1", "-o", "cat.csv")
     assert once.code == 0, once.err
     assert len(pd.read_csv(tmp_path / "cat.csv")) == 9

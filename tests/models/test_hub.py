@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import save
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.http import DownloadError
 from galaxy10.models import hub
 from galaxy10.models.weights import check_weights_reachable, download_weights, find_weights, load_pretrained
-from galaxy10.network import Unfetched
 from tests.models.conftest import assert_loaded, load, resnet
 from tests.servers import refusing_address, serving, swallowing
 
@@ -74,7 +74,7 @@ def test_a_bad_hub_ends_in_one_message_and_leaves_nothing_to_load(behaviour, sai
     files = {} if behaviour == "missing" else {HUB_FILE: bytes(20_000_000)}
     with serving(files, "good" if behaviour == "missing" else behaviour) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
-        with pytest.raises(Unfetched) as caught:
+        with pytest.raises(DownloadError) as caught:
             hub.fetch_from_hub("timm/resnet18.a1_in1k", answer_s=1, stall_s=1.5)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -89,7 +89,7 @@ def test_weights_at_a_plain_address_go_to_torchs_cache(no_hub):
     with serving({f"/{name}": content, "/net-12345678.pth": content}) as server:
         assert hub.fetch_from_url(f"{server.address}/{name}") == no_hub / "torch" / "hub" / "checkpoints" / name
         for wrong, said in (("net-12345678.pth", "another checksum"), ("none.pth", "answers 404")):
-            with pytest.raises(Unfetched, match=said):
+            with pytest.raises(DownloadError, match=said):
                 hub.fetch_from_url(f"{server.address}/{wrong}")
     assert hub.torch_files() == [name]
 

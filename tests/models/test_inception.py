@@ -4,7 +4,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from galaxy10.config.entry import CONF, plain
+from galaxy10.config.compose import CONF, plain
 from galaxy10.models.factory import build_classifier
 
 

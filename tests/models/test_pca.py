@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from galaxy10.data.augment import Preparation
+from galaxy10.data.augment import Preprocessing
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.split import make_split
@@ -24,8 +24,8 @@ RECIPE = {
     "num_components": 4,
     "scree_components": 8,
     "components_from": "train",
-    "scores": "standardised",
-    "inverse_regularisation": 1.0,
+    "standardize": True,
+    "C": 1.0,
     "max_iterations": 1000,
 }
 
@@ -34,21 +34,21 @@ RECIPE = {
 def data(tmp_path):
     source = open_source(write_galaxies(tmp_path / "g.h5", per_class=150, size=(16, 16)))
     store = open_store(source, tmp_path)
-    return GalaxyData(store, make_split(store.table, store.content, NAMES, protocol="study_80_20"), NAMES)
+    return GalaxyData(store, make_split(store.table, store.content, NAMES, protocol="baseline_80_20"), NAMES)
 
 
 def classifier(num_classes=3, **changes):
-    preparation = Preparation(16, [0.1, 0.1, 0.1], [0.2, 0.2, 0.2])
-    return PCAClassifier({**RECIPE, **changes}, NAMES[:num_classes], preparation)
+    preprocessing = Preprocessing(16, [0.1, 0.1, 0.1], [0.2, 0.2, 0.2])
+    return PCAClassifier({**RECIPE, **changes}, NAMES[:num_classes], preprocessing)
 
 
 def matrix(data, subset):
     """All galaxies of a subset as the model sees them, (n, D): what the model itself never holds."""
     images = torch.from_numpy(data.store.images[data.split.rows(subset)])
-    return classifier().preparation.plain(images).flatten(1).double().numpy()
+    return classifier().preprocessing.eval_transform(images).flatten(1).double().numpy()
 
 
-@pytest.mark.parametrize("scores", ["standardised", "raw"])
+@pytest.mark.parametrize("standardize", [True, False])
 def test_it_agrees_with_scikit_learn_on_the_whole_matrix(data, scores):
     module = classifier(scores=scores)
     found, converged = module.solve(data, data.split.rows("train"), data.labels("train"))
@@ -152,7 +152,7 @@ def test_a_run_is_complete_and_evaluate_finds_its_numbers(components_from, train
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["augment=survey"], "has no use for augment; type augment=none"),
+        (["augment=affine"], "has no use for augment; type augment=none"),
         (["optimizer=sgd"], "has no use for optimizer; type optimizer=none"),
         (["scheduler=step"], "has no use for scheduler; type scheduler=none"),
         (["trainer.accelerator=cpu", "trainer.devices=2"], "is solved by one process"),

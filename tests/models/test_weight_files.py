@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.models.fitting import fit_by_name
+from galaxy10.models.state_dicts import load_by_name
 from galaxy10.models.weights import check_weights_reachable, find_weights
 from tests.models.conftest import assert_loaded, load, resnet
 
@@ -60,7 +60,7 @@ def test_a_folder_stands_for_the_one_file_in_it(tmp_path, pretrained):
 def test_a_run_of_this_project_tells_its_own_input(tmp_path, pretrained):
     about = {
         "model": {"name": "timm", "backbone": "resnet18.a1_in1k"},
-        "preparation": {"image_size": 96, "mean": [0.2] * 3, "std": [0.1] * 3},
+        "preprocessing": {"image_size": 96, "mean": [0.2] * 3, "std": [0.1] * 3},
     }
     (tmp_path / "checkpoints").mkdir()
     state = {f"network.{name}": tensor for name, tensor in pretrained.items()}
@@ -146,11 +146,11 @@ def test_inception_keeps_its_auxiliary_head():
     full = timm.create_model("inception_v3", aux_logits=True).state_dict()
     network = timm.create_model("inception_v3", aux_logits=True, num_classes=10)
     new = [network.fc, network.AuxLogits.fc]
-    fit_by_name(network, full, "w.pth", new)
+    load_by_name(network, full, "w.pth", new)
     assert torch.equal(network.AuxLogits.conv0.conv.weight, full["AuxLogits.conv0.conv.weight"])
     without = {name: tensor for name, tensor in full.items() if not name.startswith("AuxLogits")}
     with pytest.raises(Galaxy10Error, match=r"first AuxLogits.conv0.conv.weight is missing"):
-        fit_by_name(network, without, "w.pth", new)
+        load_by_name(network, without, "w.pth", new)
 
 
 def test_weights_as_their_authors_published_them_are_renamed_by_timm():
@@ -172,5 +172,5 @@ def test_weights_as_their_authors_published_them_are_renamed_by_timm():
             name = name.replace(f"stages.{stage}.downsample.", f"downsample_layers.{stage}.")
         theirs[name.replace("head.fc.", "head.")] = tensor + 1
     before = network.stem[0].weight.clone()
-    fit_by_name(network, theirs, "w.pth", [network.head.fc])
+    load_by_name(network, theirs, "w.pth", [network.head.fc])
     assert torch.equal(network.stem[0].weight, before + 1)

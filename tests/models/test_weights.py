@@ -8,11 +8,11 @@ import timm
 import torch
 import yaml
 
-from galaxy10.config.entry import CONF
-from galaxy10.data.augment import Preparation
+from galaxy10.config.compose import CONF
+from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models import hub
-from galaxy10.models.names import MODEL_BACKBONES, timm_names, weight_tags, weights_text
+from galaxy10.models.timm_registry import MODEL_BACKBONES, timm_names, weight_tags, weights_text
 from galaxy10.models.weights import check_weights_reachable, download_weights, find_weights, load_pretrained
 from tests.models.conftest import assert_loaded, cache_on_hub, load, resnet
 
@@ -31,7 +31,7 @@ def test_the_installed_weights_see_a_palace():
     network = timm.create_model("tf_efficientnet_lite0").eval()
     load_pretrained(network, source, [])
     photograph = torch.from_numpy(load_sample_image("china.jpg").copy())[None]
-    inputs = Preparation(source.input_size_px, source.mean, source.std).plain(photograph)
+    inputs = Preprocessing(source.input_size_px, source.mean, source.std).plain(photograph)
     assert network(inputs).argmax().item() == 698  # ImageNet's "palace"
 
 

@@ -16,7 +16,7 @@ from tests.slurm.conftest import ARRAY, EXPERIMENT, TRAIN, Slurm, status, task_p
 
 pytestmark = [pytest.mark.long, pytest.mark.slow]
 
-LONG = (*EXPERIMENT, "trainer.max_epochs=7", "model.dropout=0.25", "augment=study_cnn")
+LONG = (*EXPERIMENT, "trainer.max_epochs=7", "model.dropout=0.25", "augment=baseline_cnn")
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def small_study(folder: Path, **changes: Any) -> Sweep:
         "objectives": ("val/macro_f1",),
         "directions": ("maximize",),
         "space": {"model": {"dropout": {"choices": [0.1, 0.2, 0.3]}}},
-        "first": (),
+        "initial_points": (),
         "overrides": (),
         "n_trials": 20,
         "hours": None,

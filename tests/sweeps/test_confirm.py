@@ -7,10 +7,10 @@ import subprocess
 import pytest
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.runs.lock import RunLock
 from galaxy10.sweeps import confirm as module
 from galaxy10.sweeps.confirm import confirm
 from galaxy10.sweeps.study import begin_study
-from galaxy10.training.lease import Lease
 from tests.sweeps.conftest import run_trial, small_study
 
 TRAINER = {"accelerator": "cpu", "devices": 1}
@@ -51,7 +51,7 @@ def test_a_second_one_is_refused_and_touches_nothing_of_the_first(sweep, monkeyp
     started = []
     monkeypatch.setattr(module, "_train", lambda *arguments: started.append(arguments) or [2])
     (sweep.path / "confirm").mkdir()
-    first = Lease(sweep.path / "confirm")
+    first = RunLock(sweep.path / "confirm")
     first.take()
     says = rf"process {os.getpid()} on .* is at sweep\.action=confirm of .*/s already; wait for it or stop it"
     with pytest.raises(Galaxy10Error, match=says):
@@ -78,7 +78,7 @@ def test_the_lease_is_held_until_the_test_galaxies_have_been_asked_and_they_are_
 
 def test_one_that_a_later_start_of_its_job_has_taken_over_does_not_ask_the_test_galaxies(sweep, trained, monkeypatch):
     asked = answers(monkeypatch)
-    monkeypatch.setattr(module.Lease, "is_ours", lambda lease: False)
+    monkeypatch.setattr(module.RunLock, "is_ours", lambda lease: False)
     assert confirm(sweep, TRAINER, 1, [0, 1], 1)[0] == 143
     assert not asked
 

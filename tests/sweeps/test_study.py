@@ -12,9 +12,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from optuna.trial import TrialState
 
-from galaxy10.config.entry import CONF, plain
+from galaxy10.config.compose import CONF, plain
+from galaxy10.runs.directory import RunDirectory
 from galaxy10.sweeps.journal import cut_torn_line, open_storage
-from galaxy10.training.run_directory import RunDirectory
 from tests.conftest import ROOT
 from tests.sweeps.conftest import TINY, stand_in, status, trials_of
 
@@ -77,7 +77,7 @@ def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, tmp_
 
 
 def test_a_crash_is_a_failed_trial_with_its_error_and_is_retried_as_often_as_allowed(sweep, tmp_path):
-    crash = ("~sweep.space.optimizer", "~sweep.space.data", "sweep.first=[{model.dropout:0.85}]")
+    crash = ("~sweep.space.optimizer", "~sweep.space.data", "sweep.initial_points=[{model.dropout:0.85}]")
     done = sweep(*crash, "sweep.n_trials=2", "sweep.retries=2", "sweep.sampler=random", "sweep.seed=1")
     assert done.code == 0, done.err
     trials = trials_of(tmp_path / "s")
@@ -90,7 +90,7 @@ def test_a_crash_is_a_failed_trial_with_its_error_and_is_retried_as_often_as_all
 
 @pytest.mark.parametrize(("kind", "says"), [("memory", "out of memory"), ("refused", "model.dropout is too much")])
 def test_what_would_fail_again_is_not_retried_and_a_study_of_failures_stops(kind, says, sweep, tmp_path):
-    bad = ("sweep.space.model.dropout.low=0.82", "sweep.first=[]", "sweep.max_failures=2")
+    bad = ("sweep.space.model.dropout.low=0.82", "sweep.initial_points=[]", "sweep.max_failures=2")
     done = sweep(*bad, "sweep.n_trials=5", STAND_IN_CRASH=kind)
     assert done.code == 1
     trials = trials_of(tmp_path / "s")

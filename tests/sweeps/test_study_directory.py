@@ -77,7 +77,9 @@ def test_a_beginning_that_was_killed_is_begun_again(call, moment, database, tmp_
             real(*arguments, **named)
         raise Killed
 
-    sweep = small_study(tmp_path / "s", storage=database, first=({"model.dropout": 0.1}, {"model.dropout": 0.2}))
+    sweep = small_study(
+        tmp_path / "s", storage=database, initial_points=({"model.dropout": 0.1}, {"model.dropout": 0.2})
+    )
     monkeypatch.setattr(owner, name, killed)
     with pytest.raises(Killed):
         begin_study(sweep, {})

@@ -42,7 +42,7 @@ def test_a_grid_completes_what_another_sampler_began(before, space, storage, tmp
 
 
 def test_points_that_wait_run_or_have_failed_are_among_the_trials(tmp_path):
-    sweep = small_study(tmp_path / "s", sampler="tpe", first=({"model.dropout": 0.1}, {"model.dropout": 0.3}))
+    sweep = small_study(tmp_path / "s", sampler="tpe", initial_points=({"model.dropout": 0.1}, {"model.dropout": 0.3}))
     study = begin_study(sweep, {})
     running = study.ask()  # killed before it was told what it tries
     grid = replace(sweep, sampler="grid")
@@ -60,7 +60,7 @@ def test_a_grid_whose_points_were_half_enqueued_is_completed(tmp_path):
 
 
 def test_a_grid_begins_with_the_points_of_first_and_has_none_twice(tmp_path):
-    sweep = small_study(tmp_path / "s", sampler="grid", first=({"model.dropout": 0.3},))
+    sweep = small_study(tmp_path / "s", sampler="grid", initial_points=({"model.dropout": 0.3},))
     study = begin_study(sweep, {})
     assert dropouts(study) == [0.1, 0.2, 0.3]
     assert study.trials[0].system_attrs["fixed_params"] == {"model.dropout": 0.3}

@@ -14,7 +14,7 @@ def test_a_study_that_really_trains_is_confirmed_with_other_seeds_and_tested_onc
     def really(*words):
         return ended(start(ROOT / "sweep.py", *TINY, *words, cwd=tmp_path), 240)
 
-    words = ("sweep.n_trials=1", "trainer.max_epochs=2", "model.views=1")
+    words = ("sweep.n_trials=1", "trainer.max_epochs=2", "model.tta_views=1")
     done = really(*words)
     assert done.code == 0, done.err
     run = tmp_path / "s" / "trials" / "0000"
@@ -48,7 +48,7 @@ def test_a_study_that_really_trains_is_confirmed_with_other_seeds_and_tested_onc
 
 def test_status_and_page_need_only_the_studys_directory(sweep, tmp_path):
     words = ("sweep.n_trials=8", "sweep.space.model.dropout.high=0.85", "sweep.retries=0", "sweep.seed=4")
-    done = sweep(*words, "sweep.first=[{optimizer: sgd, optimizer.lr: 0.01, optimizer.momentum: 0.9, "
+    done = sweep(*words, "sweep.initial_points=[{optimizer: sgd, optimizer.lr: 0.01, optimizer.momentum: 0.9, "
                  "model.dropout: 0.84, data.batch_size: 8}]")  # fmt: skip
     assert done.code == 0, done.err
     status = sweep("sweep.action=status")

@@ -5,12 +5,12 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from galaxy10.config.entry import CONF, groups, plain
+from galaxy10.cli.sweep import fixed_settings
+from galaxy10.config.compose import CONF, groups, plain
 from galaxy10.config.overrides import overrides_of
 from galaxy10.errors import Galaxy10Error
-from galaxy10.sweeps.command import fixed_settings
-from galaxy10.sweeps.door import trial_config
 from galaxy10.sweeps.points import all_points, choose, covering, named
+from galaxy10.sweeps.preflight import trial_config
 from galaxy10.sweeps.settings import read_sweep
 from galaxy10.sweeps.space import read_space
 from tests.conftest import ROOT, ended
@@ -31,11 +31,11 @@ def section_of(name, *overrides):
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_takes_its_first_trial_and_train_py_takes_all_of_its_corners(name):
     section = section_of(name)
-    fixed = fixed_settings(section["fixed"])
+    fixed = fixed_settings(section["overrides"])
     sweep, remarks = read_sweep(section, fixed, GROUPS, None)
     assert not remarks
-    assert len(sweep.first) == 1
-    for point in [*sweep.first, *covering(sweep.parameters)]:
+    assert len(sweep.initial_points) == 1
+    for point in [*sweep.initial_points, *covering(sweep.parameters)]:
         named(sweep.parameters, point)
         trial_config(sweep, overrides_of(point))
     head = (CONF / "sweep" / f"{name}.yaml").read_text().split("name:")[0]
@@ -44,14 +44,14 @@ def test_every_space_takes_its_first_trial_and_train_py_takes_all_of_its_corners
 
 
 @pytest.mark.parametrize(("name", "experiment"), [
-    ("simple_cnn", "study_cnn"), ("resnet50", "study_resnet50"), ("inceptionv3", "study_inceptionv3"),
+    ("simple_cnn", "baseline_cnn"), ("resnet50", "baseline_resnet50"), ("inceptionv3", "baseline_inceptionv3"),
 ])  # fmt: skip
 def test_the_first_trial_is_the_studys_own_recipe(name, experiment):
     section = section_of(name)
-    sweep, _ = read_sweep(section, fixed_settings(section["fixed"]), GROUPS, None)
+    sweep, _ = read_sweep(section, fixed_settings(section["overrides"]), GROUPS, None)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         recipe = plain(compose("train", overrides=[f"experiment={experiment}"]))
-    trial = trial_config(sweep, overrides_of(sweep.first[0]))
+    trial = trial_config(sweep, overrides_of(sweep.initial_points[0]))
     for part in ("data", "model", "augment", "optimizer", "scheduler", "trainer", "callbacks"):
         # image_size: the recipe says the network's own size, which auto gives for these files
         mine, theirs = ({k: v for k, v in c[part].items() if k != "image_size"} for c in (trial, recipe))
@@ -214,4 +214,4 @@ def test_help_and_a_mistyped_key_import_neither_torch_nor_optuna(start, tmp_path
         if words == ["--help"]:
             assert "python sweep.py sweep=simple_cnn data=simulated" in done.out
         if words[0] == "--cfg":
-            assert "study_80_20" in done.out  # what the space fixes is composed in
+            assert "baseline_80_20" in done.out  # what the space fixes is composed in

@@ -16,7 +16,7 @@ from tests.conftest import ROOT, write_galaxies
 pytestmark = pytest.mark.slow
 
 WORDS = (
-    "data=hdf5", "data.path=g.h5", "data.batch_size=8", "data.eval_batch_size=7", "data.balance=orientations",
+    "data=hdf5", "data.path=g.h5", "data.batch_size=8", "data.eval_batch_size=7", "data.balance=dihedral",
     "model.image_size=32", "model.dropout=0", "augment=none", "logger=csv", "trainer.accelerator=cpu",
 )  # fmt: skip
 TWO = "trainer.devices=2"

@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from galaxy10.training.run_directory import RunDirectory
+from galaxy10.runs.directory import RunDirectory
 from tests.conftest import ROOT, Finished, write_galaxies
 from tests.servers import refusing_address, swallowing
 from tests.training.wandb_files import logged_runs, wandb_server

@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
+from galaxy10.models import precision
 from galaxy10.models.factory import load_classifier
-from galaxy10.training import precision
-from galaxy10.training.precision import choose_precision, cpu_has_bf16, settle_precision
-from galaxy10.training.run_directory import RunDirectory
+from galaxy10.models.precision import choose_precision, cpu_has_bf16, resolve_precision
+from galaxy10.runs.directory import RunDirectory
 
 QUICK = ("trainer.max_epochs=1", "data.batch_size=8", "model.image_size=32", "logger=csv")
 
@@ -86,10 +86,10 @@ def test_a_run_goes_on_in_the_precision_it_began_with(tmp_path, bf16_cpu):
     (tmp_path / "provenance.json").write_text(
         json.dumps({"training": {"precision": "32-true", "why": "another machine"}})
     )
-    assert settle_precision(config, directory, 224).name == "bf16-mixed"  # nothing has been trained yet
+    assert resolve_precision(config, directory, 224).name == "bf16-mixed"  # nothing has been trained yet
     directory.last_checkpoint.parent.mkdir()
     directory.last_checkpoint.touch()
-    assert settle_precision(config, directory, 224).name == "32-true"
+    assert resolve_precision(config, directory, 224).name == "32-true"
 
 
 def test_a_run_records_its_precision_and_is_its_own_profile(galaxies, train, galaxy10, tmp_path):
@@ -97,7 +97,7 @@ def test_a_run_records_its_precision_and_is_its_own_profile(galaxies, train, gal
     assert done.code == 0, done.err
     training = json.loads((tmp_path / "r" / "provenance.json").read_text())["training"]
     assert training["precision"] in ("32-true", "bf16-mixed")
-    assert training["residency"] == "host"
+    assert training["cache_on_device"] is False
     assert f"{training['precision']} ({training['why']})" in done.err
     assert yaml.safe_load((tmp_path / "r" / "config.yaml").read_text())["trainer"]["precision"] == "auto"
     profile = pd.read_csv(tmp_path / "r" / "profile.csv")
@@ -114,7 +114,7 @@ def test_a_run_records_its_precision_and_is_its_own_profile(galaxies, train, gal
 
 def test_final_numbers_are_those_of_float32_whatever_training_computed_in(galaxies, train, tmp_path):
     words = ("data=hdf5", f"data.path={galaxies}", "run.dir=r", "trainer.max_epochs=1", "data.batch_size=8")
-    done = train(*words, "logger=csv", "model.views=1", "trainer.precision=bf16-mixed")
+    done = train(*words, "logger=csv", "model.tta_views=1", "trainer.precision=bf16-mixed")
     assert done.code == 0, done.err
     assert "bf16-mixed (as asked for)" in done.err
     table = pd.read_parquet(tmp_path / "r" / "predictions" / "test.parquet")
@@ -122,7 +122,7 @@ def test_final_numbers_are_those_of_float32_whatever_training_computed_in(galaxi
     with h5py.File(galaxies) as file:
         images = torch.from_numpy(file["images"][table["row"].to_numpy()])
     with torch.inference_mode():
-        expected = module.probabilities(module.preparation.plain(images)).numpy()
+        expected = module.probabilities(module.preprocessing.eval_transform(images)).numpy()
     found = table[[name for name in table if name.startswith("p_")]].to_numpy()
     assert np.allclose(found, expected, atol=1e-6)
 

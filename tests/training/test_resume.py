@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from galaxy10.training.lease import Lease, is_alive
+from galaxy10.runs.lock import RunLock, is_alive
 from tests.conftest import QUIET, ROOT, write_galaxies
 
 EPOCHS = 4
@@ -26,7 +26,7 @@ class Survey:
 
     def start(self, name):
         words = ["data=hdf5", "data.path=g.h5", f"run.dir={name}", f"trainer.max_epochs={EPOCHS}"]
-        words += ["data.batch_size=8", "augment=study_cnn", "logger=csv"]
+        words += ["data.batch_size=8", "augment=baseline_cnn", "logger=csv"]
         return self.warm.start([str(ROOT / "train.py"), *words], self.folder, {**os.environ, **QUIET})
 
     def finish(self, name):
@@ -144,7 +144,7 @@ def test_a_dead_processes_lease_is_taken_over_and_a_living_ones_is_not(tmp_path)
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
     (tmp_path / "lease.json").write_text(json.dumps({"host": os.uname().nodename, "pid": dead.pid, "started": "1"}))
-    lease = Lease(tmp_path)
+    lease = RunLock(tmp_path)
     lease.take()
     assert json.loads((tmp_path / "lease.json").read_text())["token"] == lease.token
     lease.release()
@@ -157,8 +157,8 @@ def test_across_hosts_the_heartbeat_decides():
 
 
 def test_a_lost_lease_is_noticed_and_left_to_its_new_owner(tmp_path, monkeypatch):
-    monkeypatch.setattr("galaxy10.training.lease.BEAT_S", 0.02)
-    lease = Lease(tmp_path)
+    monkeypatch.setattr("galaxy10.runs.lock.BEAT_S", 0.02)
+    lease = RunLock(tmp_path)
     lease.take()
     (tmp_path / "lease.json").write_text(json.dumps({"token": "another"}))
     assert lease.lost.wait(5)

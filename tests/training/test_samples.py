@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from galaxy10.data.augment import Augmentation, Preparation
+from galaxy10.data.augment import Augmentation, Preprocessing
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.split import make_split
 from galaxy10.data.store import open_store
-from galaxy10.training.samples import save_demonstrations
+from galaxy10.evaluation.samples import save_demonstrations
 from tests.conftest import write_galaxies
 
 SIGMA = 0.1
@@ -21,7 +21,7 @@ def demonstrations(tmp_path, balance="none", **augmentation):
     data = GalaxyData(
         store, split, source.names, batch_size=8, balance=balance, augmentation=Augmentation.of(augmentation)
     )
-    data.preparation = Preparation(32, [0.2] * 3, [0.1] * 3, [SIGMA] * 3)
+    data.preprocessing = Preprocessing(32, [0.2] * 3, [0.1] * 3, [SIGMA] * 3)
     save_demonstrations(data, tmp_path / "samples")
     found = {}
     for path in (tmp_path / "samples").glob("*.npz"):
@@ -45,7 +45,7 @@ def test_noise_is_shown_at_growing_strength_from_none(tmp_path):
 
 
 def test_augmentation_is_shown_beside_the_galaxy_as_it_is(tmp_path):
-    found, store = demonstrations(tmp_path, orientations="all")
+    found, store = demonstrations(tmp_path, dihedral="all")
     shown = found["augmentation"]
     assert shown["variant"].tolist() == [0, 1, 2, 3, 4] * 3
     for image, row, variant in zip(shown["images"], shown["rows"], shown["variant"], strict=True):

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.training.interruption import Interrupted, Interruption
-from galaxy10.training.lease import Lease, check_free
-from galaxy10.training.slurm_job import check_job, job_name, job_step, outside_step, threads_per_process
+from galaxy10.runs.lock import RunLock, check_free
+from galaxy10.runs.signals import Interrupted, SignalHandler
+from galaxy10.runs.slurm import check_job, job_name, job_step, outside_step, threads_per_process
 from tests.conftest import write_galaxies
 
 SETTINGS = {"accelerator": "cpu", "devices": 2, "num_nodes": 2}
@@ -95,19 +95,19 @@ def test_threads_follow_the_cores_of_a_task_unless_the_user_says_otherwise(monke
 
 
 def test_only_a_later_start_of_the_same_job_may_take_a_living_ones_directory(tmp_path, monkeypatch):
-    monkeypatch.setattr("galaxy10.training.lease.HANDOVER_S", 0.3)
+    monkeypatch.setattr("galaxy10.runs.lock.HANDOVER_S", 0.3)
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    first = Lease(tmp_path)
+    first = RunLock(tmp_path)
     first.take()
     with pytest.raises(Galaxy10Error, match="SLURM job 7"):
         check_free(tmp_path)
     monkeypatch.setenv("SLURM_JOB_ID", "8")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     with pytest.raises(Galaxy10Error):
-        Lease(tmp_path).take()
+        RunLock(tmp_path).take()
     assert first.is_ours()
     monkeypatch.setenv("SLURM_JOB_ID", "7")
-    second = Lease(tmp_path)
+    second = RunLock(tmp_path)
     second.take()
     assert not first.is_ours()
     assert first.lost.is_set()
@@ -117,7 +117,7 @@ def test_only_a_later_start_of_the_same_job_may_take_a_living_ones_directory(tmp
 
 
 def test_one_signal_that_comes_by_two_ways_is_one(monkeypatch):
-    interruption = Interruption()
+    interruption = SignalHandler()
     interruption.deferring = True
     interruption._handle(signal.SIGTERM, None)
     interruption._handle(signal.SIGTERM, None)
@@ -140,7 +140,7 @@ def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(galaxy1
         (run / "status.json").write_text(json.dumps({"state": "running", "epoch": 3, "job": job}))
         (run / "metrics.csv").write_text("epoch,val/loss\n3,0.1\n")
         (run / "profile.csv").write_text("epoch,seconds,validation_seconds\n3,590,10\n")
-    lease = Lease(tmp_path / "runs" / "grid-1" / "alive")
+    lease = RunLock(tmp_path / "runs" / "grid-1" / "alive")
     lease.take()
     done = galaxy10("runs")
     lease.release()

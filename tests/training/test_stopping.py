@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from galaxy10.cli import train as command
 from galaxy10.errors import Galaxy10Error
-from galaxy10.training import command, run_directory
+from galaxy10.runs import directory as run_directory
+from galaxy10.runs.directory import RunDirectory
+from galaxy10.runs.signals import Interrupted, SignalHandler, stop_callback
 from galaxy10.training.checkpoints import checkpoint_callbacks
-from galaxy10.training.early_stopping import StayStopped
-from galaxy10.training.interruption import Interrupted, Interruption, stop_callback
-from galaxy10.training.run_directory import RunDirectory
+from galaxy10.training.early_stopping import RestoreEarlyStopping
 
 
 def test_a_run_that_was_moved_remembers_its_best_epoch(tmp_path):
@@ -31,7 +32,7 @@ def test_a_run_that_was_moved_remembers_its_best_epoch(tmp_path):
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 4])
 def test_several_gpus_stop_between_two_steps_whatever_they_accumulate(accumulate, tmp_path):
-    interruption = Interruption()
+    interruption = SignalHandler()
     interruption.number = 15
     callback = stop_callback(interruption, tmp_path / "last.ckpt", SimpleNamespace(is_set=lambda: False))
     position = SimpleNamespace(current=SimpleNamespace(ready=0))
@@ -65,7 +66,7 @@ def test_several_gpus_stop_between_two_steps_whatever_they_accumulate(accumulate
 def test_what_early_stopping_has_ended_is_not_trained_further(waited, patience, stays):
     stopping = SimpleNamespace(wait_count=waited, patience=patience)
     trainer = SimpleNamespace(early_stopping_callbacks=[stopping], should_stop=False)
-    StayStopped().on_train_start(trainer, None)
+    RestoreEarlyStopping().on_train_start(trainer, None)
     assert trainer.should_stop == stays
 
 
@@ -76,7 +77,7 @@ def test_a_signal_before_anything_began_changes_nothing(tmp_path, monkeypatch, c
     before = {"state": "interrupted", "seconds": 13.5}
     (tmp_path / "status.json").write_text(json.dumps(before))
     monkeypatch.setattr(command, "create", signalled)
-    monkeypatch.setattr(Interruption, "install", lambda self: None)
+    monkeypatch.setattr(SignalHandler, "install", lambda self: None)
     assert command.run({}, RunDirectory(tmp_path)) == 143
     assert json.loads((tmp_path / "status.json").read_text()) == before
     assert "the same command begins again" in capsys.readouterr().err
@@ -114,7 +115,7 @@ def test_whoever_comes_second_leaves_the_directory_of_the_first_alone(tmp_path, 
 
     monkeypatch.setattr(command, "create", lambda directory, config: directory.path.mkdir(exist_ok=True))
     monkeypatch.setattr(RunDirectory, "take", another_has_it)
-    monkeypatch.setattr(Interruption, "install", lambda self: None)
+    monkeypatch.setattr(SignalHandler, "install", lambda self: None)
     assert command.run({}, directory) == 2
     assert (tmp_path / "r" / "config.yaml").read_text() == "the first one's"
     assert "another process" in capsys.readouterr().err

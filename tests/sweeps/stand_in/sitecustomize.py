@@ -17,7 +17,7 @@ if sys.orig_argv[1:2] and sys.orig_argv[1].endswith("train.py"):
 
     sys.path.insert(0, str(Path(sys.orig_argv[1]).parent))
     from galaxy10.errors import Galaxy10Error
-    from galaxy10.training.lease import Lease
+    from galaxy10.runs.lock import RunLock
 
     given = dict(word.split("=", 1) for word in sys.orig_argv[2:] if "=" in word and not word.startswith("--"))
     folder = Path(given["run.dir"].strip("'"))
@@ -36,7 +36,7 @@ if sys.orig_argv[1:2] and sys.orig_argv[1].endswith("train.py"):
         sys.stderr.flush()
         os._exit(2)
     folder.mkdir(parents=True, exist_ok=True)
-    lease = Lease(folder)
+    lease = RunLock(folder)
     try:
         lease.take()
     except Galaxy10Error as error:

@@ -1,0 +1,1 @@
+"""From new images to a catalogue on disk."""

@@ -1,0 +1,101 @@
+"""From pictures to a catalogue, batch by batch: the work behind `galaxy10 predict`."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from galaxy10.catalogue.table_io import check_columns
+from galaxy10.catalogue.writer import Catalogue, check_output, shard_path
+from galaxy10.data.inputs import Inputs, find_inputs, shard_of
+from galaxy10.errors import Galaxy10Error
+from galaxy10.prediction.calibration_file import checkpoint_identity
+from galaxy10.prediction.options import Options, check_options, check_runs
+from galaxy10.progress import watched
+from galaxy10.version import __version__
+
+if TYPE_CHECKING:
+    from galaxy10.catalogue.predictor import Predictor
+
+BATCHES_PER_PART = 4
+
+
+def predict(runs: Sequence[Path], words: Sequence[str], output: Path, options: Options) -> tuple[Path, dict[str, Any]]:
+    """Write the catalogue of all pictures that `words` stand for; its path and its record.
+
+    Raises:
+        Galaxy10Error: what is wrong with runs, inputs, options or output, before the first picture is judged.
+        IncompleteCatalogue: what went wrong later, such as a full disk.
+    """
+    check_output(output)
+    check_options(options)
+    shard = parse_shard(options.shard) if options.shard is not None else None
+    temperatures = check_runs(runs, options)
+    inputs = find_inputs(words, options.stretch, options.path_column)
+    check_columns(output.suffix.lower(), inputs.columns.column_names)
+    target = shard_path(output, *shard) if shard else output
+    catalogue = Catalogue(target, _plan(runs, temperatures, inputs, options, shard))
+    about = None if options.overwrite else catalogue.finished()
+    if about is not None:
+        return target, about
+    catalogue.check_name(options.overwrite)
+    from galaxy10.catalogue.predictor import Predictor  # torch: not before inputs and output are known to be right
+
+    judge = Predictor(runs, options)
+    with catalogue.writing(options.overwrite) as about:
+        if about is None:
+            about = _fill(catalogue, inputs, judge, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
+    return target, about
+
+
+def _fill(catalogue: Catalogue, inputs: Inputs, judge: "Predictor", mine: range) -> dict[str, Any]:
+    """Evaluate what is not judged yet, and finish the catalogue."""
+    size = judge.options.batch_size * BATCHES_PER_PART
+    parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]
+    missing = [number for number in range(len(parts)) if not catalogue.has(number)]
+    done = before = sum(len(part) for part in parts) - sum(len(parts[number]) for number in missing)
+    if before:
+        print(f"going on behind {before:,} of {len(mine):,} images", file=sys.stderr)
+    start = time.perf_counter()
+    with watched("judging galaxies", len(mine), done) as tell:
+        for number, table, failures in judge.parts(inputs, {number: parts[number] for number in missing}):
+            catalogue.add(number, table, failures)
+            done += len(parts[number])
+            tell(done)
+    rate = (done - before) / max(time.perf_counter() - start, 1e-9)
+    about = catalogue.finish(len(parts), {**judge.record(), "images_per_s": round(rate, 1)})
+    told = f", {about['failed']:,} could not be read: {catalogue.failed_path}" if about["failed"] else ""
+    print(f"{about['catalogued']:,} of {len(mine):,} images judged{told} ({rate:,.1f} images/s)", file=sys.stderr)
+    return about
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`i/n` as numbers, i from 0."""
+    index, _, number = text.partition("/")
+    if not (index.isdigit() and number.isdigit() and int(index) < int(number)):
+        raise Galaxy10Error(f"--shard {text} is not allowed; give i/n with i from 0 to n − 1, such as 0/8")
+    return int(index), int(number)
+
+
+def _plan(
+    runs: Sequence[Path],
+    temperatures: Sequence[float] | None,
+    inputs: Inputs,
+    options: Options,
+    shard: tuple[int, int] | None,
+) -> dict[str, Any]:
+    """Everything that decides what will be in the catalogue."""
+    return {
+        "galaxy10": __version__,
+        "networks": [checkpoint_identity(run) for run in runs],
+        "temperatures": temperatures,
+        "inputs": inputs.digest(),
+        "images": len(inputs),
+        "tta_views": options.tta_views,
+        "mc_dropout": options.mc_dropout,
+        "coverage": options.coverage,
+        "stretch": options.stretch,
+        "batch_size": options.batch_size,
+        "shard": list(shard) if shard else None,
+    }

@@ -1,0 +1,127 @@
+"""Ensemble, their calibration and the pictures of a catalogue brought together."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from galaxy10.data.inputs import Inputs
+from galaxy10.data.prefetch import read_ahead
+from galaxy10.data.sidecars import Failure
+from galaxy10.errors import Galaxy10Error
+from galaxy10.prediction.calibration_file import Calibration
+from galaxy10.prediction.ensemble import Ensemble, Outputs
+from galaxy10.prediction.prediction_columns import prediction_columns
+
+Prepared = tuple[list[torch.Tensor], int]
+
+
+def read_batches(
+    inputs: Inputs, networks: Ensemble, batches: Iterable[range], workers: int | None
+) -> Iterator[tuple[range, list[tuple[Prepared, float] | str]]]:
+    """Batches of prepared pictures with the share of them that was filled, or the reason why there is none."""
+
+    def prepare(index: int) -> tuple[Prepared, float]:
+        picture = inputs.read(index)
+        return networks.prepare(picture.pixels), picture.filled
+
+    return read_ahead(prepare, batches, workers)
+
+
+class Predictor:
+    """Runs and options as one object that turns pictures into the lines of a catalogue.
+
+    Args:
+        runs: run directories of the same classes.
+        options: those of `galaxy10 predict` (galaxy10.prediction.options.Options).
+
+    Raises:
+        Galaxy10Error: a run that cannot be asked like this.
+    """
+
+    def __init__(self, runs: Sequence[Path], options: Any):
+        self.networks = Ensemble(
+            runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device
+        )
+        self.options = options
+        self.calibration = self._calibration()
+        self.threshold = self.calibration.threshold(options.coverage) if self.calibration else None
+
+    def _calibration(self) -> Calibration | None:
+        if self.options.temperature:
+            return self.networks.calibration()
+        try:
+            return self.networks.calibration().raw()
+        except Galaxy10Error:  # then there are no prediction sets either
+            return None
+
+    def columns(self, answers: Outputs) -> pa.Table:
+        """The catalogue's own columns for some answers."""
+        temperature = self.calibration.temperature if self.calibration else 1.0
+        names, slugs = self.networks.class_names, self.networks.slugs
+        return prediction_columns(answers.samples, answers.ood_score, names, slugs, temperature, self.threshold)
+
+    def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
+        """The lines of each part, and the pictures in it that could not be read.
+
+        What cannot be read leaves a blank in its batch: what is said of a picture does not depend, to the last digit,
+        on whether its neighbour could be read or on where an earlier command was stopped.
+        """
+        size = self.options.batch_size
+        batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
+        reading = read_batches(inputs, self.networks, batches, self.options.workers)
+        for number, part in parts.items():
+            lines, failures, tables = [], [], [self.nothing()]
+            for _ in range(*_bounds(part, size)):
+                batch, pictures = next(reading)
+                good = {i: picture for i, picture in enumerate(pictures) if not isinstance(picture, str)}
+                for i, reason in enumerate(pictures):
+                    if isinstance(reason, str):
+                        line = inputs.columns.slice(batch[i], 1)
+                        failures.append((line["path"][0].as_py() or "", line["row"][0].as_py(), reason))
+                if not good:
+                    continue
+                prepared = [self.networks.blank()] * len(batch)
+                for i, (picture, _) in good.items():
+                    prepared[i] = picture
+                answers = self.networks.ask(prepared)
+                kept = list(good)
+                table = self.columns(Outputs(answers.samples[:, kept], answers.ood_score[kept]))
+                filled = np.array([share for _, share in good.values()], dtype=np.float32)
+                tables.append(table.append_column("filled", pa.array(filled)))
+                lines += [batch[i] for i in good]
+            yield number, self._beside(inputs, lines, pa.concat_tables(tables)), failures
+
+    def nothing(self) -> pa.Table:
+        """The catalogue's own columns without a line."""
+        members = sum(max(1, member.way.dropout) for member in self.networks.members)
+        answers = Outputs(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
+        return self.columns(answers).append_column("filled", pa.array(np.empty(0, np.float32)))
+
+    @staticmethod
+    def _beside(inputs: Inputs, lines: list[int], verdicts: pa.Table) -> pa.Table:
+        first = lines[0] if lines else 0
+        window = inputs.columns.slice(first, lines[-1] - first + 1 if lines else 0)
+        carried = window.take(pa.array(np.asarray(lines, dtype=np.int64) - first))
+        for name in verdicts.column_names:
+            carried = carried.append_column(name, verdicts[name])
+        return carried.combine_chunks()
+
+    def record(self) -> dict[str, Any]:
+        """What a catalogue's record says about who judged: runs, splits, ways, temperature, threshold."""
+        return {
+            "runs": [str(member.run.resolve()) for member in self.networks.members],
+            "split_hashes": [member.about["split"]["hash"] for member in self.networks.members],
+            "ways": [member.way.key for member in self.networks.members],
+            "class_names": list(self.networks.class_names),
+            "temperature": self.calibration.temperature if self.calibration else None,
+            "prediction_set_threshold": self.threshold,
+            "torch": torch.__version__,
+        }
+
+
+def _bounds(part: range, size: int) -> tuple[int, int, int]:
+    return part.start, part.stop, size

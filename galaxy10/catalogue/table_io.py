@@ -1,0 +1,108 @@
+"""Tables as files of three kinds, joined from Parquet parts; all but FITS are never in memory as a whole."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from galaxy10.errors import Galaxy10Error
+
+_ROW_GROUP = 65_536
+_FITS_NAME, _FITS_COLUMNS = 68, 999
+_NULL = int(np.iinfo(np.int64).min)
+
+
+def write_tables(path: Path, suffix: str, parts: Sequence[Path]) -> int:
+    """Join Parquet files of one schema into one file; the number of rows.
+
+    suffix: its kind, one of CATALOGUE_SUFFIXES.
+    """
+    {".parquet": _write_parquet, ".csv": _write_csv, ".fits": _write_fits}[suffix](path, parts)
+    return sum(pq.read_metadata(part).num_rows for part in parts)
+
+
+def _batches(parts: Sequence[Path]) -> Iterator[pa.Table]:
+    """The parts' rows in tables of equal length, whatever the parts' own: the file does not tell how it was made."""
+    kept: list[pa.Table] = []
+    for part in parts:
+        kept.append(pq.read_table(part))
+        while sum(map(len, kept)) >= _ROW_GROUP:
+            table = pa.concat_tables(kept).combine_chunks()
+            yield table.slice(0, _ROW_GROUP)
+            kept = [table.slice(_ROW_GROUP)]
+    yield pa.concat_tables(kept).combine_chunks()
+
+
+def _write_parquet(path: Path, parts: Sequence[Path]) -> None:
+    with pq.ParquetWriter(path, pq.read_schema(parts[0])) as writer:
+        for table in _batches(parts):
+            writer.write_table(table, row_group_size=_ROW_GROUP)
+
+
+def _write_csv(path: Path, parts: Sequence[Path]) -> None:
+    options = pyarrow.csv.WriteOptions(quoting_style="needed")
+    with pyarrow.csv.CSVWriter(path, pq.read_schema(parts[0]), write_options=options) as writer:
+        for table in _batches(parts):
+            writer.write_table(table)
+
+
+def check_columns(suffix: str, names: Sequence[str]) -> None:
+    """Refuse names that a file of this kind cannot hold.
+
+    Raises:
+        Galaxy10Error: FITS has printable ASCII names of at most 68 characters, and 999 columns.
+    """
+    if suffix != ".fits":
+        return
+    for name in names:
+        if not (name.isascii() and name.isprintable() and len(name.replace("'", "''")) <= _FITS_NAME):
+            raise Galaxy10Error(
+                f"the input's column {name!r} cannot be named in FITS (printable ASCII, at most {_FITS_NAME} "
+                "characters); end -o in .parquet or .csv, or rename it"
+            )
+    if len(names) > _FITS_COLUMNS:
+        raise Galaxy10Error(
+            f"{len(names):,} columns do not go into FITS, which has at most {_FITS_COLUMNS}; end -o in .parquet or .csv"
+        )
+
+
+def _write_fits(path: Path, parts: Sequence[Path]) -> None:
+    from astropy.table import Table
+
+    table = pa.concat_tables([pq.read_table(part) for part in parts])
+    columns = {name: _fits_column(table[name]) for name in table.column_names}
+    Table(columns).write(path, format="fits", overwrite=True)
+
+
+def _fits_column(column: pa.ChunkedArray) -> np.ndarray:
+    """FITS has no null: NaN, an empty string, or for whole numbers the TNULL of their column, the lowest there is;
+    its strings are bytes of one length, here UTF-8."""
+    if pa.types.is_integer(column.type):
+        if not column.null_count:
+            values = column.to_numpy()
+            return values.astype(np.int16) if values.dtype == np.int8 else values  # which astropy takes for logical
+        if _fits_with_null(column):
+            return _masked(column.cast(pa.int64()))
+    elif pa.types.is_boolean(column.type) or pa.types.is_floating(column.type):
+        if column.null_count and not pa.types.is_floating(column.type):
+            column = column.cast(pa.float64())
+        return column.to_numpy()
+    texts = [b"" if value is None else str(value).encode() for value in column.to_pylist()]
+    return np.array(texts, dtype=f"S{max([1, *map(len, texts)])}")
+
+
+def _fits_with_null(column: pa.ChunkedArray) -> bool:
+    """Whether whole numbers leave the lowest 64-bit one free for the nulls."""
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is None or (ends["min"] > _NULL and ends["max"] <= np.iinfo(np.int64).max)
+
+
+def _masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
+    from astropy.table import MaskedColumn
+
+    missing = column.is_null().to_numpy()
+    return MaskedColumn(column.fill_null(_NULL).to_numpy(), mask=missing, fill_value=_NULL)

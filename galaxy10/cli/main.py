@@ -1,0 +1,128 @@
+"""The `galaxy10` command: everything that is not an experiment."""
+
+import sys
+from glob import glob
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxy10.cli.predict import app as inference_commands
+from galaxy10.errors import Galaxy10Error
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Galaxy morphology: data, trained runs and pages. Experiments are started with `python train.py`.",
+)
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="where to write")]
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="the HDF5 file to write")],
+    images: Annotated[int, typer.Option(help="how many galaxies")] = 2000,
+    size: Annotated[int, typer.Option(help="their side in pixels")] = 256,
+    seed: Annotated[int, typer.Option(help="same seed, same file")] = 0,
+) -> None:
+    """Draw a simulated survey in the form of the published file."""
+    from galaxy10.data.source import progress_bar
+    from galaxy10.simulation import simulate_survey
+
+    with progress_bar("simulating galaxies") as progress:
+        simulate_survey(out, num_images=images, size_px=size, seed=seed, progress=progress)
+    print(out)
+
+
+@app.command()
+def download(
+    directory: Annotated[Path | None, typer.Option("-o", "--output", help="folder for the data file")] = None,
+    variant: Annotated[str, typer.Option(help="full or no_duplicates")] = "full",
+    weights: Annotated[str | None, typer.Option(help="instead: a network's pretrained weights, by model name")] = None,
+) -> None:
+    """Fetch the published data, or a network's weights, on a machine that has a network."""
+    import os
+
+    if weights is not None:
+        from galaxy10.models.weights import download_weights
+
+        print(download_weights(weights))
+        return
+    from galaxy10.data.download import download_published
+
+    print(download_published(directory or Path(os.environ.get("GALAXY10_DATA", "data")), variant))
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="a run directory")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="folder; default: the run directory")] = None,
+) -> None:
+    """Rebuild a run's figures and page from its directory alone."""
+    from galaxy10.reports.run import build_report
+
+    print(build_report(run, output))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="run directories, folders of them, or globs")],
+    output: Output,
+) -> None:
+    """Put runs side by side: a page and a table."""
+    from galaxy10.reports.compare import compare_runs
+
+    print(compare_runs(find_runs(runs), output))
+
+
+@app.command()
+def runs(directory: Annotated[Path, typer.Argument(help="a folder of runs")] = Path("runs")) -> None:
+    """List run directories: state, epoch, best metric, time left, SLURM job."""
+    from galaxy10.runs.listing import print_runs
+
+    print_runs(directory)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="an HDF5 file of galaxies")],
+    output: Output,
+    store_dir: Annotated[Path | None, typer.Option(help="where its store is or goes")] = None,
+) -> None:
+    """Show what is in a file without training: classes, twins, blanks, overlaps, statistics."""
+    from galaxy10.reports.inspect import inspect_file
+
+    print(inspect_file(file, output, store_dir=store_dir))
+
+
+app.add_typer(inference_commands)
+
+
+def find_runs(patterns: list[str]) -> list[Path]:
+    """Run directories named by folders or globs; a folder of runs counts as all of them."""
+    found: list[Path] = []
+    for pattern in patterns:
+        for path in sorted(Path(p) for p in glob(pattern)) or [Path(pattern)]:
+            inside = sorted(p.parent for p in path.glob("*/status.json"))
+            found += inside if inside and not (path / "status.json").exists() else [path]
+    return list(dict.fromkeys(found))
+
+
+def main() -> None:
+    """Entry point: whatever a user can mend comes as one line, exit code 2."""
+    command = typer.main.get_command(app)
+    try:
+        sys.exit(command.main(standalone_mode=False) or 0)
+    except Galaxy10Error as error:
+        message = str(error)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # typer's and click's errors of usage have it
+            raise
+        words = [word for word in sys.argv[1:2] if word in getattr(command, "commands", {})]
+        if not error.format_message():  # a command without a word: its help has been shown
+            sys.exit(2)
+        message = f"{error.format_message().rstrip('.')}; see {' '.join(['galaxy10', *words, '--help'])}"
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

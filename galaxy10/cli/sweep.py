@@ -1,0 +1,160 @@
+"""The command behind sweep.py: door, study, workers, exit code. Optuna is imported behind the door, torch never."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from galaxy10.config.compose import CONF, SEARCH_PATH, ComposedConfigs, compose, groups, own_config_dir, refuse
+from galaxy10.config.fields import check_values
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import strict
+from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
+
+FINISHED, FAILED = 0, 1
+_KEYS = (*SWEEP_FIELDS, "sweep.space", "sweep.space.")
+
+
+def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
+    """Compose, check, do; the exit code: 0 finished, 1 failed, 2 refused, 130, 138 or 143 on a signal."""
+    try:
+        typed = sys.argv[1:]
+        fixed = insert_fixed(sys.argv)
+        compose(hydra_main, composed, check=_check_settings, more_keys=_KEYS)
+        if not composed.experiments:
+            return FINISHED  # --help, --cfg
+        if composed.multirun:
+            raise Galaxy10Error("a study is many runs by itself; leave out -m (several studies are several commands)")
+        if any(word.startswith(SEARCH_PATH) for word in typed):
+            raise Galaxy10Error("a study keeps one folder of your own for all its trials; type --config-dir FOLDER")
+        config, overrides = composed.experiments[0]
+        section: dict[str, Any] = config.pop("sweep")
+        if section["overrides"] != fixed:
+            raise Galaxy10Error(
+                "sweep.overrides stands in the space's file; type what is fixed as it is, e.g. model=resnet50"
+            )
+        sweep, remarks = read_sweep(section, fixed_settings(overrides), groups(), own_config_dir(sys.argv))
+        if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
+            sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
+        return _act(section, sweep, config, typed, remarks)
+    except Galaxy10Error as error:
+        return refuse(error)
+
+
+def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed: list[str], remarks: list[str]) -> int:
+    action = section["action"]
+    if action != "run" or section["launcher"] == "local":
+        from galaxy10.sweeps.local import strip_slurm_env
+
+        strip_slurm_env(os.environ)  # trials start their own processes, whatever tasks the job around them has
+    if action == "status":
+        from galaxy10.sweeps.table import show_status
+
+        result = show_status(sweep)
+    elif action == "report":
+        from galaxy10.sweeps.report import build_study_report
+
+        result = {"report": str(build_study_report(sweep))}
+    elif action == "confirm":
+        from galaxy10.sweeps.confirm import confirm
+
+        top, seeds = section["confirm_top"], section["confirm_seeds"]
+        code, result = confirm(sweep, config["trainer"], top, seeds, section["workers"])
+        print_result(result)
+        return code
+    else:
+        from galaxy10.sweeps.local import run_study
+        from galaxy10.sweeps.preflight import check_sweep
+
+        check_sweep(sweep, config, here=section["launcher"] == "local")
+        for remark in remarks:
+            print(remark, file=sys.stderr)
+        if section["launcher"] == "slurm":
+            from galaxy10.sweeps.submit import submit_workers
+
+            result = submit_workers(sweep, section["workers"], config, typed)
+        else:
+            code, result = run_study(sweep, config, section["workers"], section["workers_per_gpu"])
+            print_result(result)
+            return code
+    print_result(result)
+    return FINISHED
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """The last line of standard output: one strict JSON object."""
+    print(json.dumps(strict(result), allow_nan=False), flush=True)
+
+
+def _check_settings(config: dict[str, Any]) -> None:
+    """train.py's settings; those of the sweep are checked with the space."""
+    check_values({key: value for key, value in config.items() if key != "sweep"})
+
+
+def insert_fixed(arguments: list[str]) -> list[str]:
+    """Put what the space's file fixes for every trial before what was typed, so that both are composed and checked.
+
+    Args:
+        arguments: sys.argv, changed in place.
+
+    Returns:
+        What was put in.
+    """
+    name = next((word.partition("=")[2] for word in reversed(arguments[1:]) if word.startswith("sweep=")), None)
+    if name is None:
+        name = _default_space()
+    own = own_config_dir(arguments)
+    for folder in [CONF, *([Path(own)] if own else [])]:
+        path = folder / "sweep" / f"{name}.yaml"
+        if path.exists():
+            fixed = [str(word) for word in _read(path).get("overrides") or []]
+            # Beside the other settings: Hydra reads only one row of them, options before or after.
+            place = next(
+                (n for n, word in enumerate(arguments[1:], 1) if "=" in word and word[0] != "-"), len(arguments)
+            )
+            arguments[place:place] = fixed
+            return fixed
+    return []  # Hydra says that there is no such space
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _default_space() -> str:
+    return next(d["sweep"] for d in _read(CONF / "sweep.yaml")["defaults"] if isinstance(d, dict) and "sweep" in d)
+
+
+def fixed_settings(overrides: list[str]) -> list[str]:
+    """What of a command line is a setting of every trial, the last of each.
+
+    Raises:
+        Galaxy10Error: it belongs to the study, or cannot be given to every trial.
+    """
+    parser = OverridesParser.create()
+    kept: dict[str, str] = {}
+    for word in overrides:
+        try:
+            key = parser.parse_override(word).key_or_group
+        except HydraException:
+            key = word.partition("=")[0]
+        if key == "sweep" or key.startswith("sweep."):
+            continue
+        if key.startswith("run."):
+            raise Galaxy10Error(f"{word}: every trial has a run directory of its own inside the study; set sweep.dir")
+        if word.startswith("~"):
+            raise Galaxy10Error(f"{word}: settings cannot be taken away from trials; set them to something else")
+        kept.pop(key, None)
+        kept[key] = word.lstrip("+") if not key.startswith(("optimizer.", "trainer.")) else word
+    return list(kept.values())

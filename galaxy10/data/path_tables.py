@@ -1,0 +1,127 @@
+"""Tables that name pictures: CSV, Parquet or FITS, with a column of paths."""
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from galaxy10.config.fields import did_you_mean
+from galaxy10.errors import Galaxy10Error, first_line
+
+_FITS = (".fits", ".fit", ".fts")
+_OWN = ("row", "path", "predicted", "entropy", "mutual_information", "prediction_set", "ood_score", "filled")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file holds a table rather than a picture: by its suffix, for FITS by what is in it."""
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".parquet"):
+        return True
+    return suffix in _FITS and path.is_file() and _holds_a_table(path)
+
+
+def _holds_a_table(path: Path) -> bool:
+    from astropy.io import fits
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(path) as units:
+                kinds = [type(unit).__name__ for unit in units if unit.header.get("NAXIS")]
+    except (OSError, ValueError, TypeError, KeyError, IndexError):
+        return False
+    return bool(kinds) and kinds[0] in ("BinTableHDU", "TableHDU")
+
+
+def carried_names(names: Iterable[str]) -> dict[str, str]:
+    """Under which names an input's columns stand in a catalogue: `input_` before those that it uses itself.
+
+    >>> carried_names(["ra", "predicted", "input_predicted"])
+    {'ra': 'ra', 'predicted': 'input_input_predicted', 'input_predicted': 'input_predicted'}
+    """
+    names = list(names)
+    carried = {name: name for name in names if name not in _OWN and not name.startswith("p_")}
+    taken = set(names)
+    for name in names:
+        if name not in carried:
+            free = f"input_{name}"
+            while free in taken:
+                free = f"input_{free}"
+            carried[name] = free
+            taken.add(free)
+    return {name: carried[name] for name in names}
+
+
+def read_table(file: Path, column: str | None, label: str | None = None) -> tuple[pa.Table, dict[str, str]]:
+    """A table of pictures: `path`, `row` (from 0), and its other columns; and under which names these stand in it.
+
+    Args:
+        column: which column holds the paths; `path` if None.
+        label: another column that must be there.
+
+    Raises:
+        Galaxy10Error: it cannot be read, or has no such column (the columns are listed), or one for both.
+    """
+    try:
+        frame = _read(file)
+    except Galaxy10Error:
+        raise
+    except Exception as error:  # pandas, pyarrow and astropy each have their own family for a damaged file
+        raise Galaxy10Error(f"{file} cannot be read as a table ({first_line(error)}); save it again") from error
+    for name, option in ((column or "path", "--path-column"), *(((label, "--label-column"),) if label else ())):
+        if name not in frame:
+            raise Galaxy10Error(
+                f"{file} has no column {name}{did_you_mean(name, list(map(str, frame.columns)))}; it has "
+                f"{', '.join(map(str, frame.columns))}: type {option} NAME"
+            )
+    if label and label == (column or "path"):
+        raise Galaxy10Error(f"column {label} of {file} cannot hold both; type --path-column NAME --label-column NAME")
+    paths = frame.pop(column or "path")
+    columns: dict[str, Any] = {
+        "path": pa.array([None if pd.isna(path) else str(path) for path in paths], pa.string()),
+        "row": pa.array(np.arange(len(frame))),
+    }
+    names = carried_names(map(str, frame.columns))
+    for name in frame:
+        values = frame[name]
+        columns[names[str(name)]] = pa.Array.from_pandas(
+            values.map(str, na_action="ignore") if values.dtype == object else values
+        )
+    return pa.table(columns), names
+
+
+def _read(file: Path) -> pd.DataFrame:
+    suffix = file.suffix.lower()
+    if suffix == ".csv":
+        return _read_csv(file)
+    if suffix == ".parquet":
+        return pd.read_parquet(file, dtype_backend="numpy_nullable")
+    from astropy.table import Table
+
+    table = Table.read(file)
+    wide = [name for name in table.colnames if table[name].ndim > 1]
+    table.remove_columns(wide)  # a picture or spectrum per line does not belong into a catalogue
+    frame = table.to_pandas()
+    for name in frame:
+        if frame[name].dtype == object:  # FITS pads its strings with spaces
+            frame[name] = frame[name].map(
+                lambda x: (x.decode() if isinstance(x, bytes) else str(x)).rstrip(),
+                na_action="ignore",  # an empty string is a missing one
+            )
+    return frame
+
+
+def _read_csv(file: Path) -> pd.DataFrame:
+    """Identifiers keep their digits: whole numbers stay whole beside an empty cell, and 00123 stays a text."""
+    frame = pd.read_csv(file, skipinitialspace=True, dtype_backend="numpy_nullable")
+    numbers = [name for name in frame if pd.api.types.is_numeric_dtype(frame[name])]
+    if numbers:
+        texts = pd.read_csv(file, skipinitialspace=True, usecols=numbers, dtype="string")
+        for name in numbers:
+            if texts[name].str.fullmatch(r"[+-]?0\d+\s*").any():
+                frame[name] = texts[name].str.rstrip()
+    return frame

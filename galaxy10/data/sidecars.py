@@ -1,0 +1,83 @@
+"""What lies beside an output under its stem, NAME.json and NAME.failed.csv, and whose it is."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json
+
+CATALOGUE_SUFFIXES = (".parquet", ".csv", ".fits")
+_PACKED = (".h5", ".hdf5")
+
+Failure = tuple[str, int, str]  # path, row, reason
+
+
+def failed_path(output: Path) -> Path:
+    """Where the pictures that could not be read are listed."""
+    return output.with_suffix(".failed.csv")
+
+
+def record_path(output: Path) -> Path:
+    """Where it is kept which runs and options made a catalogue, and under which name (`output`)."""
+    return output.with_suffix(".json")
+
+
+def parts_path(output: Path) -> Path:
+    """Where a catalogue's parts wait while it is being made."""
+    return output.with_name(f"{output.name}.parts")
+
+
+def read_failures(path: Path) -> list[Failure]:
+    """A table of failures; empty where there is none."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return [(line["path"], int(line["row"]), line["reason"]) for line in csv.DictReader(file)]
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """A table of failures."""
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "row", "reason"))
+        writer.writerows(failures)
+
+
+def check_beside_catalogue(output: Path) -> None:
+    """That a catalogue replaces no other output's files beside it.
+
+    Raises:
+        Galaxy10Error: they belong to a catalogue of another suffix, or to a packed file; says which.
+    """
+    record, failed = record_path(output), failed_path(output)
+    for suffix in CATALOGUE_SUFFIXES:
+        other = output.with_suffix(suffix)
+        if suffix != output.suffix.lower() and parts_path(other).exists():
+            raise _taken(parts_path(other), other, output)
+    about = read_json(record)
+    if record.exists() and "plan" not in about:
+        raise Galaxy10Error(f"{record} is there already, and no catalogue's; give another name than {output}")
+    owner = output.with_name(about.get("output", output.name))
+    if about and owner.name != output.name and owner.exists():
+        raise _taken(record, owner, output)
+    packed = next((p for s in _PACKED if (p := output.with_suffix(s)).exists()), None)
+    if packed and failed.exists() and not about.get("failed") and not parts_path(output).exists():
+        raise _taken(failed, packed, output)
+
+
+def check_beside_packed(output: Path) -> None:
+    """That a packed file's list of failures replaces no catalogue's.
+
+    Raises:
+        Galaxy10Error: it would; says which catalogue's.
+    """
+    about = read_json(record_path(output))
+    owner = output.with_name(about["output"]) if about.get("failed") and "output" in about else None
+    if owner and owner.exists() and failed_path(output).exists():
+        raise _taken(failed_path(output), owner, output)
+
+
+def _taken(path: Path, owner: Path, output: Path) -> Galaxy10Error:
+    free = output.with_name(f"{output.stem}_{output.suffix[1:]}{output.suffix}")
+    return Galaxy10Error(f"{path} belongs to {owner}, not to {output}; give another name, such as {free}")

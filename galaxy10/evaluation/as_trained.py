@@ -1,0 +1,125 @@
+"""Running a trained network over a file's galaxies and writing down what it says."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pandas as pd
+import torch
+
+from galaxy10.console import quiet_libraries
+from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.hdf5 import SourceFile
+from galaxy10.data.split import Split, split_hash
+from galaxy10.data.store import Store, open_store, store_of_run
+from galaxy10.evaluation.labelled_file import subset_table
+from galaxy10.evaluation.tables import score, write_split
+from galaxy10.files import make_folder, write_json
+from galaxy10.models.factory import load_classifier
+from galaxy10.models.precision import trained_precision
+from galaxy10.runs.trained import run_config
+
+_LEAK = "the network was trained or chosen on some of these galaxies: these numbers are no measure of how good it is"
+
+
+def score_file(
+    run: Path, about: dict[str, Any], source: SourceFile, labels: np.ndarray, out_dir: Path, subset: str | None
+) -> dict[str, Any]:
+    """Evaluate a run on a checked file whose labels (N,) are in the run's class order; the JSON line's object."""
+    quiet_libraries()
+    config = run_config(run)
+    torch.manual_seed(config["seed"])
+    module = load_classifier(run / "checkpoints" / "best.ckpt")
+    store, split = evaluation_split(run, about, source, labels, subset)
+    data = GalaxyData(store, split, module.class_names, eval_batch_size=config["data"]["eval_batch_size"])
+    data.preprocessing = module.preprocessing
+    make_folder(out_dir)
+    trainer = L.Trainer(
+        accelerator=_accelerator(config["trainer"]["accelerator"]),
+        devices=1,
+        precision=trained_precision(about, config),
+        logger=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+    )
+    metrics = score(trainer, module, data, ["test"], out_dir)
+    shutil.copyfile(run / "config.yaml", out_dir / "config.yaml")
+    return write_evaluation(out_dir, data, metrics, evaluation_provenance(about, source, store.content, split, run))
+
+
+def _accelerator(trained_on: str) -> str:
+    """What the run was trained on, unless there is none of it here."""
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    return trained_on if {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(trained_on, True) else "auto"
+
+
+def evaluation_split(
+    run: Path, about: dict[str, Any], source: SourceFile, labels: np.ndarray, subset: str | None
+) -> tuple[Store, Split]:
+    """The file's store, and a split in which what is to be judged is `test`."""
+    config = run_config(run)
+    store = open_store(source, store_of_run(source.path, config["data"]))
+    own_file = store.content == about["data"]["content"]
+    name, table = subset_table(run, source, own_file, subset)
+    judged = _judged_rows(store.table, labels, name, table)
+    own_subset = own_file and name != "all"
+    notes = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
+    split = Split(judged, about["split"]["hash"] if own_subset else split_hash(judged, store.content), notes)
+    print(f"judging {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name), file=sys.stderr)
+    return store, split
+
+
+def write_evaluation(
+    out_dir: Path, data: GalaxyData, metrics: dict[str, float | None], provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """What stands beside the predictions of an evaluation; the JSON line's object."""
+    write_split(out_dir, data.split, data)
+    write_json(out_dir / "provenance.json", provenance)
+    write_json(out_dir / "status.json", {"state": "finished", "metrics": metrics})
+    print(f"test accuracy {metrics['test/accuracy']:.3f}, macro-F1 {metrics['test/macro_f1']:.3f}", file=sys.stderr)
+    return {"run_dir": str(out_dir), "state": "finished", "split_hash": data.split.hash, **metrics}
+
+
+def _whose(own_file: bool, name: str) -> str:
+    if not own_file:
+        return ""
+    return f" (the file the run was trained from: {'all of it' if name == 'all' else f'its {name} subset'})"
+
+
+def _judged_rows(store_table: pd.DataFrame, labels: np.ndarray, name: str, table: pd.DataFrame | None) -> pd.DataFrame:
+    """A split table in which what is judged is `test`."""
+    judged = pd.DataFrame({"row": store_table["row"], "subset": "test", "fold": -1, "group": store_table["row"]})
+    if table is not None and name != "all":
+        inside = (table["subset"] == name).to_numpy()
+        judged["subset"] = np.where(inside, "test", "dropped")
+        judged["reason"] = np.where(inside, "", f"not in the run's {name} subset")
+    else:
+        judged["reason"] = ""
+    judged["label"] = labels
+    return judged
+
+
+def evaluation_provenance(
+    about: dict[str, Any], source: SourceFile, content: str, split: Split, run: Path
+) -> dict[str, Any]:
+    """provenance.json of an evaluation: the trained run's, with the judged file's data and split."""
+    data = {
+        **about["data"],
+        "path": str(source.path.resolve()),
+        "num_images": source.num_images,
+        "image_shape": [source.height, source.width, 3],
+        "content": content,
+    }
+    judged: dict[str, Any] = {
+        "hash": split.hash,
+        "protocol": "evaluation",
+        "split_seed": None,
+        "counts": split.counts(),
+        "notes": list(split.notes),
+    }
+    return {**about, "data": data, "split": judged, "trained_run": str(run.resolve())}

@@ -1,0 +1,64 @@
+"""A labelled file that a trained run is evaluated on: its labels in the run's order, and which rows count."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from galaxy10.data.hdf5 import SourceFile
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json
+
+
+def check_output(out_dir: Path) -> None:
+    """Whether an evaluation may be written into a folder, which need not exist.
+
+    Raises:
+        Galaxy10Error: it is a trained run, which would be overwritten, or a file.
+    """
+    if out_dir.exists() and not out_dir.is_dir():
+        raise Galaxy10Error(f"-o {out_dir} is a file; give a folder")
+    about = read_json(out_dir / "provenance.json")
+    if (out_dir / "checkpoints").exists() or (about and "trained_run" not in about):
+        raise Galaxy10Error(f"-o {out_dir} is a run itself, which would be overwritten; give another folder")
+
+
+def match_classes(source: SourceFile, class_names: tuple[str, ...]) -> tuple[SourceFile, np.ndarray]:
+    """A file's labels (N,) in the run's class order.
+
+    Raises:
+        Galaxy10Error: the file's classes are not the run's; both are listed.
+    """
+    labels = source.table["label"].to_numpy(np.int64)
+    if source.class_names is None:
+        if source.num_classes > len(class_names):
+            raise Galaxy10Error(_mismatch(source, source.names, class_names))
+        if class_names != tuple(str(i) for i in range(len(class_names))):
+            print(
+                f"note: {source.path.name} names no classes; its labels are taken as numbers of the run's classes "
+                f"({', '.join(f'{i} {name}' for i, name in enumerate(class_names))})",
+                file=sys.stderr,
+            )
+        return replace(source, class_names=class_names, num_classes=len(class_names)), labels
+    if set(source.class_names) != set(class_names):
+        raise Galaxy10Error(_mismatch(source, source.class_names, class_names))
+    order = np.array([class_names.index(name) for name in source.class_names])
+    return replace(source, class_names=class_names, num_classes=len(class_names)), order[labels]
+
+
+def _mismatch(source: SourceFile, theirs: tuple[str, ...], ours: tuple[str, ...]) -> str:
+    return (
+        f"{source.path} has other classes than the run: the file has {', '.join(theirs)}; the run has "
+        f"{', '.join(ours)}; give a file with the run's classes (attribute class_names on `ans`)"
+    )
+
+
+def subset_table(run: Path, source: SourceFile, own_file: bool, subset: str | None) -> tuple[str, pd.DataFrame | None]:
+    """Which rows to judge: a name for people, and the run's split table (None: every row)."""
+    if not own_file:
+        if subset not in (None, "all"):
+            raise Galaxy10Error(f"--subset {subset} belongs to the run's own file; {source.path} is another one")
+        return "all", None
+    return subset or "test", pd.read_parquet(run / "split.parquet")

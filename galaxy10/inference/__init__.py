@@ -1,1 +1,0 @@
-"""From trained runs and new images to a catalogue: pictures, verdicts, their uncertainty, and the files for them."""

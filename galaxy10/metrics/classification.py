@@ -1,0 +1,47 @@
+"""Numbers from predictions. Every figure that the project reports comes from this one function."""
+
+from collections.abc import Sequence
+
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_stat_scores
+
+from galaxy10.classes import slugs
+
+CALIBRATION_BINS = 15
+
+
+def classification_metrics(
+    probabilities: torch.Tensor, labels: torch.Tensor, class_names: Sequence[str]
+) -> dict[str, float | None]:
+    """Metrics of one subset.
+
+    Args:
+        probabilities: (N, C) float, rows add up to one.
+        labels: (N,) int64.
+
+    Returns:
+        loss (mean negative log-likelihood, nats), accuracy, balanced_accuracy (over classes present in the truth),
+        macro_f1 (over classes present in truth or prediction, as scikit-learn's), calibration_error (expected,
+        L1, 15 equal bins of the top probability; Guo et al. 2017, arXiv 1706.04599), and f1_<slug> for every class
+        (None for a class that is neither in truth nor prediction).
+    """
+    probabilities = probabilities.double()
+    num_classes = probabilities.shape[1]
+    true = probabilities.gather(1, labels[:, None]).clamp_min(1e-12)
+    stats = multiclass_stat_scores(probabilities, labels, num_classes, average=None).double()
+    true_positive, false_positive, _, false_negative, support = stats.unbind(1)
+    recall = (true_positive / support)[support > 0]
+    seen = true_positive + false_positive + false_negative > 0
+    f1 = 2 * true_positive / (2 * true_positive + false_positive + false_negative)
+    result: dict[str, float | None] = {
+        "loss": float(-true.log().mean()),
+        "accuracy": float(true_positive.sum() / len(labels)),
+        "balanced_accuracy": float(recall.mean()),
+        "macro_f1": float(f1[seen].mean()),
+        "calibration_error": float(
+            multiclass_calibration_error(probabilities, labels, num_classes, n_bins=CALIBRATION_BINS, norm="l1")
+        ),
+    }
+    for name, value, known in zip(slugs(class_names), f1.tolist(), seen.tolist(), strict=True):
+        result[f"f1_{name}"] = value if known else None
+    return result

@@ -1,0 +1,99 @@
+"""trainer.precision=auto: decided by processor, architecture and input size, never by a stopwatch in the run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from galaxy10.config.fields import SOLVED_AT_ONCE
+from galaxy10.files import read_json
+from galaxy10.models.timm_registry import architecture_of
+from galaxy10.runs.directory import RunDirectory
+
+AMPERE = 8  # the first CUDA compute capability with bfloat16 units
+# From which input size (px) on a network trains faster in bfloat16 than in float32, on a CPU that has bfloat16
+# instructions; None: at no size. Measured by benchmarks/precision_table.py. What is not listed trains in float32.
+BF16_FROM_PX: dict[str, int | None] = {
+    "resnet18": 64,
+    "resnet50": 64,
+    "inception_v3": 75,
+    "convnext_tiny": 64,
+    "vit_small_patch16_224": 224,
+    "simple_cnn": 84,
+    "tf_efficientnet_lite0": None,
+    "efficientnet_b0": None,
+}
+_CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 twice, Arm
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a run computes in, by Lightning's name, and why."""
+
+    name: str
+    why: str
+
+
+def resolve_precision(config: dict[str, Any], directory: RunDirectory, image_px: int) -> Precision:
+    """The precision of one run; a run that goes on keeps what it began with, also on another machine.
+
+    image_px: the side of the network's input.
+    """
+    asked, model = config["trainer"]["precision"], config["model"]
+    begun = _recorded(read_json(directory.path / "provenance.json"))
+    if asked == "auto" and begun and directory.last_checkpoint.exists():
+        return begun
+    if asked == "auto" and model["name"] in SOLVED_AT_ONCE:
+        return Precision("32-true", "solved at once")
+    return choose_precision(asked, config["trainer"]["accelerator"], model["backbone"] or model["name"], image_px)
+
+
+def trained_precision(about: dict[str, Any], config: dict[str, Any]) -> Any:
+    """What a trained run computed in, by its provenance; by its configuration where that does not tell."""
+    recorded = _recorded(about)
+    return recorded.name if recorded else config["trainer"]["precision"]
+
+
+def _recorded(about: dict[str, Any]) -> Precision | None:
+    training = about.get("training") or {}
+    return Precision(training["precision"], training["why"]) if "precision" in training else None
+
+
+def choose_precision(asked: Any, accelerator: str, backbone: str, image_px: int) -> Precision:
+    """The precision that Lightning is given.
+
+    Args:
+        asked: `trainer.precision`; anything but auto is taken as it is.
+        accelerator: `trainer.accelerator`.
+        backbone: the network, as timm or this project calls it.
+        image_px: the side of the network's input.
+    """
+    if asked != "auto":
+        return Precision(str(asked), "as asked for")
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        oldest = min(torch.cuda.get_device_capability(i)[0] for i in range(torch.cuda.device_count()))
+        if oldest >= AMPERE:
+            return Precision("bf16-mixed", "this GPU has bfloat16 units")
+        return Precision("32-true", "GPUs from before Ampere have no bfloat16 units")
+    if accelerator in ("gpu", "mps", "tpu") or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return Precision("32-true", "bfloat16 was not measured on such a device")
+    if not cpu_has_bf16():
+        return Precision("32-true", "this CPU has no bfloat16 instructions")
+    architecture = architecture_of(backbone)
+    if architecture not in BF16_FROM_PX:
+        return Precision("32-true", f"{architecture} was not measured in bfloat16 on CPUs")
+    smallest = BF16_FROM_PX[architecture]
+    if smallest is None or image_px < smallest:
+        return Precision("32-true", f"{architecture} at {image_px} px is no faster in bfloat16 on CPUs")
+    return Precision("bf16-mixed", f"{architecture} at {image_px} px is faster in bfloat16 on CPUs that have it")
+
+
+def cpu_has_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this CPU multiplies bfloat16 numbers itself: where it does not, they are emulated, and slow."""
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return not _CPU_FLAGS.isdisjoint(flags.split())

@@ -1,0 +1,109 @@
+"""A run's validation galaxies, asked in any way: what calibration is made from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from galaxy10.classes import slugs
+from galaxy10.data.hdf5 import open_source
+from galaxy10.data.store import Store, forget_pages, open_store, store_of_run
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import replacing
+from galaxy10.models.factory import load_classifier
+from galaxy10.prediction.calibration import calibrate
+from galaxy10.prediction.calibration_file import Calibration, samples_path, save_calibration
+from galaxy10.prediction.ensemble import REFERENCE_FILE, Ensemble
+from galaxy10.prediction.mode import PredictMode, resolve_mode
+from galaxy10.prediction.ood import FeatureHook, KNNDetector
+from galaxy10.runs.trained import run_config
+
+BATCH_SIZE = 64
+
+
+def calibrate_finished_run(run: Path, store: Store, device: torch.device | str = "cpu") -> Calibration | None:
+    """What training does at its end: calibrate the run for its own way, and keep its validation galaxies' features.
+
+    Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept.
+    """
+    table_path = run / "predictions" / "val.parquet"
+    if not table_path.exists() or not (run / "checkpoints" / "best.ckpt").exists():
+        return None
+    module = load_classifier(run / "checkpoints" / "best.ckpt").to(device)
+    table = pd.read_parquet(table_path)
+    tap = FeatureHook(module.network, module.num_classes)
+    features, samples = [], []
+    with torch.inference_mode():
+        for start in range(0, len(table), BATCH_SIZE):
+            images = torch.from_numpy(store.images[table["row"].to_numpy()[start : start + BATCH_SIZE]])
+            samples.append(module.probabilities(module.preprocessing.eval_transform(images.to(device))).cpu().numpy())
+            assert tap.features is not None
+            features.append(tap.features.cpu())
+            forget_pages(store.images)
+    reference = KNNDetector.of(torch.cat(features))
+    if reference is not None:
+        reference.save(run / REFERENCE_FILE)
+    if module.recipe.get("components_from") == "each_subset":
+        # The table was made with the components of the validation galaxies themselves; no catalogue can be.
+        kept = np.concatenate(samples)[None]
+    else:
+        kept = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy(np.float32)[None]
+    calibration = calibrate(kept, table["label"].to_numpy())
+    save_calibration(run, resolve_mode(int(module.recipe["tta_views"]), None, 0), calibration)
+    return calibration
+
+
+def calibrate_run(
+    run: Path, tta_views: int | None, mc_dropout: int, device: str = "auto"
+) -> tuple[PredictMode, Calibration]:
+    """Ask a run's validation galaxies in one way and keep what they say about its probabilities.
+
+    Raises:
+        Galaxy10Error: the file it was trained from is not there any more, or has changed.
+    """
+    networks = Ensemble([run], tta_views=tta_views, mc_dropout=mc_dropout, device=device)
+    member = networks.members[0]
+    store, split = run_store(run, member.about)
+    rows = split.loc[split["subset"] == "val"]
+    if not len(rows):
+        raise Galaxy10Error(f"{run} has no validation galaxies to calibrate it on; train with a split that has some")
+    if member.way == resolve_mode(int(member.module.recipe["tta_views"]), None, 0):
+        calibration = calibrate_finished_run(run, store, networks.device)
+        if calibration is not None:
+            return member.way, calibration
+    row, labels = rows["row"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
+    samples = predict_rows(networks, store, row)
+    with replacing(samples_path(run, member.way)) as part, part.open("wb") as file:
+        np.savez(file, rows=row, labels=labels, samples=samples)
+    calibration = calibrate(samples, labels)
+    save_calibration(run, member.way, calibration)
+    return member.way, calibration
+
+
+def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
+    """The store of the file a run was trained from, and the run's split table.
+
+    Raises:
+        Galaxy10Error: the file is gone, or holds other galaxies now.
+    """
+    config = run_config(run)
+    path = Path(about["data"]["path"])
+    if not path.exists():
+        raise Galaxy10Error(f"{run} was trained from {path}, which is not there any more; bring it back to calibrate")
+    source = open_source(path, config["data"]["class_names"])
+    store = open_store(source, store_of_run(source.path, config["data"]))
+    if store.content != about["data"]["content"]:
+        raise Galaxy10Error(f"{path} has changed since {run} was trained from it; bring the old file back to calibrate")
+    return store, pd.read_parquet(run / "split.parquet")
+
+
+def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> np.ndarray:
+    """(K, n, C) probabilities of some rows of a store."""
+    samples = []
+    for start in range(0, len(rows), BATCH_SIZE):
+        pictures = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
+        samples.append(networks.ask(pictures).samples)
+        forget_pages(store.images)
+    return np.concatenate(samples, axis=1)

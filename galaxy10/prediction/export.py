@@ -1,0 +1,224 @@
+"""A trained run as one file that needs nothing of this project: ONNX, or torch's own exported program.
+
+Input `images` uint8 (N, H, W, 3) of any size, output `probabilities` (N, C). The central square, the antialiased
+resize, the normalisation, the views and the temperature are inside, the class names in the metadata.
+"""
+
+import json
+import logging
+import math
+import os
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from galaxy10.data.augment import tta_views
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import replacing
+from galaxy10.prediction.calibration import apply_temperature
+from galaxy10.prediction.ensemble import Ensemble, Member
+from galaxy10.runs.trained import check_run
+from galaxy10.version import __version__
+
+SUFFIXES = (".onnx", ".pt2")
+TOLERANCE = 1e-4
+METADATA = "galaxy10.json"
+_SIZES = ((64, 64), (128, 128), (100, 140), (256, 256), (37, 20))  # that the copy is compared on
+
+
+class Exported(nn.Module):
+    """One run's network with everything around it, in operations that every runtime has."""
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, member: Member, temperature: float):
+        super().__init__()
+        self.network, self.views, self.temperature = member.module.eval(), member.way.views, temperature
+        preprocessing = member.module.preprocessing
+        self.size = preprocessing.image_size
+        mean, std = (
+            torch.tensor(x, dtype=torch.float32)[:, None, None] for x in (preprocessing.mean, preprocessing.std)
+        )
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("shift", -mean / std)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, H, W, 3) uint8 → (N, C) probabilities."""
+        inputs = resized(images.permute(0, 3, 1, 2), self.size).to(torch.float32) * self.scale + self.shift
+        # All views in one batch: the network is in the file once, not once per view.
+        answers = self.network(torch.cat(tta_views(inputs, self.views))).softmax(dim=1)
+        mean = answers.unflatten(0, (self.views, images.shape[0])).mean(dim=0)
+        return (mean.clamp_min(1e-30).log() / self.temperature).softmax(dim=1)
+
+
+def resized(planes: torch.Tensor, size: int) -> torch.Tensor:
+    """What galaxy10.data.augment.resize makes of the central square of bytes, to the last bit: (N, 3, H, W) uint8 →
+    (N, 3, size, size) float64, whole grey levels.
+
+    Torch resizes bytes along the lines and then along the columns, in fixed-point numbers, rounding each time.
+    """
+    rows = torch.arange(planes.shape[2], dtype=torch.float64)
+    columns = torch.arange(planes.shape[3], dtype=torch.float64)
+    side = torch.minimum(rows.max() + 1, columns.max() + 1)
+    across, unit = resizing(columns, side, size)
+    lines = torch.floor(planes.to(torch.float64) @ across.T / unit + 0.5).clamp(0, 255)
+    down, unit = resizing(rows, side, size)
+    return torch.floor(down @ lines / unit + 0.5).clamp(0, 255)
+
+
+def resizing(pixels: torch.Tensor, side: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The central `side` of n pixels brought to `size` of them, as a matrix (size, n) to multiply with, and what its
+    whole numbers are counted in.
+
+    The triangular filter of torch's antialiased bilinear interpolation: as wide as a pixel of the larger grid.
+
+    Args:
+        pixels: (n,) 0, 1, … n − 1, float64.
+    """
+    first = torch.floor((pixels.max() + 1 - side) / 2)
+    scale = side / size
+    centre = (torch.arange(size, dtype=torch.float64) + 0.5) * scale
+    inside = ((pixels >= first) & (pixels < first + side)).to(torch.float64)
+    distance = (pixels - first + 0.5 - centre[:, None]).abs() / scale.clamp_min(1)
+    weight = (1 - distance).clamp_min(0) * inside
+    weight = weight / weight.sum(dim=1, keepdim=True)
+    # As many binary digits as let the largest weight fit into 15 bits, 22 at most.
+    digits = (torch.ceil(torch.log(32767.5 / weight.max()) / math.log(2)) - 1).clamp(max=22)
+    unit = torch.exp(digits * math.log(2)).round()
+    return torch.floor(weight * unit + 0.5), unit
+
+
+def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool, overwrite: bool) -> float:
+    """Write a run as ONNX or as an exported program; the largest difference of a probability found in checking it.
+
+    Raises:
+        Galaxy10Error: no such run or format, a package that is missing, a copy that says something else.
+    """
+    if output.suffix not in SUFFIXES:
+        raise Galaxy10Error(f"-o {output} has no format that is known; end it in {' or '.join(SUFFIXES)}")
+    if output.exists() and not overwrite:
+        raise Galaxy10Error(f"{output} is there already; give another -o, or --overwrite")
+    check_run(run)
+    if output.suffix == ".onnx":
+        _check_packages()
+    networks = Ensemble([run], tta_views=tta_views, device="cpu")
+    value = networks.calibration().temperature if temperature else 1.0
+    module = Exported(networks.members[0], value).eval()
+    about = {
+        "galaxy10": __version__,
+        "class_names": list(networks.class_names),
+        "temperature": value,
+        "views": networks.members[0].way.views,
+        "image_size": module.size,
+        "split_hash": networks.members[0].about["split"]["hash"],
+        "run": run.resolve().name,
+    }
+    with replacing(output) as part:
+        # The exporters look at the suffix.
+        written = part.with_suffix(f"{part.suffix}{output.suffix}")
+        try:
+            _quietly(_write_onnx if output.suffix == ".onnx" else _write_program, module, written, about)
+            difference = compare(networks, value, written, _pictures(run))
+            if not difference < TOLERANCE:
+                raise Galaxy10Error(
+                    f"the copy of {run} says something else than the original (probabilities differ by up to "
+                    f"{difference:.1e}); nothing is kept: try {'.pt2' if output.suffix == '.onnx' else '.onnx'}"
+                )
+            os.replace(written, part)
+        finally:
+            written.unlink(missing_ok=True)
+    return difference
+
+
+def _check_packages() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise Galaxy10Error(f"ONNX needs {', '.join(missing)}; type pip install 'galaxy10[export]', or export to .pt2")
+
+
+def _quietly(write: Any, module: nn.Module, path: Path, about: dict[str, Any]) -> None:
+    """The exporters talk at length; what goes wrong they say in their exception."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        write(module, path, about)
+
+
+def _dynamic() -> tuple[torch.Tensor, dict[int, Any]]:
+    example = torch.from_numpy(_noise(np.random.default_rng(0), 3, 72, 80))
+    sizes = {0: torch.export.Dim("N"), 1: torch.export.Dim("H", min=16), 2: torch.export.Dim("W", min=16)}
+    return example, sizes
+
+
+def _write_program(module: nn.Module, path: Path, about: dict[str, Any]) -> None:
+    example, sizes = _dynamic()
+    program = torch.export.export(module, (example,), dynamic_shapes={"images": sizes})
+    torch.export.save(program, path, extra_files={METADATA: json.dumps(about)})
+
+
+def _write_onnx(module: nn.Module, path: Path, about: dict[str, Any]) -> None:
+    example, sizes = _dynamic()
+    program = torch.onnx.export(
+        module,
+        (example,),
+        dynamo=True,
+        dynamic_shapes={"images": sizes},
+        input_names=["images"],
+        output_names=["probabilities"],
+        verbose=False,
+    )
+    assert program is not None
+    for key, value in about.items():
+        program.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value)
+    program.save(str(path), external_data=False)
+
+
+def compare(networks: Ensemble, temperature: float, path: Path, batches: list[np.ndarray]) -> float:
+    """The largest difference of a probability between a run and its copy, over batches (n, H, W, 3) uint8."""
+    ask = _runtime(path)
+    worst = 0.0
+    for images in batches:
+        samples = networks.ask([networks.prepare(image) for image in images]).samples
+        expected = apply_temperature(samples, temperature).mean(axis=0)
+        found = ask(images)
+        worst = max(worst, float(np.abs(found - expected).max())) if np.isfinite(found).all() else float("inf")
+    return worst
+
+
+def _runtime(path: Path) -> Any:
+    if path.suffix == ".pt2":
+        program = torch.export.load(path).module()
+        return lambda images: program(torch.from_numpy(images)).detach().numpy()
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(3)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return lambda images: session.run(["probabilities"], {"images": images})[0]
+
+
+def _pictures(run: Path) -> list[np.ndarray]:
+    """What the copy is compared on: galaxies that the run has kept samples of, and noise of several sizes."""
+    rng = np.random.default_rng(1)
+    batches = [_noise(rng, 2, height, width) for height, width in _SIZES]
+    kept = run / "samples" / "batch.npz"
+    if kept.exists():
+        with np.load(kept, allow_pickle=False) as arrays:
+            batches.append(np.ascontiguousarray(arrays["images"][:32]))
+    return batches
+
+
+def _noise(rng: np.random.Generator, number: int, height: int, width: int) -> np.ndarray:
+    return rng.integers(0, 256, (number, height, width, 3), dtype=np.uint8)

@@ -1,0 +1,220 @@
+"""A page about a file of galaxies, made without training anything."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from galaxy10.classes import GALAXY10_CLASSES
+from galaxy10.data.dataset_stats import (
+    Pixels,
+    contradictory_twins,
+    find_overlaps,
+    read_pixels,
+    same_label_repeats,
+)
+from galaxy10.data.groups import has_positions
+from galaxy10.data.hdf5 import SourceFile, open_source
+from galaxy10.data.store import Store, file_identity, open_store, store_directory
+from galaxy10.reports.figures.classes import class_counts
+from galaxy10.reports.figures.galleries import gallery
+from galaxy10.reports.figures.survey import channel_histogram, histogram
+from galaxy10.reports.html import Card, Drawing, cards, render, write_file, write_picture
+
+PER_CLASS = 8  # galaxies of each class on the sample sheet
+MOST_TWINS = 24
+_SLOW_CHUNKS = 16  # chunks that one image touches, beyond which random access crawls
+
+
+def inspect_file(
+    path: Path, out_dir: Path, class_names: Sequence[str] | None = None, store_dir: Path | None = None
+) -> Path:
+    """Write index.html and figures/*.png about an HDF5 file: counts, samples, twins, blanks, overlaps, statistics.
+
+    Args:
+        path: a file with `images` (N, H, W, 3) uint8 and `ans` (N,); ra, dec, redshift and pxscale are optional.
+        out_dir: where to write; made if it is not there.
+        class_names: names in label order; else those in the file.
+        store_dir: where the memory-mapped copy goes, which training uses, too; beside the file if None and writable.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        Galaxy10Error: whatever is wrong with the file, or out_dir cannot be written.
+    """
+    out = Path(out_dir)
+    source, guessed = _with_names(open_source(Path(path), class_names, key="FILE"))
+    store = open_store(source, store_directory(source.path, store_dir, out))
+    pixels = read_pixels(store.images)
+    pictures = {d.name: write_picture(d, out / "figures") for d in _drawings(source, store, pixels)}
+    twins = contradictory_twins(store.table)
+    page = render(
+        "inspect.html.j2",
+        source=source,
+        guessed=guessed,
+        identity=file_identity(source.path),
+        facts=_facts(source),
+        warnings=_warnings(source),
+        pictures=pictures,
+        samples=_sample_sheet(source, store),
+        twins=_twin_rows(source, twins),
+        num_twins=int(twins["galaxy"].nunique()),
+        twin_kinds=_twin_kinds(source, twins),
+        twin_cards=_twin_cards(source, store, twins),
+        repeats=same_label_repeats(store.table),
+        blanks=_blanks(source, store),
+        overlaps=find_overlaps(store.table) if has_positions(store.table) else None,
+        channels=list(zip(("red", "green", "blue"), pixels.mean, pixels.std, pixels.saturated, strict=True)),
+        class_rows=_class_rows(source, pixels),
+    )
+    return write_file(out / "index.html", page.encode())
+
+
+def _with_names(source: SourceFile) -> tuple[SourceFile, bool]:
+    """The published files name no classes; their name gives them away."""
+    published = source.path.name.lower().startswith("galaxy10") and source.num_classes <= len(GALAXY10_CLASSES)
+    if source.class_names is not None or not published:
+        return source, False
+    return replace(source, class_names=GALAXY10_CLASSES, num_classes=len(GALAXY10_CLASSES)), True
+
+
+def _facts(source: SourceFile) -> list[tuple[str, Any]]:
+    table = source.table
+    lines: list[tuple[str, Any]] = [
+        ("file", str(source.path.resolve())),
+        ("size", f"{source.path.stat().st_size:,} bytes"),
+        ("images", f"{source.num_images:,} of {source.height} × {source.width} pixels, three colours"),
+        ("classes", source.num_classes),
+        ("stored in chunks of", " × ".join(map(str, source.chunks)) if source.chunks else "one piece, not chunked"),
+    ]
+    for key, said in (("ra", "positions"), ("redshift", "redshifts"), ("pxscale", "pixel scales")):
+        there = int(np.isfinite(table[key]).sum())
+        missing = f", missing for {len(table) - there:,}" if there < len(table) else ""
+        lines.append((said, f"{there:,}{missing}" if there else "none in the file"))
+    return lines
+
+
+def _warnings(source: SourceFile) -> list[str]:
+    """Traps that a newcomer would step into."""
+    found = []
+    labels = source.table["label"].to_numpy()
+    if (np.diff(labels) >= 0).all():
+        found.append(
+            "The file is sorted by class: its first rows are all of one class, so a split by position is void."
+        )
+    if source.chunks:
+        _, height, width, channels = source.chunks
+        touched = -(-source.height // height) * -(-source.width // width) * -(-3 // channels)
+        if touched > _SLOW_CHUNKS:
+            found.append(
+                f"One image lies in {touched} chunks of {source.chunks[0]} images each: reading single images from "
+                "this file crawls. galaxy10 reads it once, in order, into a memory-mapped copy."
+            )
+    empty = [name for label, name in enumerate(source.names) if not (labels == label).any()]
+    if empty:
+        found.append(f"No galaxy is labelled {', '.join(empty)}.")
+    return found
+
+
+def _drawings(source: SourceFile, store: Store, pixels: Pixels) -> list[Drawing]:
+    table = source.table
+    counts = np.bincount(table["label"], minlength=source.num_classes)
+    drawings = [
+        Drawing("class_counts", "Galaxies per class", "As labelled in the file.", class_counts(counts, source.names)),
+        Drawing(
+            "channels",
+            "Brightness of the pixels",
+            "Every pixel of every image, by colour; logarithmic. A step at 1 means saturated centres.",
+            channel_histogram(pixels.levels),
+        ),
+    ]
+    for key, label, title, log in (
+        ("redshift", "redshift", "Redshifts", False),
+        ("pxscale", "pixel scale (arcsec/pixel)", "Pixel scales", True),
+    ):
+        values = table[key].to_numpy()
+        if np.isfinite(values).any():
+            missing = int((~np.isfinite(values)).sum())
+            caption = f"Missing for {missing:,} of {len(values):,} galaxies." if missing else "Known for every galaxy."
+            drawings.append(Drawing(key, title, caption, histogram(values, label, log)))
+    rows, captions = _sample_rows(source)
+    drawings.append(Drawing("samples", "", "", gallery(store.images[rows], captions)))
+    return drawings
+
+
+def _sample_rows(source: SourceFile, per_class: int = 5) -> tuple[np.ndarray, list[str]]:
+    """Rows (n,) of a few galaxies of every class, always the same ones, and their captions."""
+    rng = np.random.default_rng(0)
+    labels = source.table["label"].to_numpy()
+    chosen = []
+    for label in range(source.num_classes):
+        rows = np.flatnonzero(labels == label)
+        chosen.append(np.sort(rng.choice(rows, min(per_class, len(rows)), replace=False)))
+    rows = np.concatenate(chosen)
+    return rows, [f"{source.names[labels[row]]}\nrow {row}" for row in rows]
+
+
+def _sample_sheet(source: SourceFile, store: Store) -> list[tuple[str, list[Card]]]:
+    rows, _ = _sample_rows(source, PER_CLASS)
+    labels = source.table["label"].to_numpy()[rows]
+    sheet = []
+    for label, name in enumerate(source.names):
+        of_class = rows[labels == label]
+        if len(of_class):
+            sheet.append((name, cards(store.images[of_class], [(f"row {row}",) for row in of_class])))
+    return sheet
+
+
+def _twin_rows(source: SourceFile, twins: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {
+            "rows": ", ".join(str(row) for row in members["row"]),
+            "labels": ", ".join(source.names[label] for label in members["label"]),
+            "separation": members["separation_arcsec"].max(),
+        }
+        for _, members in twins.groupby("galaxy")
+    ]
+
+
+def _twin_kinds(source: SourceFile, twins: pd.DataFrame) -> list[tuple[str, int]]:
+    """How often each set of contradictory labels occurs, commonest first."""
+    kinds = [" – ".join(source.names[i] for i in sorted(set(m["label"]))) for _, m in twins.groupby("galaxy")]
+    return [(str(kind), int(number)) for kind, number in pd.Series(kinds, dtype=object).value_counts().items()]
+
+
+def _twin_cards(source: SourceFile, store: Store, twins: pd.DataFrame) -> list[Card]:
+    shown = twins.head(MOST_TWINS)
+    texts = [(source.names[label], f"row {row}") for row, label in zip(shown["row"], shown["label"], strict=True)]
+    return cards(store.images[shown["row"].to_numpy()], texts)
+
+
+def _blanks(source: SourceFile, store: Store) -> list[tuple[int, str, int]]:
+    """Row, class and the value of every byte of each blank image."""
+    blank = store.table[store.table["blank"]]
+    return [
+        (int(row), source.names[label], int(store.images[row, 0, 0, 0]))
+        for row, label in zip(blank["row"], blank["label"], strict=True)
+    ]
+
+
+def _class_rows(source: SourceFile, pixels: Pixels) -> list[dict[str, Any]]:
+    table = source.table.assign(brightness=pixels.brightness)
+    rows = []
+    for label, name in enumerate(source.names):
+        of_class = table[table["label"] == label]
+        redshift, scale = (of_class[key].dropna() for key in ("redshift", "pxscale"))
+        rows.append(
+            {
+                "name": name,
+                "count": len(of_class),
+                "share": len(of_class) / len(table),
+                "brightness": of_class["brightness"].mean(),
+                "redshift": redshift.median() if len(redshift) else None,
+                "scale": scale.median() if len(scale) else None,
+            }
+        )
+    return rows

@@ -1,0 +1,260 @@
+"""The page about one run, made from its directory alone: no torch, no HDF5 file, a few seconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from galaxy10.classes import slugs
+from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_counts
+from galaxy10.reports.html import NOTHING, Picture, count, is_number, render, write_file, write_picture
+from galaxy10.reports.run_figures import PAGE_ORDER, draw_all
+from galaxy10.reports.run_galleries import batch, demonstrations, mistakes
+from galaxy10.runs.record import JUDGED, SUBSETS, RunRecord, read_run
+
+SUBSET_NAMES = {"test": "test", "val": "validation", "train": "training", "dropped": "dropped"}
+METRICS = (
+    ("accuracy", "accuracy", "share of galaxies given the right class"),
+    ("balanced_accuracy", "balanced accuracy", "the same, every class counting equally"),
+    ("macro_f1", "macro-F1", "mean of the classes' F1: high only where rare classes do well, too"),
+    ("calibration_error", "calibration error", "how far confidence is from the share of right verdicts; 0 is best"),
+    ("loss", "loss", "cross-entropy; lower is better"),
+)
+_LOSES = {
+    "config.yaml": "the configuration",
+    "provenance.json": "where the run comes from",
+    "status.json": "the run's state and final metrics",
+    "split.parquet": "the split and the dropped rows",
+    "metrics.csv": "the training curves",
+    "profile.csv": "",
+    "class_distribution.csv": "the class distribution",
+    "predictions/test.parquet": "everything about the test galaxies (with run.test=false they are left unread)",
+    "predictions/val.parquet": "everything about the validation galaxies",
+    "samples/batch.npz": "the batch as the network sees it",
+    "samples/misclassified_test.npz": "the gallery of misclassified test galaxies",
+    "samples/misclassified_val.npz": "the gallery of misclassified validation galaxies",
+    "samples/augmentation.npz": "the augmentation demonstration",
+    "samples/noise.npz": "the noise demonstration",
+    "samples/components.npz": "the pictures of the principal components",
+    "scree.csv": "the scree plot",
+}
+_ONLY_TRAINING_WRITES = {
+    "metrics.csv",
+    "predictions/val.parquet",
+    "samples/batch.npz",
+    "samples/misclassified_val.npz",
+}
+
+
+def build_report(run_dir: Path, out_dir: Path | None = None) -> Path:
+    """Write figures/*.png and report.html for a run, or for the evaluation of a trained run on another file.
+
+    Args:
+        run_dir: the directory of a run; whatever is missing in it is left out of the page, and the page says so.
+        out_dir: where to write; the run directory itself if None.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        Galaxy10Error: no run directory, or out_dir cannot be written.
+    """
+    run = read_run(Path(run_dir))
+    out = Path(out_dir) if out_dir is not None else run.path
+    counts = {
+        subset: confusion_counts(table["label"].to_numpy(), table["predicted"].to_numpy(), len(run.class_names))
+        for subset, table in run.predictions.items()
+    }
+    pictures = {drawing.name: write_picture(drawing, out / "figures") for drawing in draw_all(run, counts)}
+    page = render("report.html.j2", **_context(run, counts, pictures))
+    return write_file(out / "report.html", page.encode())
+
+
+def _context(run: RunRecord, counts: dict[str, np.ndarray], pictures: dict[str, Picture]) -> dict[str, Any]:
+    # Of its training galaxies a network keeps speed and last loss only, which are no metrics of this table.
+    recorded = [s for s in SUBSETS if any(key.startswith(f"{s}/") for key in run.metrics)]
+    subsets = [s for s in JUDGED if s in counts or s in recorded]
+    return {
+        "run": run,
+        "state": run.status.get("state") or "unknown",
+        "subsets": subsets,
+        "subset_names": SUBSET_NAMES,
+        "headline": _headline(run, counts, subsets),
+        "metric_rows": _metric_rows(run, counts, subsets),
+        "disagreements": _disagreements(run, counts),
+        "class_rows": _class_rows(run, counts),
+        "pictures": {part: [pictures[n] for n in names if n in pictures] for part, names in PAGE_ORDER.items()},
+        "mistakes": mistakes(run),
+        "batch": batch(run),
+        "demonstrations": demonstrations(run),
+        "split": _split(run),
+        "provenance": _provenance(run),
+        "packages": run.provenance_section("packages"),
+        "config_text": yaml.safe_dump(run.config, sort_keys=False, allow_unicode=True) if run.config else "",
+        "missing": _missing(run),
+    }
+
+
+def _missing(run: RunRecord) -> list[tuple[str, str, str]]:
+    """File, what the page therefore lacks, and why; an evaluation never has what only training writes."""
+    return [
+        (file, _LOSES[file], why)
+        for file, why in run.missing.items()
+        if _LOSES.get(file) and not (run.is_evaluation and file in _ONLY_TRAINING_WRITES)
+    ]
+
+
+def final_metric(run: RunRecord, counts: dict[str, np.ndarray], subset: str, metric: str) -> float | None:
+    """A final metric as the run recorded it; while it has not recorded any, from its prediction table."""
+    recorded = run.metrics.get(f"{subset}/{metric}")
+    if is_number(recorded) or f"{subset}/{metric}" in run.metrics or subset not in counts:
+        return recorded
+    return _from_counts(counts[subset]).get(metric)
+
+
+def _from_counts(counts: np.ndarray) -> dict[str, float]:
+    scores = class_scores(counts)
+    return {
+        "accuracy": float(np.trace(counts) / counts.sum()),
+        "balanced_accuracy": float(scores.loc[scores["support"] > 0, "recall"].mean()),
+        "macro_f1": float(scores["f1"].mean()),
+    }
+
+
+def _headline(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[str]) -> dict[str, Any] | None:
+    if not subsets:
+        return None
+    subset = subsets[0]
+    headline: dict[str, Any] = {"subset": subset, "galaxies": None, "interval": None, "commonest": None}
+    headline |= {key: final_metric(run, counts, subset, key) for key in ("accuracy", "balanced_accuracy", "macro_f1")}
+    if subset in counts:
+        matrix = counts[subset]
+        support = matrix.sum(axis=1)
+        common = int(support.argmax())
+        headline |= {
+            "galaxies": int(matrix.sum()),
+            "interval": accuracy_interval(int(np.trace(matrix)), int(matrix.sum())),
+            "commonest": (run.class_names[common], support[common] / matrix.sum()),
+        }
+    return headline
+
+
+def _metric_rows(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[str]) -> list[dict[str, Any]]:
+    rows = [
+        {"name": name, "meaning": meaning, "values": [final_metric(run, counts, s, key) for s in subsets]}
+        for key, name, meaning in METRICS
+    ]
+    return [row for row in rows if row["name"] != "loss" or any(is_number(v) for v in row["values"])]
+
+
+def _disagreements(run: RunRecord, counts: dict[str, np.ndarray]) -> list[str]:
+    """A recorded number that its own prediction table contradicts must not pass in silence."""
+    found = []
+    for subset, matrix in counts.items():
+        for metric in ("accuracy", "macro_f1"):
+            recorded, derived = run.metrics.get(f"{subset}/{metric}"), _from_counts(matrix)[metric]
+            if is_number(recorded) and abs(recorded - derived) > 1e-3:
+                found.append(
+                    f"status.json says {subset}/{metric} = {recorded:.4f}, "
+                    f"predictions/{subset}.parquet gives {derived:.4f}"
+                )
+    return found
+
+
+def _class_rows(run: RunRecord, counts: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    shown = next((s for s in SUBSETS if s in counts), None)
+    if shown is None:
+        return []
+    scores = class_scores(counts[shown]).to_dict("records")
+    other = "val" if shown == "test" and "val" in counts else None
+    other_f1 = class_scores(counts[other])["f1"] if other else None
+    rows = []
+    for number, (name, slug) in enumerate(zip(run.class_names, slugs(run.class_names), strict=True)):
+        line = scores[number]
+        recorded = run.metrics.get(f"{shown}/f1_{slug}")
+        rows.append(
+            {
+                "name": name,
+                "support": int(line["support"]),
+                "precision": line["precision"],
+                "recall": line["recall"],
+                "f1": recorded if is_number(recorded) else line["f1"],
+                "other_f1": other_f1[number] if other_f1 is not None else None,
+                "confused": _most_confused(counts[shown][number], number, run.class_names),
+            }
+        )
+    return rows
+
+
+def _most_confused(row: np.ndarray, own: int, class_names: Sequence[str]) -> tuple[str, int] | None:
+    others = row.copy()
+    others[own] = 0
+    return (class_names[int(others.argmax())], int(others.max())) if others.max() > 0 else None
+
+
+def _split(run: RunRecord) -> dict[str, Any]:
+    recorded = run.provenance_section("split")
+    facts: dict[str, Any] = {
+        "hash": recorded.get("hash"),
+        "protocol": recorded.get("protocol"),
+        "split_seed": recorded.get("split_seed"),
+        "counts": run.section(recorded, "counts"),
+        "notes": [str(note) for note in recorded.get("notes") or []],
+        "reasons": [],
+        "groups": None,
+        "crossing": None,
+    }
+    if run.split is None or "subset" not in run.split:
+        return facts
+    if not facts["counts"]:
+        facts["counts"] = run.split["subset"].value_counts().to_dict()
+    dropped = run.split[run.split["subset"] == "dropped"]
+    if len(dropped) and "reason" in dropped:
+        for reason, rows in dropped.groupby(dropped["reason"].fillna("no reason recorded"))["row"]:
+            facts["reasons"].append((str(reason), len(rows), [int(r) for r in rows.head(12)]))
+        facts["reasons"].sort(key=lambda line: -line[1])
+    used = run.split[run.split["subset"] != "dropped"]
+    # In an evaluation everything is judged, so that no border exists that a group could cross.
+    if "group" in used and len(used) and not run.is_evaluation:
+        per_group = used.dropna(subset="group").groupby("group")["subset"].nunique()
+        facts |= {"groups": len(per_group), "crossing": int((per_group > 1).sum())}
+    return facts
+
+
+def _provenance(run: RunRecord) -> list[tuple[str, Any]]:
+    data, model, git = (run.provenance_section(part) for part in ("data", "model", "git"))
+    commit = git.get("commit")
+    if commit:
+        commit = f"{str(commit)[:12]}{' (with uncommitted changes)' if git.get('dirty') else ''}"
+    rate, share = (run.metrics.get(f"train/{name}") for name in ("images_per_s", "data_share"))
+    if rate is None and run.profile is not None and "images_per_s" in run.profile:
+        rate = float(pd.to_numeric(run.profile["images_per_s"], errors="coerce").median())
+    lines = [
+        ("trained run", run.provenance.get("trained_run")),
+        ("command", run.provenance.get("command")),
+        ("seed", run.provenance.get("seed")),
+        ("galaxy10", run.provenance.get("galaxy10")),
+        ("git commit", commit),
+        ("data file", data.get("path")),
+        ("data identity", data.get("identity")),
+        ("images", count(data.get("num_images"))),
+        ("image shape", data.get("image_shape")),
+        ("mean of the training pixels (0–1)", data.get("pixel_mean")),
+        ("their standard deviation", data.get("pixel_std")),
+        ("network", model.get("name")),
+        ("weights it started from", model.get("weights")),
+        ("input size (px)", model.get("image_size")),
+        ("parameters", count(model.get("parameters"))),
+        ("of which trained", count(model.get("trainable_parameters"))),
+        ("device", run.provenance.get("device")),
+        ("training speed (images/s)", rate),
+        ("share of time spent waiting for data", share),
+        ("python", run.provenance.get("python")),
+        ("platform", run.provenance.get("platform")),
+        ("started", run.status.get("started")),
+        ("ended", run.status.get("ended")),
+    ]
+    return [(name, value) for name, value in lines if value not in (None, {}, NOTHING)]

@@ -1,0 +1,113 @@
+"""`galaxy10 runs`: how every run of a folder stands, by its own files. A state that cannot be true is not repeated."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from galaxy10.config.fields import SOLVED_AT_ONCE
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json
+from galaxy10.runs.epochs import epoch_rows
+from galaxy10.runs.lock import is_alive
+
+KILLED = "killed"
+_RATE_FROM = 3  # epochs
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """One run. epochs: done and wanted, None for an evaluation; seconds_left: of training, at its last epochs' pace.
+
+    state: as status.json has it, but `killed` where it says running and no living process holds the lease.
+    """
+
+    path: Path
+    state: str
+    epochs: tuple[int, int | None] | None
+    best: tuple[str, float] | None
+    seconds_left: float | None
+    job: str | None
+    error: str | None
+
+
+def list_runs(folder: Path) -> list[RunLine]:
+    """All runs below a folder, in the order of their names.
+
+    Raises:
+        Galaxy10Error: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise Galaxy10Error(f"there is no folder {folder}; give the one that run.root names (default: runs)")
+    return [_line(path) for path in _run_directories(folder)]
+
+
+def _run_directories(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        if "status.json" in files and "config.yaml" in files:
+            folders.clear()  # what a run has inside is its own
+            yield Path(place)
+
+
+def _line(path: Path) -> RunLine:
+    status, holder = read_json(path / "status.json"), read_json(path / "lease.json")
+    state = str(status.get("state"))
+    if state == "running" and not (holder and is_alive(holder)):
+        state = KILLED
+    config = yaml.safe_load((path / "config.yaml").read_text()) or {}
+    at_once = (config.get("model") or {}).get("name") in SOLVED_AT_ONCE
+    wanted = 1 if at_once else (config.get("trainer") or {}).get("max_epochs")
+    rows = [row for _, row in epoch_rows(path, after=-1)]
+    done = int(status["epoch"]) + 1 if status.get("epoch") is not None else 0
+    recent = [row.get("profile/seconds", 0) + row.get("profile/validation_seconds", 0) for row in rows[-_RATE_FROM:]]
+    left = sum(recent) / len(recent) * (wanted - done) if state == "running" and recent and wanted else None
+    best = status.get("best") or {}
+    return RunLine(
+        path=path,
+        state=state,
+        epochs=None if "trained_run" in read_json(path / "provenance.json") else (done, wanted),
+        best=(best["metric"], float(best["value"])) if "value" in best else None,
+        seconds_left=left,
+        job=status.get("job"),
+        error=status.get("error"),
+    )
+
+
+def print_runs(folder: Path) -> None:
+    """The table, on standard output, and what its odd states mean."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    lines = list_runs(folder)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # logs have no edge to wrap at
+    if not lines:
+        console.print(f"no runs in {folder}", markup=False)
+        return
+    table = Table("run", "state", "epoch", "best", "left", "SLURM job", "why", box=None, pad_edge=False)
+    for line in lines:
+        table.add_row(
+            escape(str(line.path.relative_to(folder)) if line.path != folder else str(folder)),
+            line.state,
+            "/".join(str(n) for n in line.epochs if n is not None) if line.epochs else "–",
+            f"{line.best[0]} {line.best[1]:.3f}" if line.best else "–",
+            duration(line.seconds_left) if line.seconds_left is not None else "–",
+            line.job or "–",
+            escape(line.error or "") if line.state != KILLED else "its status says running, but no process holds it",
+        )
+    console.print(table)
+    if any(line.state in (KILLED, "interrupted") for line in lines):
+        console.print("\nkilled and interrupted runs go on with the same command and their run.dir", markup=False)
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, or minutes and seconds: `2 h 05`, `3 min 20`, `40 s`."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d}"
+    return f"{whole // 60} min {whole % 60:02d}" if whole >= 60 else f"{whole} s"

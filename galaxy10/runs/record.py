@@ -1,0 +1,218 @@
+"""What a run directory holds, read leniently: a missing or damaged file becomes a sentence, never a crash.
+
+Nothing here imports torch: a report is made in seconds, also on a machine that cannot train.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from galaxy10.classes import slugs
+from galaxy10.errors import Galaxy10Error, first_line
+
+SUBSETS = ("test", "val")
+JUDGED = (*SUBSETS, "train")  # a solved model judges its training galaxies, too
+_MISTAKES = ("rows", "labels", "predicted", "confidence")
+SAMPLES = {"batch": ("rows", "labels"), "misclassified_test": _MISTAKES, "misclassified_val": _MISTAKES}
+# What only some runs write; its absence is nothing to report.
+DEMONSTRATIONS = {
+    "augmentation": ("rows", "labels", "variant"),  # variant 0: as in the file; 1, 2, …: as training saw it
+    "noise": ("rows", "labels", "beta"),  # beta: standard deviation of the added noise, 0–1 scale
+    "components": ("explained_variance_ratio",),
+}
+_PREDICTION_COLUMNS = {"row", "label", "predicted"}
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run directory in memory. Every table is None, every mapping empty, where the file is missing.
+
+    predictions: by subset; row, label, predicted, p_<slug>… (one line per galaxy).
+    samples: by file name; `images` (n, h, w, 3) uint8 and what belongs to each image, all of length n.
+    missing: file name → why it could not be read.
+    """
+
+    path: Path
+    class_names: tuple[str, ...]
+    config: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, Any] = field(default_factory=dict)
+    split: pd.DataFrame | None = None
+    curves: pd.DataFrame | None = None
+    profile: pd.DataFrame | None = None
+    distribution: pd.DataFrame | None = None
+    scree: pd.DataFrame | None = None
+    predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
+    samples: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The folder's name, as a person would say it."""
+        return self.path.resolve().name
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether this is a trained run judged on a file, rather than a training."""
+        return "trained_run" in self.provenance
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Final metrics under `<subset>/<metric>`; a value may be None."""
+        return self.section(self.status, "metrics")
+
+    def provenance_section(self, name: str) -> dict[str, Any]:
+        """A part of provenance.json (`data`, `split`, `model`, …); empty where there is none."""
+        return self.section(self.provenance, name)
+
+    @staticmethod
+    def section(mapping: dict[str, Any], name: str) -> dict[str, Any]:
+        """mapping[name] if that is a mapping, else an empty one."""
+        value = mapping.get(name)
+        return value if isinstance(value, dict) else {}
+
+    def name_of(self, label: int) -> str:
+        """The name of a class; its number where it has none."""
+        return self.class_names[label] if 0 <= label < len(self.class_names) else f"class {label}"
+
+    def names_of(self, labels: np.ndarray) -> list[str]:
+        """Class names of labels (n,)."""
+        return [self.name_of(int(label)) for label in labels]
+
+    def probabilities(self, subset: str) -> np.ndarray:
+        """Class probabilities of a subset, (N, C), in class order."""
+        return self.predictions[subset][probability_columns(self.predictions[subset], self.class_names)].to_numpy(float)
+
+
+def read_run(path: Path) -> RunRecord:
+    """Read a run directory, or the directory of an evaluation.
+
+    Raises:
+        Galaxy10Error: path is no directory, or nothing in it comes from a run.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise Galaxy10Error(f"{path} is not a folder; give the run directory that train.py printed as `run_dir`")
+    missing: dict[str, str] = {}
+
+    def read(name: str, reader: Callable[[Path], Any]) -> Any:
+        try:
+            return reader(path / name)
+        except FileNotFoundError:
+            missing[name] = "it is not in the run directory"
+        except Exception as error:  # pandas, pyarrow, yaml and zipfile each have their own family for a damaged file
+            missing[name] = f"it cannot be read ({first_line(error)})"
+        return None
+
+    config = read("config.yaml", _read_yaml)
+    provenance = read("provenance.json", _read_json)
+    status = read("status.json", _read_json)
+    judged = [s for s in JUDGED if s in SUBSETS or (path / f"predictions/{s}.parquet").exists()]
+    predictions = {s: read(f"predictions/{s}.parquet", _read_predictions) for s in judged}
+    predictions = {s: table for s, table in predictions.items() if table is not None}
+    if config is None and provenance is None and status is None and not predictions:
+        raise Galaxy10Error(f"{path} is not a run directory; expected status.json, config.yaml or predictions in it")
+    distribution = read("class_distribution.csv", _read_csv)
+    wanted = SAMPLES | {s: needs for s, needs in DEMONSTRATIONS.items() if (path / f"samples/{s}.npz").exists()}
+    samples = {s: read(f"samples/{s}.npz", partial(_read_samples, needs=needs)) for s, needs in wanted.items()}
+    return RunRecord(
+        path=path,
+        class_names=_class_names(provenance or {}, distribution, predictions),
+        config=config or {},
+        provenance=provenance or {},
+        status=status or {},
+        split=read("split.parquet", pd.read_parquet),
+        curves=read("metrics.csv", _read_csv),
+        profile=read("profile.csv", _read_csv),
+        distribution=distribution,
+        scree=read("scree.csv", _read_scree) if (path / "scree.csv").exists() else None,
+        predictions=predictions,
+        samples={name: arrays for name, arrays in samples.items() if arrays is not None},
+        missing=missing,
+    )
+
+
+def probability_columns(predictions: pd.DataFrame, class_names: tuple[str, ...]) -> list[str]:
+    """The p_<slug> columns in class order; the table's own order where the names do not fit it."""
+    expected = [f"p_{slug}" for slug in slugs(class_names)]
+    if all(column in predictions for column in expected):
+        return expected
+    return _starting_with_p(predictions)
+
+
+def _starting_with_p(table: pd.DataFrame) -> list[str]:
+    return [column for column in map(str, table.columns) if column.startswith("p_")]
+
+
+def _class_names(
+    provenance: dict[str, Any], distribution: pd.DataFrame | None, predictions: dict[str, pd.DataFrame]
+) -> tuple[str, ...]:
+    data = provenance.get("data")
+    names: list[str] = []
+    if isinstance(data, dict) and data.get("class_names"):
+        names = [str(name) for name in data["class_names"]]
+    elif distribution is not None and "class_name" in distribution:
+        names = [str(name) for name in distribution["class_name"]]
+    elif predictions:
+        table = next(iter(predictions.values()))
+        names = [column.removeprefix("p_") for column in _starting_with_p(table)]
+    # Every label must have a name, or the figures would silently lose galaxies.
+    highest = max((int(t[["label", "predicted"]].to_numpy().max()) for t in predictions.values() if len(t)), default=-1)
+    return tuple(names + [f"class {i}" for i in range(len(names), highest + 1)])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return _mapping(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a mapping, found {type(value).__name__}")
+    return value
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path)
+    if table.empty:
+        raise ValueError("it has no rows")
+    return table
+
+
+def _read_predictions(path: Path) -> pd.DataFrame:
+    table = pd.read_parquet(path)
+    if lacking := _PREDICTION_COLUMNS - set(table):
+        raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
+    if table.empty:
+        raise ValueError("it has no rows")
+    return table
+
+
+def _read_scree(path: Path) -> pd.DataFrame:
+    table = _read_csv(path)
+    if lacking := {"component", "explained_variance_ratio"} - set(table):
+        raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
+    return table
+
+
+def _read_samples(path: Path, needs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    images = arrays.get("images")
+    if images is None or images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise ValueError("expected `images` (n, h, w, 3) uint8")
+    if lacking := [name for name in needs if name not in arrays]:
+        raise ValueError(f"it has no {', '.join(lacking)}")
+    if uneven := [name for name, array in arrays.items() if array.shape[:1] != images.shape[:1]]:
+        raise ValueError(f"{', '.join(uneven)} and images differ in length")
+    return arrays

@@ -1,0 +1,85 @@
+"""The SLURM job that this process is part of, from its environment: which one, which of its processes, how many."""
+
+import os
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from galaxy10.errors import Galaxy10Error
+from galaxy10.runs.devices import number_of_devices, visible_gpus
+
+
+def job_name() -> str | None:
+    """`<job>` or `<array>_<task>`: the same after a requeue. None outside of SLURM."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
+
+
+def restarts() -> int:
+    """How often this job has been requeued."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+
+
+@dataclass(frozen=True)
+class JobStep:
+    """What one srun started. number: of the step in its job; tasks_per_node: None where nodes have different ones."""
+
+    number: str
+    tasks: int
+    nodes: int
+    tasks_per_node: int | None
+
+
+def job_step() -> JobStep | None:
+    """The step of which this process is one task; None if it was not started by srun."""
+    number = os.environ.get("SLURM_STEP_ID")
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS")
+    if number is None or tasks is None:
+        return None
+    counts = os.environ.get("SLURM_STEP_TASKS_PER_NODE", tasks)  # e.g. 4(x2), or 3,1
+    same = re.fullmatch(r"(\d+)(\(x\d+\))?", counts)
+    nodes = int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
+    return JobStep(number, int(tasks), nodes, int(same.group(1)) if same else None)
+
+
+def outside_step(environment: dict[str, str]) -> dict[str, str]:
+    """A process's environment without what srun told it: what it starts with that is a run of its own, not a task."""
+    told = ("SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+    return {name: value for name, value in environment.items() if not name.startswith(told)}
+
+
+def check_job(trainer: dict[str, Any]) -> None:
+    """Compare the processes that SLURM started with those that the experiment asks for.
+
+    Raises:
+        Galaxy10Error: they are not the same, so that some would wait for ever; says which lines to change.
+    """
+    step, nodes = job_step(), trainer["num_nodes"]
+    devices = number_of_devices(trainer["devices"]) or _every_device(trainer["accelerator"])
+    wanted = f"sbatch --nodes={nodes} --ntasks-per-node={devices} slurm/train.sbatch …"
+    if step is None:
+        if nodes > 1 and "NODE_RANK" not in os.environ:
+            raise Galaxy10Error(
+                f"trainer.num_nodes={nodes}, but nothing starts the other nodes; type `{wanted}`, "
+                "or trainer.num_nodes=1 for this machine alone"
+            )
+        return
+    if (step.nodes, step.tasks_per_node) == (nodes, devices):
+        return
+    has = f"{step.tasks} task{'s' * (step.tasks > 1)} on {step.nodes} node{'s' * (step.nodes > 1)}"
+    other = f", or trainer.devices={step.tasks_per_node} trainer.num_nodes={step.nodes}" if step.tasks_per_node else ""
+    raise Galaxy10Error(
+        f"trainer.devices={trainer['devices']} trainer.num_nodes={nodes} needs {devices * nodes} "
+        f"process{'es' * (devices * nodes > 1)}, one per device, but this job has {has}; change the lines to "
+        f"`#SBATCH --nodes={nodes}` and `#SBATCH --ntasks-per-node={devices}`, or type `{wanted}`{other}"
+    )
+
+
+def _every_device(accelerator: str) -> int:
+    return 1 if accelerator == "cpu" else max(1, visible_gpus())
+
+
+def threads_per_process() -> int | None:
+    """Cores that SLURM gives each task; None where there is no such limit, or OMP_NUM_THREADS says it."""
+    cpus = os.environ.get("SLURM_CPUS_PER_TASK")
+    return int(cpus) if cpus and not os.environ.get("OMP_NUM_THREADS") else None

@@ -1,0 +1,183 @@
+"""Which galaxies there are: for each of the ten classes, parts drawn from the distributions nearby galaxies have.
+
+Luminosities and sizes are physical (M_r, kiloparsecs) and seen from a redshift, so that magnitude, size and redshift
+of a simulated galaxy belong together. How size goes with luminosity: Shen et al. 2003 (MNRAS 343, 978).
+"""
+
+import numpy as np
+
+from galaxy10.simulation.irregulars import disturbed, merging
+from galaxy10.simulation.profiles import Arms, Component, Disc, EdgeOnDisc, Spheroid, plane_noise
+from galaxy10.simulation.spirals import barred_spiral, loose_spiral, tight_spiral
+from galaxy10.simulation.stellar_light import View, bluer, disc_stars, old_stars, view_of
+
+Rng = np.random.Generator
+Parts = list[Component]
+
+# By class: mean and scatter of M_r, and the faintest r at which volunteers could still tell the class.
+SELECTION = (
+    (-20.5, 0.7, 17.4),
+    (-21.3, 0.6, 16.5),
+    (-21.2, 0.8, 17.1),
+    (-21.2, 0.8, 17.2),
+    (-20.4, 0.7, 17.3),
+    (-21.3, 0.6, 16.2),
+    (-21.3, 0.6, 16.8),
+    (-21.0, 0.7, 16.9),
+    (-20.2, 0.8, 16.3),
+    (-20.9, 0.7, 17.1),
+)
+BRIGHTEST = 4.0  # magnitudes above that limit
+NOT_QUITE_EDGE_ON = 0.15  # share of the edge-on classes that is seen from up to about 12° above the plane
+REDSHIFT_RANGE = (0.005, 0.16)
+
+
+def draw_view(label: int, rng: Rng) -> View:
+    """From where a galaxy of the class is seen: galaxies fill space evenly, so most lie near the magnitude limit."""
+    mean, scatter, limit = SELECTION[label]
+    apparent = max(limit + np.log10(1 - rng.random()) / 0.6, limit - BRIGHTEST)
+    return view_of(apparent, rng.normal(mean, scatter), REDSHIFT_RANGE)
+
+
+def draw_galaxy(label: int, view: View, rng: Rng) -> Parts:
+    """The parts of one galaxy of the class (0–9, in the order of GALAXY10_CLASSES), centred on the origin."""
+    return DRAWERS[label](view, rng)
+
+
+def smooth(view: View, rng: Rng, axis_ratio: float, disky: float) -> Parts:
+    """An elliptical, or with probability `disky` a disc without structure."""
+    angle = rng.uniform(0, np.pi)
+    scatter = 10 ** rng.normal(0, 0.10)
+    # Seen from near, a disc would show its arms and be called something else.
+    if rng.random() < disky and view.magnitude > 15.5:
+        radius = view.arcsec(view.size_kpc(3.3, -0.12) * scatter)
+        colour = disc_stars(rng, rng.uniform(0.2, 1.0), view.redshift)
+        bulge_share, sersic = rng.uniform(0.0, 0.3), rng.uniform(0.8, 1.5)
+    else:
+        radius = view.arcsec(view.size_kpc(3.4, -0.24) * scatter)
+        colour = old_stars(rng, view.redshift)
+        bulge_share, sersic = rng.uniform(0.1, 0.4), rng.uniform(1.2, 3.4)
+    radius = max(radius, 1.2) / np.sqrt(axis_ratio)
+    parts: Parts = [Spheroid(view.flux(1 - bulge_share, colour), radius, sersic, axis_ratio, angle)]
+    if bulge_share > 0.02:
+        rounder = axis_ratio ** rng.uniform(0.6, 1.0)
+        parts.append(Spheroid(view.flux(bulge_share, bluer(colour, -0.04)), 0.35 * radius, 1.5, rounder, angle))
+    return parts
+
+
+def round_smooth(view: View, rng: Rng) -> Parts:
+    """Axis ratios above 0.85."""
+    return smooth(view, rng, rng.uniform(0.85, 1.0), 0.55)
+
+
+def in_between_smooth(view: View, rng: Rng) -> Parts:
+    """Axis ratios around 0.6."""
+    return smooth(view, rng, rng.uniform(0.46, 0.77), 0.4)
+
+
+def cigar_smooth(view: View, rng: Rng) -> Parts:
+    """Elongated without a disc's sharp edge or a bulge that stands out."""
+    axis_ratio, angle = rng.uniform(0.25, 0.50), rng.uniform(0, np.pi)
+    radius = view.arcsec(view.size_kpc(3.5, -0.15) * 10 ** rng.normal(0, 0.08)) / axis_ratio**0.25
+    old = rng.random() < 0.5
+    colour = old_stars(rng, view.redshift) if old else disc_stars(rng, rng.uniform(0.1, 0.8), view.redshift)
+    parts: Parts = [Spheroid(view.flux(1, colour), max(radius, 2.0), rng.uniform(0.8, 1.5), axis_ratio, angle)]
+    if rng.random() < 0.6:
+        inner = view.flux(rng.uniform(0.05, 0.25), bluer(colour, -0.05))
+        parts.append(Spheroid(inner, 0.35 * radius, 1.2, min(1.4 * axis_ratio, 0.6), angle))
+    return parts
+
+
+def nearly_edge_on(flux: np.ndarray, scale: float, angle: float, rng: Rng) -> Disc:
+    """A disc some degrees off edge-on, whose arms show as unevenness and a lane on the near side."""
+    sense = rng.choice([-1, 1])
+    arms = Arms(
+        number=2,
+        pitch=sense * np.radians(rng.uniform(18, 35)),
+        contrast=rng.uniform(0.1, 0.7),
+        sharpness=rng.uniform(0.8, 1.6),
+        phase=rng.uniform(0, 2 * np.pi),
+        start=1.0,
+        end=4.0,
+        colour=np.array([1.2, 1.0, 0.85], dtype=np.float32),
+        raggedness=rng.uniform(0.2, 0.8),
+    )
+    return Disc(
+        flux,
+        scale,
+        rng.uniform(0.17, 0.25),
+        angle,
+        plane_noise(rng, shear=sense * 1.5),
+        rng.uniform(0.1, 0.4),
+        arms=arms,
+        dust=rng.uniform(0.2, 1.0),
+        blueing=rng.uniform(0.1, 0.4),
+        truncation=rng.uniform(2.4, 3.6),
+    )
+
+
+def edge_on_without_bulge(view: View, rng: Rng) -> Parts:
+    """A thin late-type disc: long, blue outside, dusty and redder inside."""
+    scale = view.arcsec(view.size_kpc(7.4, -0.15) * 10 ** rng.normal(0, 0.10))
+    scale = min(max(scale, 3.4), 14.0)
+    colour = disc_stars(rng, rng.uniform(-0.2, 0.8), view.redshift)
+    if rng.random() < NOT_QUITE_EDGE_ON:
+        return [nearly_edge_on(view.flux(1, colour), 0.8 * scale, rng.uniform(0, np.pi), rng)]
+    part = EdgeOnDisc(
+        view.flux(1, colour),
+        scale,
+        scale * rng.uniform(0.12, 0.30),
+        rng.uniform(0, np.pi),
+        blueing=rng.uniform(0.05, 0.3),
+        dust=rng.uniform(0, 1.4),
+        dust_offset_arcsec=rng.normal(0, 0.3),
+        warp=rng.normal(0, 0.02),
+        texture=plane_noise(rng),
+        clumpiness=rng.uniform(0.05, 0.3),
+        truncation=rng.uniform(2.2, 3.4),
+        lopsidedness=rng.normal(0, 0.08),
+    )
+    return [part]
+
+
+def edge_on_with_bulge(view: View, rng: Rng) -> Parts:
+    """A disc edge-on through a round or boxy bulge."""
+    scale = view.arcsec(view.size_kpc(6.4, -0.15) * 10 ** rng.normal(0, 0.08))
+    scale = min(max(scale, 2.0), 10.0)
+    angle, share = rng.uniform(0, np.pi), rng.uniform(0.2, 0.5)
+    disc_light = view.flux(1 - share, disc_stars(rng, rng.uniform(-0.7, 0.4), view.redshift))
+    disc: Component = EdgeOnDisc(
+        disc_light,
+        scale,
+        scale * rng.uniform(0.12, 0.28),
+        angle,
+        blueing=rng.uniform(0.0, 0.2),
+        dust=rng.uniform(0, 1.0),
+        dust_offset_arcsec=rng.normal(0, 0.4),
+        warp=rng.normal(0, 0.01),
+        texture=plane_noise(rng),
+        clumpiness=rng.uniform(0.0, 0.2),
+        truncation=rng.uniform(2.4, 3.8),
+        lopsidedness=rng.normal(0, 0.05),
+    )
+    if rng.random() < NOT_QUITE_EDGE_ON:
+        disc = nearly_edge_on(disc_light, 0.8 * scale, angle, rng)
+    radius = max(scale * rng.uniform(0.24, 0.45), 0.7)
+    boxiness = rng.choice([2.0, rng.uniform(2.2, 3.2)])
+    light = view.flux(share, bluer(old_stars(rng, view.redshift), -0.05))
+    flattening = rng.uniform(0.5, 0.85)
+    return [disc, Spheroid(light, radius, rng.uniform(1.0, 2.6), flattening, angle, boxiness=boxiness)]
+
+
+DRAWERS = (
+    disturbed,
+    merging,
+    round_smooth,
+    in_between_smooth,
+    cigar_smooth,
+    barred_spiral,
+    tight_spiral,
+    loose_spiral,
+    edge_on_without_bulge,
+    edge_on_with_bulge,
+)

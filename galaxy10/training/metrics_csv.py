@@ -1,0 +1,177 @@
+"""The tables that a run grows by one row per epoch: metrics.csv, and profile.csv with everything that is a timing."""
+
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pandas as pd
+import torch
+
+from galaxy10.files import replacing
+from galaxy10.runs.directory import RunDirectory
+
+
+class EpochTable:
+    """A CSV file with one row per epoch, rewritten whole each time; a restarted epoch replaces its row."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Put in the row of epoch row["epoch"]; rows of later epochs (from before a restart) go."""
+        table = pd.DataFrame([row])
+        if self.path.exists():
+            before = pd.read_csv(self.path, float_precision="round_trip")
+            before = before[before["epoch"] < row["epoch"]]
+            table = pd.concat([before, table], ignore_index=True) if len(before) else table
+        with replacing(self.path) as part:
+            table.to_csv(part, index=False)
+
+
+class MetricsCSV(L.Callback):
+    """Writes a row of metrics.csv and of profile.csv after every epoch, and keeps status.json's epoch and best value.
+
+    Measures throughput: galaxies per second while training (validation left out), and data_share, the part of that
+    time spent on data: waiting for batches, and on GPUs launching the work of preparing them. Beside them, the most
+    memory that this process has had so far, GiB: of the host, and of the device (0 on CPUs).
+    """
+
+    def __init__(self, directory: RunDirectory, monitor: str):
+        self.directory, self.monitor = directory, monitor
+        self.metrics = EpochTable(directory.path / "metrics.csv")
+        self.profile = EpochTable(directory.path / "profile.csv")
+        self._started = self._validating = self._validation_started = self._data_before = 0.0
+        self._images = self._validated = self._scored_images = 0
+        self._scored_s = self._scoring_started = 0.0
+        self.best: dict[str, Any] | None = None
+        self.validated_step = 0  # of this process: how many steps had been made at its last validation
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock also where a restart enters the middle of an epoch."""
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._started, self._validating, self._images = time.perf_counter(), 0.0, 0
+        self._validated = 0
+        self._data_before = self._data_seconds(trainer)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **kwargs: Any) -> None:
+        """Count galaxies."""
+        batch = args[1]
+        self._images += len(batch["labels"]) * trainer.world_size
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the training clock."""
+        self._validation_started = time.perf_counter()
+        if trainer.state.fn != "fit":
+            self.on_test_start(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start it again."""
+        self._validating += time.perf_counter() - self._validation_started
+        self.validated_step = max(self.validated_step, trainer.global_step)
+        if trainer.state.fn != "fit":
+            self.on_test_end(trainer, pl_module)
+
+    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Count galaxies, those of an epoch and those of the final scoring apart."""
+        if trainer.state.fn == "fit":
+            self._validated += len(args[1]["labels"]) * trainer.world_size
+        else:
+            self.on_test_batch_end(trainer, pl_module, *args)
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock of the final scoring."""
+        self._scoring_started = time.perf_counter()
+
+    def on_test_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Count galaxies of the final scoring."""
+        self._scored_images += len(args[1]["labels"]) * trainer.world_size
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock of the final scoring."""
+        self._scored_s += time.perf_counter() - self._scoring_started
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the epoch's rows."""
+        seconds = time.perf_counter() - self._started - self._validating
+        share = (self._data_seconds(trainer) - self._data_before) / seconds
+        if not trainer.is_global_zero:
+            return
+        module: Any = pl_module
+        values = {key: value for key, value in module.metrics.items() if key.startswith(("train/", "val/"))}
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.directory.check_ours()
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate}
+        self.metrics.add({**row, **values})
+        self.profile.add(
+            {
+                "epoch": trainer.current_epoch,
+                "seconds": seconds,
+                "validation_seconds": self._validating,
+                "validation_images_per_s": self._validated / self._validating if self._validating else None,
+                "images_per_s": self._images / seconds,
+                "data_share": share,
+                **peak_memory(trainer.strategy.root_device),
+            }
+        )
+        self._remember_best(trainer.current_epoch, values)
+        self.directory.update_status(epoch=trainer.current_epoch, best=self.best)
+
+    def record_solution(
+        self, metrics: dict[str, float | None], num_images: int, seconds: float, data_seconds: float
+    ) -> None:
+        """The one row of a model that is solved at once: it counts as one epoch."""
+        self.metrics.add({"epoch": 0, "step": 0, "lr": float("nan"), **metrics})
+        rate, share = num_images / seconds, data_seconds / seconds
+        memory = peak_memory(torch.device("cpu"))
+        self.profile.add({"epoch": 0, "seconds": seconds, "images_per_s": rate, "data_share": share, **memory})
+        self._remember_best(0, metrics)
+        self.directory.update_status(epoch=0, best=self.best)
+
+    def _remember_best(self, epoch: int, values: dict[str, float | None]) -> None:
+        value = values.get(self.monitor)
+        if value is not None and (self.best is None or value > self.best["value"]):
+            self.best = {"epoch": epoch, "metric": self.monitor, "value": value}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What a restart takes up again."""
+        self.best = state_dict["best"]
+
+    @staticmethod
+    def _data_seconds(trainer: L.Trainer) -> float:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        return data.training_data_seconds() if "train" in data.loaders else 0.0
+
+    def totals(self) -> dict[str, float]:
+        """train/images_per_s, train/data_share, train/seconds and train/peak_…_gib over all epochs, resumed ones
+        included; train/scoring_images_per_s of the final scoring, each galaxy counted once however many views it took.
+        """
+        evaluation = {"train/scoring_images_per_s": self._scored_images / self._scored_s} if self._scored_s else {}
+        if not self.profile.path.exists():
+            return evaluation
+        table = pd.read_csv(self.profile.path)
+        seconds = table["seconds"].sum()
+        return {
+            "train/images_per_s": float((table["images_per_s"] * table["seconds"]).sum() / seconds),
+            "train/data_share": float((table["data_share"] * table["seconds"]).sum() / seconds),
+            "train/seconds": float(seconds),
+            **{f"train/{name}": float(table[name].max()) for name in ("peak_host_gib", "peak_device_gib")},
+            **evaluation,
+        }
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """The most memory this process has had at once, GiB: of the host, where pages of the store that it has read
+    count, although all processes share them; and of the device, 0 where that has none of its own."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    on_device = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
+    return {"peak_host_gib": peak / 2**30, "peak_device_gib": on_device / 2**30}
