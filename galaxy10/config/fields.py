@@ -25,8 +25,8 @@ def _is_number(value: Any) -> bool:
 
 
 def integer(low: int, high: int | None = None) -> Field:
-    """A integer number from low to high, both included."""
-    expected = f"a integer number from {low}" + (f" to {high}" if high is not None else "")
+    """A whole number from low to high, both included."""
+    expected = f"a whole number from {low}" + (f" to {high}" if high is not None else "")
     return Field(
         lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low and (high is None or v <= high), expected
     )

@@ -15,7 +15,7 @@ from galaxy10.sweeps.space import Parameter, read_space
 ACTIONS = ("run", "status", "report", "confirm")
 _LIST_OF_NUMBERS = Field(
     lambda v: isinstance(v, list) and bool(v) and all(isinstance(x, int) and not isinstance(x, bool) for x in v),
-    "a list of integer numbers, as in [0,1,2]",
+    "a list of whole numbers, as in [0,1,2]",
 )
 _NAME_OR_NAMES = Field(
     lambda v: (isinstance(v, str) and v != "") or (isinstance(v, list) and bool(v) and len(set(map(str, v))) == len(v)),

@@ -15,12 +15,12 @@ from galaxy10.data.augment import (
 )
 
 ZEROS = torch.zeros(8, dtype=torch.int64)
-PREPARATION = Preprocessing(image_size=24, mean=(0.1, 0.2, 0.3), std=(0.2, 0.2, 0.2), noise_sigma=(0.1, 0.1, 0.1))
+PREPROCESSING = Preprocessing(image_size=24, mean=(0.1, 0.2, 0.3), std=(0.2, 0.2, 0.2), noise_sigma=(0.1, 0.1, 0.1))
 RECIPES = {
     "none": Augmentation(),
     "baseline_cnn": Augmentation(dihedral="all", noise=0.2),
     "baseline_transfer": Augmentation(dihedral="horizontal_flip", crop_area=(0.08, 1.0), crop_aspect=(0.75, 1.3333)),
-    "survey": Augmentation(dihedral="all", rotation_deg=180.0, zoom=(0.9, 1.2), shift=0.03, noise=0.1),
+    "affine": Augmentation(dihedral="all", rotation_deg=180.0, zoom=(0.9, 1.2), shift=0.03, noise=0.1),
 }
 
 
@@ -30,7 +30,7 @@ def galaxies(n: int = 8, size: int = 24) -> torch.Tensor:
 
 def augment(images, recipe, rows, epoch=0, seed=0, copies=None):
     none = torch.zeros(len(images), dtype=torch.int64)
-    return PREPARATION.augmented(images, recipe, seed, epoch, rows, none if copies is None else copies, none)
+    return PREPROCESSING.train_transform(images, recipe, seed, epoch, rows, none if copies is None else copies, none)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -61,8 +61,8 @@ def test_double_precision_changes_nothing(name, size_px):
 
 def test_without_a_recipe_the_galaxy_is_as_it_is():
     images = galaxies()
-    assert torch.equal(augment(images, Augmentation(), torch.arange(8)), PREPARATION.plain(images))
-    assert torch.equal(PREPARATION.visible(PREPARATION.plain(images)), images)
+    assert torch.equal(augment(images, Augmentation(), torch.arange(8)), PREPROCESSING.eval_transform(images))
+    assert torch.equal(PREPROCESSING.denormalize(PREPROCESSING.eval_transform(images)), images)
 
 
 def test_orientations_are_the_eight_symmetries_of_a_square():
@@ -83,24 +83,26 @@ def test_all_orientations_are_drawn_equally_often():
 def test_a_galaxys_orientations_stay_apart_when_balancing_shows_it_eight_times():
     images = galaxies(1).expand(8, -1, -1, -1)
     row = torch.full((8,), 5)
-    shown = PREPARATION.augmented(images, Augmentation(dihedral="all"), 0, 3, row, torch.arange(8), torch.arange(8))
+    shown = PREPROCESSING.train_transform(
+        images, Augmentation(dihedral="all"), 0, 3, row, torch.arange(8), torch.arange(8)
+    )
     assert len({s.numpy().tobytes() for s in shown}) == 8
 
 
 def test_random_crops_always_show_the_galaxy():
     images = torch.zeros(500, 32, 32, 3, dtype=torch.uint8)
     images[:, 14:18, 14:18] = 255
-    inputs = PREPARATION.augmented(
+    inputs = PREPROCESSING.train_transform(
         images, RECIPES["baseline_transfer"], 0, 0, torch.arange(500), torch.zeros(500).long(), torch.zeros(500).long()
     )
-    brightest = PREPARATION.visible(inputs).flatten(1).max(dim=1).values
+    brightest = PREPROCESSING.denormalize(inputs).flatten(1).max(dim=1).values
     assert brightest.min() > 60
 
 
 def test_noise_has_the_size_that_was_asked_for():
     images = torch.full((64, 24, 24, 3), 128, dtype=torch.uint8)
     rows = torch.arange(64)
-    noisy = augment(images, Augmentation(noise=0.2), rows) - PREPARATION.plain(images)
+    noisy = augment(images, Augmentation(noise=0.2), rows) - PREPROCESSING.eval_transform(images)
     in_sigma = noisy.std() * 0.2 / 0.1  # normalised → 0–1 → units of σ
     assert abs(in_sigma - 0.2) < 0.005
     assert abs(noisy.mean()) < 0.005
@@ -115,7 +117,7 @@ def test_the_same_galaxy_shown_twice_is_varied_twice():
 def test_beyond_the_border_the_sky_goes_on():
     images = torch.full((50, 24, 24, 3), 90, dtype=torch.uint8)
     rotated = augment(images, Augmentation(rotation_deg=180.0, shift=0.2), torch.arange(50))
-    assert torch.allclose(rotated, PREPARATION.plain(images), atol=1e-5)
+    assert torch.allclose(rotated, PREPROCESSING.eval_transform(images), atol=1e-5)
 
 
 def test_shrinking_does_not_alias():
@@ -143,7 +145,7 @@ def test_gpus_which_do_not_wait_for_the_host_sample_the_same():
 
 def test_pictures_that_are_not_square_lose_their_longer_side():
     images = galaxies(2, 40)[:, :24]
-    assert torch.equal(PREPARATION.plain(images), PREPARATION.plain(images[:, :, 8:32]))
+    assert torch.equal(PREPROCESSING.eval_transform(images), PREPROCESSING.eval_transform(images[:, :, 8:32]))
 
 
 def test_two_orientations_are_one():
@@ -165,7 +167,7 @@ def test_an_orientation_through_a_window_is_that_orientation():
 def test_inputs_lie_in_memory_as_convolutions_want_them(name):
     inputs = augment(galaxies(), RECIPES[name], torch.arange(8))
     assert inputs.is_contiguous(memory_format=torch.channels_last)
-    assert PREPARATION.plain(galaxies(8, 40)).is_contiguous(memory_format=torch.channels_last)
+    assert PREPROCESSING.eval_transform(galaxies(8, 40)).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("normal", [draws.normal, draws.counted_normal])

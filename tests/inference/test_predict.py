@@ -173,7 +173,7 @@ def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10
         (["RUN", "images", "-o", "cat.csv", "--stretch", "legcy"], "did you mean legacy"),
         (["RUN", "images", "-o", "cat.csv", "--shard", "4/4"], "i from 0 to n − 1"),
         (["RUN", "images", "-o", "cat.csv", "--mc-dropout", "1"], "at least 2"),
-        (["RUN", "images", "-o", "cat.csv", "--mc-dropout", "5"], "calibrate RUN --mc-dropout 5"),
+        (["RUN", "images", "-o", "cat.csv", "--mc-dropout", "5"], "calibrate RUN --tta-views 2 --mc-dropout 5"),
         (["RUN", "images", "-o", "old.csv"], "old.csv is there already"),
     ],
 )

@@ -49,8 +49,8 @@ def matrix(data, subset):
 
 
 @pytest.mark.parametrize("standardize", [True, False])
-def test_it_agrees_with_scikit_learn_on_the_whole_matrix(data, scores):
-    module = classifier(scores=scores)
+def test_it_agrees_with_scikit_learn_on_the_whole_matrix(data, standardize):
+    module = classifier(standardize=standardize)
     found, converged = module.solve(data, data.split.rows("train"), data.labels("train"))
     train, test = matrix(data, "train"), matrix(data, "test")
     pca = PCA(8, svd_solver="full").fit(train)
@@ -59,7 +59,7 @@ def test_it_agrees_with_scikit_learn_on_the_whole_matrix(data, scores):
     assert found.explained_variance_ratio[:2] == pytest.approx(pca.explained_variance_ratio_[:2], rel=0.01)
     overlap = np.abs(np.sum(found.components[:2] * pca.components_[:2], axis=1))
     assert (overlap > 0.999).all()
-    scaler = StandardScaler(with_mean=scores == "standardised", with_std=scores == "standardised")
+    scaler = StandardScaler(with_mean=standardize, with_std=standardize)
     scaler.fit(pca.transform(train)[:, :4])
     regression = LogisticRegression(max_iter=1000)
     regression.fit(scaler.transform(pca.transform(train)[:, :4]), data.labels("train"))

@@ -67,10 +67,10 @@ def test_a_failed_trial_does_not_stop_the_others(data, train, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model=pca_logreg", "augment=none,survey"], "augment=affine: model=pca_logreg is solved at once"),
+        (["model=pca_logreg", "augment=none,affine"], "augment=affine: model=pca_logreg is solved at once"),
         (["model=pca_logreg", "model.num_components=2,0"], "model.num_components=0 is not allowed"),
         (["model=simple_cnn,resnet5"], "there is no model=resnet5: did you mean resnet50?"),
-        (["experiment=baseline_pca,study_cn"], "there is no experiment=study_cn: did you mean baseline_cnn?"),
+        (["experiment=baseline_pca,baseline_cn"], "there is no experiment=baseline_cn: did you mean baseline_cnn?"),
         (["seed=0,1", "run.dir=r"], "type run.root=… instead"),
         (["seed=0,1", "data.path=none.h5"], "data.path=none.h5 does not exist"),
     ],
