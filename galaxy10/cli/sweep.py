@@ -13,10 +13,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from galaxy10.config.compose import CONF, SEARCH_PATH, ComposedConfigs, compose, groups, own_config_dir, refuse
-from galaxy10.config.fields import check_values
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import strict
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
+from galaxy10.training.settings import check_values, known_keys
 
 FINISHED, FAILED = 0, 1
 _KEYS = (*SWEEP_FIELDS, "sweep.space", "sweep.space.")
@@ -27,7 +27,7 @@ def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
     try:
         typed = sys.argv[1:]
         fixed = insert_fixed(sys.argv)
-        compose(hydra_main, composed, check=_check_settings, more_keys=_KEYS)
+        compose(hydra_main, composed, _check_settings, {*known_keys(), *_KEYS})
         if not composed.experiments:
             return FINISHED  # --help, --cfg
         if composed.multirun:

@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from galaxy10.config.fields import check_values, did_you_mean
+from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import Galaxy10Error, first_line
 
 REFUSED = 2
@@ -60,14 +60,14 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def compose(
     hydra_main: Callable[[], None],
     composed: ComposedConfigs,
-    check: Callable[[dict[str, Any]], None] = check_values,
-    more_keys: Collection[str] = (),
+    check: Callable[[dict[str, Any]], None],
+    keys: Collection[str],
 ) -> None:
     """Let Hydra compose (or answer --help, --cfg …) and check every value of what comes out.
 
     Args:
         check: of one composed configuration.
-        more_keys: settings that this entry script has beside train.py's; one that ends with a dot stands for all below.
+        keys: every setting there is; one that ends with a dot stands for all below.
 
     Raises:
         Galaxy10Error: an unknown key, group or choice, a wrong value, a mistake of syntax.
@@ -81,7 +81,7 @@ def compose(
         composed.resolve()
     except (HydraException, OmegaConfBaseException) as error:
         typed = [*_MULTIRUN.intersection(options), *settings]
-        raise Galaxy10Error(explain(error, typed, more_keys)) from error
+        raise Galaxy10Error(explain(error, typed, keys)) from error
     for config, _ in composed.experiments:
         check(config)
 
@@ -158,7 +158,7 @@ def refuse(error: Galaxy10Error) -> int:
     return REFUSED
 
 
-def explain(error: Exception, arguments: Sequence[str], more_keys: Collection[str] = ()) -> str:
+def explain(error: Exception, arguments: Sequence[str], keys: Collection[str]) -> str:
     """One line for a command line that Hydra could not compose: what was typed, and the nearest thing that exists."""
     if isinstance(error, MissingMandatoryValue):
         return _explain_missing(error)
@@ -179,7 +179,7 @@ def explain(error: Exception, arguments: Sequence[str], more_keys: Collection[st
             value = ",".join(map(str, override.sweep_string_iterator()))
         else:
             return f"{argument} gives no list of values; type e.g. {override.key_or_group}=1,2"
-        complaint = _explain_override(override.key_or_group, value, override.is_add(), more_keys)
+        complaint = _explain_override(override.key_or_group, value, override.is_add(), keys)
         if complaint and not override.is_delete():
             return complaint
     return f"the configuration cannot be composed: {first_line(error)}"
@@ -197,9 +197,9 @@ def groups() -> dict[str, list[str]]:
     }
 
 
-def _explain_override(key: str, value: str, added: bool, more_keys: Collection[str]) -> str | None:
+def _explain_override(key: str, value: str, added: bool, keys: Collection[str]) -> str | None:
     choices = groups()
-    if key == "sweep" and not more_keys:
+    if key == "sweep" and "sweep.name" not in keys:
         return f"a hyperparameter study is started by its own program; type `python sweep.py sweep={value}`"
     if key == "hydra/launcher" and value not in ("slurm", "basic"):
         return f"there is no hydra/launcher={value}{did_you_mean(value, ['slurm'])}"
@@ -212,8 +212,8 @@ def _explain_override(key: str, value: str, added: bool, more_keys: Collection[s
             listed = f" (choices: {', '.join(choices[key])})" if choices[key] else ""
             return f"there is no {key}={unknown[0]}{hint}{listed}"
         return None
-    known = known_keys().union(more_keys)
-    if key in known or key.startswith(("hydra", *(name for name in more_keys if name.endswith(".")))):
+    known = {name for name in keys if name[-1] not in "*."}
+    if key in known or key.startswith(("hydra", *(name for name in keys if name.endswith(".")))):
         return None
     if added and key.split(".")[0] in ("optimizer", "trainer"):
         return None
@@ -224,13 +224,6 @@ def _explain_override(key: str, value: str, added: bool, more_keys: Collection[s
     return (
         f"there is no setting {key}{did_you_mean(key, [*known, *choices])}; `python {program} --cfg job` lists them all"
     )
-
-
-def known_keys() -> set[str]:
-    """Every setting that some choice of some group has, as dotted keys."""
-    from galaxy10.config.fields import FIELDS
-
-    return {key for key in FIELDS if not key.endswith("*")} | {f"trainer.{key}" for key in trainer_keys()}
 
 
 def trainer_keys() -> set[str]:

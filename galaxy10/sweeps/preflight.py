@@ -9,13 +9,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from galaxy10.classes import slugs
 from galaxy10.config.compose import CONF, explain, plain
-from galaxy10.config.fields import SOLVED_AT_ONCE, check_values
+from galaxy10.config.fields import SOLVED_AT_ONCE
 from galaxy10.config.overrides import overrides_of
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import covering
 from galaxy10.sweeps.settings import Sweep, check_objectives
 from galaxy10.training.preflight import check_experiment
+from galaxy10.training.settings import check_values, known_keys
 
 
 def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> None:
@@ -57,4 +58,4 @@ def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:
             config = compose("train", overrides=[*search, *overrides])
             return plain(config)
     except (HydraException, OmegaConfBaseException) as error:
-        raise Galaxy10Error(explain(error, overrides)) from error
+        raise Galaxy10Error(explain(error, overrides, known_keys())) from error

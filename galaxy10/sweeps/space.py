@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from galaxy10.config.fields import FIELDS, did_you_mean, field_of, show
+from galaxy10.config.fields import did_you_mean, field_of, show
 from galaxy10.errors import Galaxy10Error
+from galaxy10.training.settings import FIELDS
 
 Choice = str | int | float | bool | None
 _WORDS = ("low", "high", "log", "step", "choices", "when", "by")
@@ -162,7 +163,7 @@ def _range(name: str, key: str, where: str, spec: dict[str, Any], when: dict[str
         raise Galaxy10Error(f"{where}: log=true and step do not go together; leave out one of them")
     if step is not None and not 0 < step <= high - low:
         raise Galaxy10Error(f"{where}.step={step} is not allowed; expected a number above 0, at most high-low")
-    rule = field_of(key)
+    rule = field_of(key, FIELDS)
     for word, value in (("low", low), ("high", high)):
         if rule is not None and not rule.allows(value):
             raise Galaxy10Error(f"{where}.{word}={show(value)} is not allowed for {key}; expected {rule.expected}")
@@ -186,7 +187,7 @@ def check_key(key: str, where: str, groups: Mapping[str, list[str]]) -> None:
         )
     known = [rule for rule in FIELDS if not rule.endswith("*")]
     # A group's name alone is a choice of the group; optimizers and the trainer take more than what is listed.
-    if key not in groups and (field_of(key) is None or (name == "" and key != "seed")):
+    if key not in groups and (field_of(key, FIELDS) is None or (name == "" and key != "seed")):
         raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, [*known, *groups])}")
 
 
@@ -200,7 +201,7 @@ def _choices(where: str, key: str, given: Any, groups: Mapping[str, list[str]]) 
                 hint = did_you_mean(str(choice), groups[key])
                 raise Galaxy10Error(f"{where}: there is no {key}={choice}{hint} (choices: {', '.join(groups[key])})")
             continue
-        rule = field_of(key)
+        rule = field_of(key, FIELDS)
         if rule is not None and not rule.allows(as_read(choice)):
             hint = did_you_mean(str(choice), list(rule.choices))
             raise Galaxy10Error(f"{where}: {key}={show(choice)} is not allowed{hint}; expected {rule.expected}")

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from galaxy10.config.compose import CONF, plain
-from galaxy10.config.fields import check_values
+from galaxy10.training.settings import check_values
 
 RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 STUDY = ("pca", "cnn", "resnet50", "inceptionv3")

@@ -1,0 +1,126 @@
+"""Values that the settings of an experiment may have: those of this package, and all of them."""
+
+import re
+from typing import Any
+
+from galaxy10.config.compose import trainer_keys
+from galaxy10.config.fields import (
+    Field,
+    anything,
+    boolean,
+    check_fields,
+    choice,
+    integer,
+    leaves,
+    number,
+    one_of,
+    optional,
+    text,
+)
+from galaxy10.data import settings as data
+from galaxy10.models import settings as models
+
+_DEVICES = one_of(integer(-1), choice("auto"), text(), Field(lambda v: isinstance(v, list), "a list of numbers"))
+_LIMIT = optional(one_of(integer(0), number(0, 1)))
+_STRATEGY = one_of(
+    choice("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_static_graph", "fsdp", "single_device"),
+    Field(lambda v: isinstance(v, str) and v.startswith("deepspeed"), "deepspeed…"),
+)
+_TIME = Field(
+    lambda v: isinstance(v, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", v) is not None,
+    "days:hours:minutes:seconds, e.g. 00:01:30:00",
+)
+_PRECISION = choice(
+    "auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true", "32", "16", "64", "bf16"
+)
+
+
+_OWN: dict[str, Field] = {
+    "seed": integer(0, 2**31 - 1),
+    "run.root": text(),
+    "run.dir": optional(text()),
+    "run.test": boolean(),
+    "run.report": boolean(),
+    "run.overwrite": boolean(),
+    "optimizer._target_": optional(text()),
+    "optimizer._partial_": boolean(),
+    "optimizer.optimizer_class": text(),
+    "optimizer.lr": number(0, above=True),
+    "optimizer.weight_decay": number(0),
+    "optimizer.momentum": number(0, 0.9999),
+    "optimizer.nesterov": boolean(),
+    "optimizer.fused": boolean(),
+    "optimizer.decay_norms_and_biases": boolean(),
+    "optimizer.*": anything(),
+    "scheduler._target_": optional(text()),
+    "scheduler._partial_": boolean(),
+    "scheduler.step_size": integer(1),
+    "scheduler.gamma": number(0, 1, above=True),
+    "scheduler.warmup_epochs": number(0),
+    "scheduler.min_lr_ratio": number(0, 1),
+    "scheduler.pct_start": number(0, 0.99, above=True),
+    "scheduler.div_factor": number(1),
+    "callbacks.early_stopping": optional(anything()),
+    "callbacks.early_stopping.monitor": text(),
+    "callbacks.early_stopping.mode": optional(choice("min", "max")),
+    "callbacks.early_stopping.patience": integer(0),
+    "callbacks.early_stopping.min_delta": number(0),
+    "logger.name": choice("csv", "wandb", "tensorboard"),
+    "logger.mode": choice("auto", "online", "offline", "disabled"),
+    "logger.project": text(),
+    "logger.entity": optional(text()),
+    "logger.group": optional(text()),
+    "logger.tags": Field(
+        lambda v: isinstance(v, list) and all(isinstance(x, str | int) for x in v), "a list, as in '[bars,test]'"
+    ),
+    "logger.run_name": optional(text()),
+    "logger.checkpoint": boolean(),
+    "logger.upload_timeout_s": number(0, 86_400),
+    "debug.name": text(),
+    "experiment": anything(),
+    "slurm.wait": boolean(),
+    "slurm.cpus_per_task": optional(integer(1)),
+    "trainer.max_epochs": integer(1, 1_000_000),
+    "trainer.min_epochs": optional(integer(0)),
+    "trainer.max_steps": integer(-1),
+    "trainer.min_steps": optional(integer(0)),
+    "trainer.max_time": optional(_TIME),
+    "trainer.strategy": _STRATEGY,
+    "trainer.devices": _DEVICES,
+    "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
+    "trainer.num_nodes": integer(1),
+    "trainer.compile": boolean(),
+    "trainer.precision": one_of(_PRECISION, Field(lambda v: v in (16, 32, 64), "16, 32 or 64")),
+    "trainer.fast_dev_run": one_of(boolean(), integer(0)),
+    "trainer.limit_train_batches": _LIMIT,
+    "trainer.limit_val_batches": _LIMIT,
+    "trainer.limit_test_batches": _LIMIT,
+    "trainer.overfit_batches": one_of(integer(0), number(0, 1)),
+    "trainer.check_val_every_n_epoch": optional(integer(1)),
+    "trainer.accumulate_grad_batches": integer(1),
+    "trainer.gradient_clip_val": optional(number(0)),
+    "trainer.gradient_clip_algorithm": optional(choice("norm", "value")),
+    "trainer.profiler": optional(choice("simple", "advanced", "pytorch")),
+    "trainer.deterministic": optional(one_of(boolean(), choice("warn"))),
+    "trainer.benchmark": optional(boolean()),
+    "trainer.sync_batchnorm": boolean(),
+    "trainer.barebones": Field(lambda v: v is False, "false (a run needs its checkpoints and metrics)"),
+    "trainer.use_distributed_sampler": Field(lambda v: v is False, "false (the loader shards by itself)"),
+    "trainer.*": anything(),
+}
+
+FIELDS: dict[str, Field] = {**data.FIELDS, **models.FIELDS, **_OWN}
+
+
+def check_values(config: dict[str, Any]) -> None:
+    """Check every setting against its field.
+
+    Raises:
+        Galaxy10Error: the first key that does not fit, in one line.
+    """
+    check_fields(dict(leaves(config)), FIELDS)
+
+
+def known_keys() -> set[str]:
+    """Return every setting of an experiment that a table here or Lightning's Trainer knows, as dotted keys."""
+    return set(FIELDS) | {f"trainer.{key}" for key in trainer_keys()}
