@@ -16,7 +16,7 @@ from galaxy10.config.compose import CONF, SEARCH_PATH, ComposedConfigs, compose,
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import strict
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
-from galaxy10.training.settings import check_values, known_keys
+from galaxy10.training.settings import checked, known_keys
 
 FINISHED, FAILED = 0, 1
 _KEYS = (*SWEEP_FIELDS, "sweep.space", "sweep.space.")
@@ -93,9 +93,9 @@ def print_result(result: dict[str, Any]) -> None:
     print(json.dumps(strict(result), allow_nan=False), flush=True)
 
 
-def _check_settings(config: dict[str, Any]) -> None:
-    """train.py's settings; those of the sweep are checked with the space."""
-    check_values({key: value for key, value in config.items() if key != "sweep"})
+def _check_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Complete and check train.py's settings; those of the sweep are checked with the space."""
+    return {**checked({key: value for key, value in config.items() if key != "sweep"}), "sweep": config["sweep"]}
 
 
 def insert_fixed(arguments: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, 
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
 from galaxy10.training.loggers import close_loggers
-from galaxy10.training.settings import check_values, known_keys
+from galaxy10.training.settings import checked, known_keys
 
 FINISHED, FAILED = 0, 1
 FIRST_PROCESS_FIRST_S = 3.0
@@ -28,7 +28,7 @@ FIRST_PROCESS_FIRST_S = 3.0
 def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
     """Compose, check, run; the exit code: 0 finished, 1 failed, 2 refused, 130 or 143 on a signal."""
     try:
-        compose(hydra_main, composed, check_values, known_keys())
+        compose(hydra_main, composed, checked, known_keys())
         if not composed.experiments:
             return FINISHED  # --help, --cfg
         from galaxy10.training.preflight import check_experiment  # the data libraries: not for --help

@@ -60,13 +60,13 @@ def plain(config: DictConfig) -> dict[str, Any]:
 def compose(
     hydra_main: Callable[[], None],
     composed: ComposedConfigs,
-    check: Callable[[dict[str, Any]], None],
+    check: Callable[[dict[str, Any]], dict[str, Any]],
     keys: Collection[str],
 ) -> None:
     """Let Hydra compose (or answer --help, --cfg …) and check every value of what comes out.
 
     Args:
-        check: of one composed configuration.
+        check: completes and checks one composed configuration.
         keys: every setting there is; one that ends with a dot stands for all below.
 
     Raises:
@@ -82,8 +82,7 @@ def compose(
     except (HydraException, OmegaConfBaseException) as error:
         typed = [*_MULTIRUN.intersection(options), *settings]
         raise Galaxy10Error(explain(error, typed, keys)) from error
-    for config, _ in composed.experiments:
-        check(config)
+    composed.experiments = [(check(config), overrides) for config, overrides in composed.experiments]
 
 
 def _options_and_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -7,8 +7,6 @@ from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 
-SOLVED_AT_ONCE = ("pca_logreg",)
-
 
 @dataclass(frozen=True)
 class Field:

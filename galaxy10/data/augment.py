@@ -74,6 +74,11 @@ class Preprocessing:
     std: Sequence[float]
     noise_sigma: Sequence[float] = (0.0, 0.0, 0.0)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain containers, from which Preprocessing(**…) makes it again."""
+        per_channel = {"mean": self.mean, "std": self.std, "noise_sigma": self.noise_sigma}
+        return {"image_size": self.image_size} | {key: list(map(float, v)) for key, v in per_channel.items()}
+
     def eval_transform(self, images: torch.Tensor) -> torch.Tensor:
         """(B, H, W, 3) uint8 → (B, 3, S, S) float32 in channels-last memory order, normalised, not augmented."""
         return to_nchw(self._normalise(resize(center_square(images), self.image_size)))

@@ -157,4 +157,4 @@ class GalaxyData(L.LightningDataModule):
 
     def training_data_seconds(self) -> float:
         """Seconds for which training has waited for its batches, and on a GPU launched the work of preparing them."""
-        return self.loaders["train"].waited_s + self._prepared_s
+        return self.loaders["train"].waited_s + self._prepared_s if "train" in self.loaders else 0.0

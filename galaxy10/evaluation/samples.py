@@ -7,22 +7,15 @@ import pandas as pd
 import torch
 
 from galaxy10.classes import slugs
-from galaxy10.data.augment import Augmentation, Preprocessing, center_square
+from galaxy10.data.augment import Augmentation, Preprocessing
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.resampling import NUM_ORIENTATIONS
-from galaxy10.files import replacing
+from galaxy10.data.thumbnails import save_arrays, thumbnails
 
 BATCH_SHOWN = 15
 MISCLASSIFIED_SHOWN = 36
-THUMBNAIL_PX = 128
 DEMONSTRATED = 3  # galaxies, each in a row of five pictures
 NOISE_STEPS = (0.0, 0.1, 0.2, 0.5, 1.0)  # β in units of the data set's σ; the study's is 0.2
-
-
-def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """An .npz file of plain arrays, whole or not at all."""
-    with replacing(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def save_batch(data: GalaxyData, path: Path) -> None:
@@ -94,15 +87,3 @@ def save_misclassified(images: np.ndarray, table: pd.DataFrame, class_names: tup
         predicted=wrong["predicted"].to_numpy(np.int64),
         confidence=wrong["confidence"].to_numpy(np.float64),
     )
-
-
-def thumbnails(images: np.ndarray) -> np.ndarray:
-    """(n, H, W, 3) uint8 → (n, s, s, 3) uint8 with s at most 128 px."""
-    if len(images) == 0:
-        return np.empty((0, THUMBNAIL_PX, THUMBNAIL_PX, 3), dtype=np.uint8)
-    planes = center_square(torch.from_numpy(images)).permute(0, 3, 1, 2).float()
-    if planes.shape[-1] > THUMBNAIL_PX:
-        planes = torch.nn.functional.interpolate(
-            planes, size=(THUMBNAIL_PX, THUMBNAIL_PX), mode="bilinear", antialias=True
-        )
-    return planes.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

@@ -1,178 +1,227 @@
-"""What every network of this project shares: training, scoring, freezing, and what its checkpoint says of itself."""
+"""The LightningModule around every network: training, scoring, freezing, and what a checkpoint says of itself."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import lightning as L
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from galaxy10.classes import slugs
+from galaxy10.config.building import supply
 from galaxy10.data.augment import Preprocessing, tta_views
-from galaxy10.errors import TrainingError
+from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.classification import classification_metrics
+from galaxy10.metrics.extra import measure_extra
+from galaxy10.metrics.predictions import prediction_table
+from galaxy10.models.losses import CrossEntropy
 
-_SEED_STRIDE = 1_000_003
+# What is rebuilt from the configuration, not from a checkpoint's hyperparameters.
+_BUILT = ("network", "loss", "metrics", "optimizer", "scheduler", "param_groups", "preprocessing")
 
 
 class Classifier(L.LightningModule):
-    """A network with its input specification and its class names, as Lightning trains it.
+    """Any network from (B, 3, S, S) to (B, C) logits, as Lightning trains and tests it.
 
-    Subclasses set `network` (any nn.Module from (B, 3, S, S) to (B, C)) and may override `loss`. The output counts as
-    logits; log-probabilities are logits too. metrics and predictions hold what was last measured.
+    Log-probabilities count as logits, too. Batches are {"inputs": (B, 3, S, S) float32, "labels": (B,) int64, "rows":
+    (B,) int64}. A subclass overrides what differs: `loss`, `forward`, `training_step`, `configure_optimizers` …
+
+    Attributes:
+        metrics: what was last measured, `<subset>/<metric>` → value, at full precision.
+        predictions: the table of the subset that was last scored; None before.
+        recipe: the plain configuration that rebuilds this module; None where it was built by hand.
 
     Args:
-        recipe: the plain `model` section of the configuration, kept in the checkpoint to rebuild the network.
-        class_names: names in label order.
-        preprocessing: how stored pixels become this network's input.
-        optimizer: (module) → optimizer; scheduler: (optimizer, steps, steps_per_epoch) → Lightning's dict, or None.
-        seed: every random draw of a training step (dropout) is a function of it and of the step.
+        network: the network; None where a subclass calls set_network itself.
+        num_classes, class_names: one of them, or neither: then they are the data module's.
+        preprocessing: how pixels become this network's input; None: the data module's.
+        loss: (logits (B, C), labels (B,)) → scalar; default: cross-entropy.
+        metrics: name → torchmetrics Metric of (probabilities (N, C), labels (N,)), measured beside the usual ones.
+        optimizer: (parameter groups) → optimizer; default: AdamW with torch's settings.
+        scheduler: (optimizer) → scheduler of torch's; it also gets total_steps, T_max and steps_per_epoch if it names
+            them and has not been given them. None: a constant rate.
+        scheduler_interval: epoch or step: how often a scheduler is called that has no `interval` of its own.
+        param_groups: (module) → parameter groups; None: all that train, in one.
+        freeze: `backbone` trains the head alone; the rest keeps its batch-norm statistics.
+        tta_views: flips and quarter turns averaged when the best epoch is scored: 1, 2, 4 or 8.
+        monitor: the metric that a scheduler such as ReduceLROnPlateau waits for.
     """
 
     network: Any
+    initialisation = "random initialisation"  # for the run's provenance, without pretrained weights
+    scores_as_it_predicts = True  # false: its validation table was made by other weights than it predicts with
 
     def __init__(
         self,
-        recipe: dict[str, Any],
-        class_names: Sequence[str],
-        preprocessing: Preprocessing,
+        network: nn.Module | None = None,
         *,
-        optimizer: Callable[[nn.Module], torch.optim.Optimizer] | None = None,
-        scheduler: Callable[..., dict[str, Any]] | None = None,
-        seed: int = 0,
+        num_classes: int | None = None,
+        class_names: Sequence[str] | None = None,
+        preprocessing: Preprocessing | None = None,
+        loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
+        scheduler: Callable[..., Any] | None = None,
+        scheduler_interval: str = "epoch",
+        param_groups: Callable[[nn.Module], list[dict[str, Any]]] | None = None,
+        freeze: str = "none",
+        tta_views: int = 8,
+        monitor: str = "val/macro_f1",
     ):
         super().__init__()
-        self.recipe, self.class_names, self.preprocessing = recipe, tuple(class_names), preprocessing
-        self.optimizer, self.scheduler, self.seed = optimizer, scheduler, seed
-        self.label_smoothing = float(recipe.get("label_smoothing", 0.0))
-        self.predictions: pd.DataFrame | None = None
+        self.save_hyperparameters(ignore=list(_BUILT))
+        if class_names is None and num_classes is not None:
+            class_names = [str(i) for i in range(num_classes)]
+        self.class_names = tuple(class_names or ())
+        self.preprocessing = preprocessing
+        self.criterion = CrossEntropy() if loss is None else loss
+        self.optimizer, self.scheduler, self.param_groups = optimizer, scheduler, param_groups
+        self.scheduler_interval, self.monitor = scheduler_interval, monitor
+        self.freeze_mode, self.tta_views = freeze, int(tta_views)
+        self.frozen = False
+        self.head: list[nn.Module] = []
+        self.recipe: dict[str, Any] | None = None
         self.metrics: dict[str, float | None] = {}
+        self.predictions: pd.DataFrame | None = None
+        # In a tuple: they are measured on all predictions at once, and are no part of the network's state.
+        self._extra_metrics = (dict(metrics or {}),)
         self._scored: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
-        self._sums = torch.zeros(3, dtype=torch.float64)  # no buffer: DDP makes those equal on all processes
+        if network is not None:
+            self.set_network(network)
 
     @property
     def num_classes(self) -> int:
-        """How many classes the network tells apart."""
+        """Return how many classes the network tells apart."""
         return len(self.class_names)
 
-    def set_network(self, network: nn.Module, head: Sequence[nn.Module]) -> None:
-        """Take the built network: memory layout for convolutions, and all but the new layers frozen if asked for."""
-        self.head = list(head)  # a plain list: they are registered as parts of the network already
+    @property
+    def known_preprocessing(self) -> Preprocessing:
+        """Return how pixels become this network's input.
+
+        Raises:
+            Galaxy10Error: nobody has said so: it was trained on a data module of somebody's own.
+        """
+        if self.preprocessing is None:
+            raise Galaxy10Error(
+                "this network was trained on a data module that does not say how pixels become its inputs; give that "
+                "data module an attribute `preprocessing` (galaxy10.data.augment.Preprocessing) and train again"
+            )
+        return self.preprocessing
+
+    def set_network(self, network: nn.Module, head: Sequence[nn.Module] | None = None) -> None:
+        """Take the built network: memory layout for convolutions, and all but its head frozen if asked for.
+
+        Args:
+            head: the layers that freeze=backbone still trains; None: the last linear layer with an output per class.
+
+        Raises:
+            Galaxy10Error: freeze=backbone, and the network has no such layer.
+        """
         self.network = network.to(memory_format=torch.channels_last)
-        self.frozen = self.recipe["freeze"] == "backbone"
-        if self.frozen:
-            trained = {id(parameter) for layer in head for parameter in layer.parameters()}
-            for parameter in self.network.parameters():
-                parameter.requires_grad_(id(parameter) in trained)
+        self.head = list(self._find_head(network) if head is None else head)  # a list: they are registered already
+        self.frozen = self.freeze_mode == "backbone"
+        if not self.frozen:
+            return
+        if not self.head:
+            raise Galaxy10Error(
+                f"model.freeze=backbone: {type(network).__name__} has no linear layer with one output per class to "
+                "train; type model.freeze=none"
+            )
+        trained = {id(parameter) for layer in self.head for parameter in layer.parameters()}
+        for parameter in self.network.parameters():
+            parameter.requires_grad_(id(parameter) in trained)
+
+    def _find_head(self, network: nn.Module) -> list[nn.Module]:
+        layers: list[nn.Module] = [
+            layer
+            for layer in network.modules()
+            if isinstance(layer, nn.Linear) and layer.out_features == self.num_classes
+        ]
+        return layers[-1:]
 
     def compile_network(self) -> None:
-        """torch.compile in place: what is compiled is called as before, and checkpoints know nothing of it."""
+        """Compile in place: what is compiled is called as before, and checkpoints know nothing of it."""
         self.network.compile()
 
+    def setup(self, stage: str) -> None:
+        """Take class names and preprocessing from the data module where nobody gave them."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if not self.class_names:
+            self.class_names = tuple(getattr(data, "class_names", ()))
+        if self.preprocessing is None:
+            self.preprocessing = getattr(data, "preprocessing", None)
+
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised inputs → (B, C) logits."""
+        """Return logits (B, C) of normalised inputs (B, 3, S, S)."""
         return self.network(inputs)
 
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised inputs → (B, C) float32 probabilities."""
+        """Return float32 probabilities (B, C) of normalised inputs (B, 3, S, S)."""
         return self(inputs).float().softmax(dim=1)
 
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training loss (a scalar) and logits (B, C)."""
+        """Return the training loss, a scalar, and the logits (B, C)."""
         logits = self(inputs)
-        return F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing), logits
+        return self.criterion(logits.float(), labels), logits
 
     # --- training -------------------------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> "Classifier":
-        """Training mode; a frozen backbone keeps its batch-norm statistics."""
+        """Switch training mode; a frozen backbone keeps its batch-norm statistics."""
         super().train(mode)
-        if mode and getattr(self, "frozen", False):
+        if mode and self.frozen:
             for module in self.network.modules():
                 parameters = list(module.parameters())
                 if parameters and not any(p.requires_grad for p in parameters):
                     module.training = False
         return self
 
-    def on_train_epoch_start(self) -> None:
-        """Start the epoch's sums anew; what it does not measure has no value, not the last epoch's."""
-        self.metrics = {}
-        self._sums = torch.zeros_like(self._sums, device=self.device)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Draws of a step depend on (seed, epoch, batch, rank) alone, so that a restarted run draws the same."""
-        where = (self.seed * _SEED_STRIDE + self.current_epoch) * _SEED_STRIDE + batch_idx
-        torch.manual_seed((where * 4096 + self.global_rank) % 2**63)
-
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        """One optimizer step's loss."""
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
+        """Return one step's loss and, for the training accuracy, its logits."""
         loss, logits = self.loss(batch["inputs"], batch["labels"])
-        # On a GPU a look at the loss waits for it: there, not at every step.
-        if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} at epoch {self.current_epoch + 1}, batch {batch_idx + 1}: try a lower "
-                "optimizer.lr, a smaller trainer.gradient_clip_val, or trainer.precision=32-true"
-            )
-        count = len(logits)
-        correct = (logits.detach().argmax(dim=1) == batch["labels"]).sum()
-        self._sums = self._sums.to(loss.device)  # where a checkpoint was read, it may not be
-        self._sums += torch.stack([loss.detach() * count, correct, torch.full_like(correct, count)]).double()
-        return loss
+        return {"loss": loss, "logits": logits.detach()}
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """At the end of the epoch: mean loss and accuracy over it, as the network was at each step.
-
-        Here and not in on_train_epoch_end, which Lightning calls after the callbacks that read these values.
-        """
-        trainer = self.trainer
-        # As trainer.max_time has it. Of several processes, some may know of it earlier than others.
-        stops = trainer.world_size == 1 and trainer.should_stop and trainer.fit_loop._can_stop_early
-        if trainer.is_last_batch or stops or 0 < trainer.max_steps <= trainer.global_step:
-            loss, correct, count = self._sums_of_all().tolist()
-            self._record({"train/loss": loss / count, "train/accuracy": correct / count})
-
-    def _sums_of_all(self) -> torch.Tensor:
-        """(3,) this epoch's loss × galaxies, right answers and galaxies so far, over all processes."""
-        if self._trainer is None or self._trainer.world_size == 1:
-            return self._sums
-        return self._trainer.strategy.reduce(self._sums.clone(), reduce_op="sum")
-
-    def _record(self, metrics: dict[str, float | None]) -> None:
-        """Keep values at full precision, and tell Lightning's callbacks."""
-        self.metrics |= metrics
+    def record(self, metrics: Mapping[str, float | None]) -> None:
+        """Keep values at full precision, and tell Lightning's callbacks and loggers."""
+        self.metrics = {**self.metrics, **metrics}
         known = {key: float("nan") if value is None else value for key, value in metrics.items()}
         self.log_dict(known, on_step=False, on_epoch=True, batch_size=1)
 
     # --- scoring --------------------------------------------------------------------------------------------------
 
     def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        """Collect one batch's answers."""
+        """Collect one batch's probabilities."""
         self._score(batch)
 
     def test_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
-        """Collect one batch's answers."""
+        """Collect one batch's probabilities."""
         self._score(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Metrics over every validation galaxy, each counted once."""
+        """Measure every validation image once."""
         self._finish_scoring("val")
 
     def on_test_epoch_end(self) -> None:
-        """Metrics over every test galaxy, each counted once."""
+        """Measure every test image once."""
         self._finish_scoring("test")
 
+    def predict_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        """Return probabilities (B, C), averaged over tta_views."""
+        return self._averaged(batch["inputs"], self.tta_views)
+
+    def _averaged(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
+        return torch.stack([self.probabilities(view) for view in tta_views(inputs, number)]).mean(dim=0)
+
     def _score(self, batch: dict[str, torch.Tensor]) -> None:
-        # Every epoch's validation looks once, as training computes. The numbers that count average what the network
-        # says of all views, in float32: so they are those of any other machine, of a catalogue, and of an export.
+        # Every epoch's validation uses one view, as training computes. The numbers that count average all views in
+        # float32: so they are those of any other machine, of a catalogue, and of an export.
         passing = self.trainer.state.fn == "fit"
-        number = 1 if passing else self.recipe["tta_views"]
         with nullcontext() if passing else torch.autocast(self.device.type, enabled=False):
-            answers = [self.probabilities(view) for view in tta_views(batch["inputs"], number)]
-        probabilities = torch.stack(answers).mean(dim=0)
+            probabilities = self._averaged(batch["inputs"], 1 if passing else self.tta_views)
         self._scored.append((batch["rows"].cpu(), batch["labels"].cpu(), probabilities.cpu()))
 
     def _finish_scoring(self, subset: str) -> None:
@@ -181,26 +230,51 @@ class Classifier(L.LightningModule):
             scored = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(scored, self._scored)
         self._scored = []
-        self.predictions = prediction_table([batch for part in scored for batch in part], self.class_names)
+        batches = [batch for part in scored for batch in part]
+        if not batches:  # a subclass scores in its own way
+            return
+        self.predictions = prediction_table(batches, self.class_names)
         columns = [f"p_{slug}" for slug in slugs(self.class_names)]
-        metrics = classification_metrics(
-            torch.tensor(self.predictions[columns].to_numpy()),
-            torch.tensor(self.predictions["label"].to_numpy()),
-            self.class_names,
-        )
-        self._record({f"{subset}/{key}": value for key, value in metrics.items()})
+        probabilities = torch.tensor(self.predictions[columns].to_numpy())
+        labels = torch.tensor(self.predictions["label"].to_numpy())
+        measured = classification_metrics(probabilities, labels, self.class_names)
+        measured |= measure_extra(self._extra_metrics[0], probabilities, labels)
+        self.record({f"{subset}/{key}": value for key, value in measured.items()})
 
     # --- optimizer and checkpoint ---------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """Optimizer and scheduler as the configuration's partials build them."""
-        assert self.optimizer is not None
-        optimizer = self.optimizer(self)
+        """Return optimizer and scheduler, built over the parameter groups."""
+        groups = self.param_groups(self) if self.param_groups else None
+        groups = groups or [{"params": [p for p in self.parameters() if p.requires_grad]}]
+        build = self.optimizer or torch.optim.AdamW
+        try:
+            optimizer = build(groups, **supply(build, self._fused()))
+        except (TypeError, ValueError) as error:
+            name = getattr(getattr(build, "func", build), "__name__", build)
+            raise Galaxy10Error(f"optimizer: {name} cannot be made: {error}") from error
         if self.scheduler is None:
             return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
+
+    def _fused(self) -> dict[str, bool]:
+        """Return `fused`, one pass over all weights instead of one per tensor, unless scaled gradients are clipped."""
+        scaled = str(self.trainer.precision).startswith("16-mixed") and self.trainer.gradient_clip_val
+        return {} if scaled else {"fused": True}
+
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        assert self.scheduler is not None
         steps = int(self.trainer.estimated_stepping_batches)
-        per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer, steps, per_epoch)}
+        per_epoch = max(1, math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches))
+        own = getattr(getattr(self.scheduler, "func", self.scheduler), "interval", None)
+        interval = own or self.scheduler_interval
+        total = steps if interval == "step" else math.ceil(steps / per_epoch)
+        length = {"total_steps": total, "T_max": total, "steps_per_epoch": per_epoch}
+        schedule = self.scheduler(optimizer, **supply(self.scheduler, length))
+        entry: dict[str, Any] = {"scheduler": schedule, "interval": interval}
+        if isinstance(schedule, ReduceLROnPlateau):
+            entry["monitor"] = self.monitor
+        return entry
 
     def configure_gradient_clipping(
         self,
@@ -208,38 +282,27 @@ class Classifier(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """As Lightning's, which refuses fused optimizers under bf16 too, where nothing is scaled."""
+        """Clip as Lightning does, which refuses fused optimizers under bf16 too, where nothing is scaled."""
         if not gradient_clip_val:
             return
         clip = nn.utils.clip_grad_value_ if gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
         clip([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Everything that rebuilds the network, as plain containers (loadable with weights_only=True)."""
+        """Add everything that rebuilds the network, as plain containers (loadable with weights_only=True)."""
+        hyperparameters = checkpoint.get("hyper_parameters") or {}
+        checkpoint["hyper_parameters"] = {key: value for key, value in hyperparameters.items() if is_plain(value)}
         checkpoint["galaxy10"] = {
             "model": self.recipe,
             "class_names": list(self.class_names),
-            "preprocessing": {
-                "image_size": self.preprocessing.image_size,
-                "mean": list(self.preprocessing.mean),
-                "std": list(self.preprocessing.std),
-                "noise_sigma": list(self.preprocessing.noise_sigma),
-            },
-            "epoch_sums": self._sums_of_all().tolist(),
+            "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
         }
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A run that was stopped within an epoch goes on with that epoch's sums, which the first process keeps."""
-        sums = torch.tensor(checkpoint["galaxy10"]["epoch_sums"], dtype=self._sums.dtype, device=self.device)
-        self._sums = sums if self.global_rank == 0 else torch.zeros_like(sums)
 
-
-def prediction_table(
-    scored: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], class_names: Sequence[str]
-) -> pd.DataFrame:
-    """row, label, predicted, p_<slug>…: one line per galaxy in file order; repeats from other processes dropped."""
-    rows, labels, probabilities = (torch.cat(parts) for parts in zip(*scored, strict=True))
-    table = pd.DataFrame({"row": rows.numpy(), "label": labels.numpy(), "predicted": probabilities.argmax(1).numpy()})
-    for column, slug in zip(probabilities.T.numpy(), slugs(class_names), strict=True):
-        table[f"p_{slug}"] = column
-    return table.drop_duplicates("row").sort_values("row", ignore_index=True)
+def is_plain(value: Any) -> bool:
+    """Return whether a value holds numbers, text and containers of them alone."""
+    if isinstance(value, Mapping):
+        return all(is_plain(key) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)

@@ -1,52 +1,81 @@
-"""From the configuration, or from a checkpoint, to a network that can train or answer."""
+"""From the configuration, or from a checkpoint, to a module that can train or predict."""
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.utils import get_class
 
+from galaxy10.config.building import build
+from galaxy10.config.trust import check_trusted
 from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.models.classifier import Classifier
+from galaxy10.models.settings import class_arguments
 from galaxy10.models.weights import find_weights, load_pretrained
+
+_IN_TRAINING_ONLY = ("criterion.",)  # parts of a checkpoint that prediction has no use for
 
 
 def build_classifier(
-    recipe: dict[str, Any],
+    model: Mapping[str, Any],
     class_names: Sequence[str],
     image_px: int,
-    training_statistics: tuple[list[float], list[float]],
+    training_statistics: tuple[Sequence[float], Sequence[float]],
     **training: Any,
 ) -> tuple[Classifier, str]:
-    """The network of one experiment, and a line that says where its weights come from.
+    """Return the module of one experiment, and a line that says where its weights come from.
 
     Args:
-        recipe: the `model` section of the configuration.
+        model: the `model` section of the configuration, complete.
         image_px: the smaller side of the file's images.
         training_statistics: mean and standard deviation per channel of the training subset, scale 0–1.
-        training: optimizer, scheduler and seed, for the module.
+        training: loss, metrics, optimizer, scheduler … for the module.
     """
     mean, std = training_statistics
-    source = find_weights(recipe["backbone"], recipe["weights"]) if recipe["pretrained"] else None
+    source = find_weights(model["backbone"], model["weights"]) if model["pretrained"] else None
     natural_px = source.input_size_px if source else None
     preprocessing = Preprocessing(
-        image_size=_image_size(recipe, image_px, natural_px, fixed_input_px(recipe["backbone"])),
+        image_size=_image_size(model, image_px, natural_px, fixed_input_px(model["backbone"])),
         mean=list(source.mean) if source else mean,
         std=list(source.std) if source else std,
         noise_sigma=std,
     )
-    module = _instantiate(recipe, class_names, preprocessing, **training)
+    module = _build(model, class_names, preprocessing, **training)
     if source is None:
-        return module, "random initialisation"
+        return module, module.initialisation
     load_pretrained(module.network, source, module.head)
     return module, source.description
 
 
+def _build(
+    model: Mapping[str, Any], class_names: Sequence[str], preprocessing: Preprocessing | None, **training: Any
+) -> Classifier:
+    names = list(class_names)
+    context: dict[str, Any] = {"num_classes": len(names), "class_names": names}
+    if preprocessing is not None:
+        context["image_size"] = preprocessing.image_size
+    make = build({**class_arguments(dict(model)), "_partial_": True}, context, "model")
+    try:
+        module = make(preprocessing=preprocessing, **training)
+    except TypeError as error:
+        raise Galaxy10Error(
+            f"model._target_={model['_target_']} cannot be built: {first_line(error)}; a class of your own passes the "
+            "keyword arguments that it does not know on to galaxy10.models.Classifier; a network alone goes into "
+            "model.network"
+        ) from error
+    if not isinstance(module, Classifier):
+        raise Galaxy10Error(
+            f"model._target_={model['_target_']} is no galaxy10.models.Classifier; a network alone goes into "
+            "model.network, as in {_target_: galaxy10.models.Classifier, network: {_target_: mypkg.MyNet}}"
+        )
+    module.recipe = dict(model)
+    return module
+
+
 def fixed_input_px(backbone: str | None) -> int | None:
-    """The one input size that a network of timm takes, such as a vision transformer; None where it takes any."""
+    """Return the one input size that a network of timm takes, such as a vision transformer; None where it takes any."""
     if backbone is None:
         return None
     import timm  # takes seconds: only for its networks
@@ -55,27 +84,22 @@ def fixed_input_px(backbone: str | None) -> int | None:
     return known.input_size[-1] if known is not None and known.fixed_input_size else None
 
 
-def _image_size(recipe: dict[str, Any], image_px: int, natural_px: int | None, fixed_px: int | None) -> int:
+def _image_size(model: Mapping[str, Any], image_px: int, natural_px: int | None, fixed_px: int | None) -> int:
     if fixed_px is not None:
-        if recipe["image_size"] not in ("auto", fixed_px):
+        if model["image_size"] not in ("auto", fixed_px):
             raise Galaxy10Error(
-                f"model.backbone={recipe['backbone']} takes pictures of {fixed_px} px alone; "
+                f"model.backbone={model['backbone']} takes images of {fixed_px} px alone; "
                 f"type model.image_size={fixed_px}, or leave it out"
             )
         return fixed_px
-    if recipe["image_size"] != "auto":
-        return int(recipe["image_size"])
-    natural = natural_px or recipe["default_image_size"]
-    return max(min(image_px, natural) if natural else image_px, recipe["min_image_size"])
-
-
-def _instantiate(recipe: dict[str, Any], *args: Any, **kwargs: Any) -> Classifier:
-    build: Callable[..., Classifier] = get_class(recipe["_target_"])
-    return build(recipe, *args, **kwargs)
+    if model["image_size"] != "auto":
+        return int(model["image_size"])
+    natural = natural_px or model["default_image_size"]
+    return max(min(image_px, natural) if natural else image_px, model["min_image_size"])
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of this project as plain containers; nothing that could run code is ever loaded.
+    """Return a checkpoint of this project as plain containers; nothing that could run code is ever loaded.
 
     Raises:
         Galaxy10Error: missing, damaged, a pickle with code in it, or another project's.
@@ -99,14 +123,31 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def load_classifier(path: Path) -> Classifier:
-    """The trained network of a checkpoint, in evaluation mode."""
+    """Return the trained module of a checkpoint, in evaluation mode.
+
+    Raises:
+        Galaxy10Error: no checkpoint, one that names code which nobody has trusted (see galaxy10.config.trust), one made
+            without a configuration, or weights that do not fit.
+    """
     checkpoint = load_checkpoint(path)
     about = checkpoint["galaxy10"]
-    if not str(about["model"].get("_target_", "")).startswith("galaxy10.models."):
-        raise Galaxy10Error(f"{path} names a network outside galaxy10; use a checkpoint that galaxy10 wrote")
-    module = _instantiate(about["model"], about["class_names"], Preprocessing(**about["preprocessing"]))
+    if about.get("model") is None:
+        raise Galaxy10Error(
+            f"{path} was written without a configuration (in a notebook?), so its network cannot be rebuilt from it; "
+            "build the network yourself and use its load_state_dict"
+        )
+    check_trusted(about["model"], str(path))
+    told = about["preprocessing"]
+    module = _build(about["model"], about["class_names"], Preprocessing(**told) if told else None)
+    weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(_IN_TRAINING_ONLY)}
+    own = {k for k in module.state_dict() if not k.startswith(_IN_TRAINING_ONLY)}
     try:
-        module.load_state_dict(checkpoint["state_dict"])
+        missing = own - set(weights)
+        if missing:
+            raise RuntimeError(f"{len(missing)} are missing, such as {min(missing)}")
+        unexpected = module.load_state_dict(weights, strict=False).unexpected_keys
+        if unexpected:
+            raise RuntimeError(f"{len(unexpected)} are too many, such as {unexpected[0]}")
     except RuntimeError as error:
         raise Galaxy10Error(f"the weights of {path} do not fit its own network: {first_line(error)}") from error
     return module.eval()

@@ -17,22 +17,18 @@ _AUXILIARY_CELLS = 5  # the auxiliary head's second convolution is 5×5 without 
 class InceptionV3Classifier(TimmClassifier):
     """timm's InceptionV3 with auxiliary head: loss = main + 0.4 × auxiliary in training, main alone otherwise."""
 
-    def build(self) -> Any:
-        """The timm module with its auxiliary head, freshly initialised."""
+    def build(self, backbone: str) -> Any:
+        """Return the timm module with its auxiliary head, freshly initialised."""
         return timm.create_model(
-            "inception_v3",
-            pretrained=False,
-            aux_logits=True,
-            num_classes=self.num_classes,
-            drop_rate=float(self.recipe["dropout"]),
+            "inception_v3", pretrained=False, aux_logits=True, num_classes=self.num_classes, drop_rate=self.dropout
         )
 
     def heads(self, network: Any) -> list[nn.Module]:
         """Main and auxiliary classifier."""
         return [*super().heads(network), network.AuxLogits.fc]
 
-    def set_network(self, network: Any, head: Sequence[nn.Module]) -> None:
-        """The auxiliary head of a frozen network trains nothing, so nothing trains it."""
+    def set_network(self, network: Any, head: Sequence[nn.Module] | None = None) -> None:
+        """Take the network; the auxiliary head of a frozen one trains nothing, so nothing trains it."""
         super().set_network(network, head)
         if self.frozen:
             network.AuxLogits.requires_grad_(False)
@@ -52,8 +48,8 @@ class InceptionV3Classifier(TimmClassifier):
             return super().loss(inputs, labels)
         features = self.network.forward_preaux(inputs)
         logits = self.network.forward_head(self.network.forward_postaux(features))
-        main = F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
-        auxiliary = F.cross_entropy(self._auxiliary(features).float(), labels, label_smoothing=self.label_smoothing)
+        main = self.criterion(logits.float(), labels)
+        auxiliary = self.criterion(self._auxiliary(features).float(), labels)
         return main + AUXILIARY_WEIGHT * auxiliary, logits
 
     def _auxiliary(self, features: torch.Tensor) -> torch.Tensor:

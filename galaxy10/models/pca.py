@@ -1,32 +1,39 @@
-"""Principal components and logistic regression, as one linear network that is solved instead of trained.
+"""Principal components and logistic regression: one linear network, solved in one epoch instead of trained.
 
 scikit-learn does the mathematics. Memory is bounded by the size of a batch, not of the file: the images pass by
 twice, once for the components (IncrementalPCA) and once for the galaxies' scores on them.
 """
 
+import math
 import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.decomposition import IncrementalPCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from galaxy10.console import say
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.loader import GalaxyLoader, SequentialSampler
 from galaxy10.data.resampling import showings_per_row
 from galaxy10.data.store import forget_pages
+from galaxy10.data.thumbnails import save_arrays, thumbnails
+from galaxy10.files import replacing
 from galaxy10.models.classifier import Classifier
 
 # Galaxies of one step of IncrementalPCA, as a multiple of its components: with more, each step's decomposition costs
 # more memory and time; with fewer, the components come out less exact.
 STEP_PER_COMPONENT = 2
 LEAST_STEP = 64
+COMPONENTS_SHOWN = 20
 _NEVER = -1e4  # the logit of a class without training galaxies
 
 
@@ -62,40 +69,109 @@ class LinearScores(nn.Module):
 class PCAClassifier(Classifier):
     """num_components principal components of the normalised pixels, and logistic regression on the scores.
 
-    recipe["components_from"] = each_subset decomposes validation and test galaxies anew before judging them: a common
-    mistake, kept because it alone explains the study's numbers (docs/pca_baseline.md).
+    Solved by the first process at the start of the first epoch; the epoch's batches then measure what was found, and
+    training ends. Balancing gives an image as much weight in the regression as an epoch would give it repeats.
+
+    Args:
+        image_size: px, the side of the input.
+        num_components: given to the regression. scree_components: computed for the scree plot.
+        components_from: `train`, or `each_subset`, which decomposes validation and test images anew before they are
+            classified: a common mistake, kept because it alone explains the baseline's numbers (docs/pca_baseline.md).
+        standardize: whether scores are centred and scaled. C, max_iterations: scikit-learn's.
+        others: as Classifier's.
     """
 
-    def __init__(self, recipe: dict[str, Any], *args: Any, **kwargs: Any):
-        super().__init__(recipe, *args, **kwargs)
-        num_pixels = 3 * self.preprocessing.image_size**2
-        self.network = LinearScores(num_pixels, int(recipe["num_components"]), self.num_classes)
-        self.data_seconds = 0.0  # spent on reading and resizing while solving
+    initialisation = "principal components of the training images"
+
+    def __init__(
+        self,
+        *,
+        image_size: int,
+        num_components: int = 20,
+        scree_components: int = 100,
+        components_from: str = "train",
+        standardize: bool = True,
+        C: float = 1.0,
+        max_iterations: int = 1000,
+        **others: Any,
+    ):
+        super().__init__(**others)
+        self.num_components, self.scree_components = num_components, scree_components
+        self.standardize, self.C, self.max_iterations = standardize, C, max_iterations
+        self.scores_as_it_predicts = components_from == "train"
+        self.automatic_optimization = False
+        self._own: Components | None = None  # those of the training images, while another subset's are in use
+        self.set_network(LinearScores(3 * image_size**2, num_components, self.num_classes), head=[])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return an optimizer that counts steps and moves nothing."""
+        return torch.optim.SGD([self.network.linear.bias], lr=0.0)
+
+    def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return float32 probabilities (B, C), computed in float32 whatever the run's precision."""
+        with torch.autocast(inputs.device.type, enabled=False):
+            return super().probabilities(inputs.float())
+
+    def on_train_epoch_start(self) -> None:
+        """Solve, in the first process; the others receive its weights."""
+        if self.current_epoch > 0:
+            return
+        if self.trainer.is_global_zero:
+            self._solve_and_show(self.trainer.datamodule)  # type: ignore[attr-defined]
+        if self.trainer.world_size > 1:
+            for parameter in self.network.parameters():
+                torch.distributed.broadcast(parameter.data, src=0)
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
+        """Return loss and logits of one batch."""
+        self.optimizers().step()  # type: ignore[union-attr]
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            loss, logits = self.loss(batch["inputs"].float(), batch["labels"])
+        return {"loss": loss, "logits": logits}
+
+    def on_train_epoch_end(self) -> None:
+        """End after the first epoch."""
+        self.trainer.should_stop = True
+
+    def _solve_and_show(self, data: GalaxyData) -> None:
+        rows, labels = data.split.rows("train"), data.labels("train")
+        limit = training_limit(self.trainer, data.batch_size, len(rows))
+        if limit < len(rows):
+            chosen = np.sort(np.random.default_rng(data.seed).permutation(len(rows))[:limit])
+            rows, labels = rows[chosen], labels[chosen]
+        start = time.perf_counter()
+        device = self.device
+        self.network.cpu()
+        found, converged = self.solve(data, rows, labels)
+        self.network.to(device)
+        say(f"solved  {len(found.components)} components of {len(rows)} images in {time.perf_counter() - start:.1f} s")
+        if self.num_components > len(found.components):
+            say(f"        model.num_components={self.num_components}, but that is all there are")
+        if not converged:
+            say(f"        the regression was stopped after model.max_iterations={self.max_iterations}")
+        write_components(found, self, Path(self.trainer.default_root_dir))
 
     @torch.no_grad()
     def solve(self, data: GalaxyData, rows: np.ndarray, labels: np.ndarray) -> tuple[Components, bool]:
-        """Fit everything to some training galaxies; all components found, and whether the regression converged.
+        """Fit everything to some training images; all components found, and whether the regression converged.
 
-        Balancing gives a galaxy as much weight in the regression as an epoch would give it showings.
-
-        rows, labels: (n,) of the store, in any order. Fewer galaxies than components give as many as they can.
+        rows, labels: (n,) of the store, in any order. Fewer images than components give as many as they can.
         """
-        wanted = int(self.recipe["num_components"])
         most = min(len(rows), len(self.network.mean))
-        found = self._decompose(data, rows, min(max(wanted, int(self.recipe["scree_components"])), most))
+        found = self._decompose(data, rows, min(max(self.num_components, self.scree_components), most))
         self._use(found)
         scores = np.concatenate([self.network.scores(x).numpy() for x in self._inputs(data, rows)])
         return found, self._regress(scores, labels, showings_per_row(labels, data.balance), data.balance)
 
     def _regress(self, scores: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, balance: str) -> bool:
         """Logistic regression from scores (n, K) to labels (n,), put into the network; whether it converged."""
-        if self.recipe["standardize"]:
+        if self.standardize:
             self.network.score_mean.copy_(torch.from_numpy(scores.mean(axis=0)))
             self.network.score_std.copy_(torch.from_numpy(np.maximum(scores.std(axis=0), 1e-6)))
             scores = (scores - scores.mean(axis=0)) / np.maximum(scores.std(axis=0), 1e-6)
         regression = LogisticRegression(
-            C=self.recipe["C"],
-            max_iter=self.recipe["max_iterations"],
+            C=self.C,
+            max_iter=self.max_iterations,
             class_weight="balanced" if balance == "weighted" else None,
         )
         with warnings.catch_warnings(record=True) as caught:
@@ -124,14 +200,12 @@ class PCAClassifier(Classifier):
 
     def _inputs(self, data: GalaxyData, rows: np.ndarray, batch_size: int = 128) -> Iterator[torch.Tensor]:
         """Rows of the store as this model's input, (b, 3, S, S) at a time."""
-        sampler = SequentialSampler(len(rows), batch_size)
-        start = time.perf_counter()
-        for batch in GalaxyLoader(data.store.images, rows, np.zeros_like(rows), sampler):
-            inputs = self.preprocessing.eval_transform(batch["images"])
+        assert self.preprocessing is not None
+        for batch in GalaxyLoader(
+            data.store.images, rows, np.zeros_like(rows), SequentialSampler(len(rows), batch_size)
+        ):
+            yield self.preprocessing.eval_transform(batch["images"])
             forget_pages(data.store.images)
-            self.data_seconds += time.perf_counter() - start
-            yield inputs
-            start = time.perf_counter()
 
     def _use(self, found: Components) -> None:
         """Put components into the network; where there are fewer than it has room for, the rest scores zero."""
@@ -140,27 +214,76 @@ class PCAClassifier(Classifier):
         kept = found.components[: len(self.network.components)]
         self.network.components[: len(kept)] = torch.from_numpy(kept)
 
-    # --- the study's way: new components for the galaxies that are judged ------------------------------------------
+    # --- components_from=each_subset -------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def adapt(self, data: Any, subset: str) -> None:
-        """Before a subset is judged: with components_from=each_subset, the components of that subset."""
-        if self.recipe["components_from"] == "each_subset":
-            rows = data.split.rows(subset)
-            self._use(self._decompose(data, rows, min(len(self.network.components), len(rows))))
+    def _adapt(self, subset: str) -> None:
+        """Take a subset's own components instead of those of the training images."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        rows = data.split.rows(subset)
+        if self.scores_as_it_predicts or not len(rows):
+            return
+        network, device = self.network, self.device
+        self._own = Components(network.mean.cpu().numpy(), network.components.cpu().numpy(), np.empty(0))
+        network.cpu()
+        self._use(self._decompose(data, rows, min(len(network.components), len(rows))))
+        network.to(device)
+
+    @torch.no_grad()
+    def _restore(self) -> None:
+        if self._own is not None:
+            self.network.mean.copy_(torch.from_numpy(self._own.mean))
+            self.network.components.copy_(torch.from_numpy(self._own.components))
+            self._own = None
 
     def on_validation_start(self) -> None:
-        """Lightning's hook."""
-        self.adapt(self.trainer.datamodule, "val")  # type: ignore[attr-defined]
+        """Take the validation images' own components, if asked for."""
+        self._adapt("val")
 
     def on_test_start(self) -> None:
-        """Lightning's hook."""
-        self.adapt(self.trainer.datamodule, "test")  # type: ignore[attr-defined]
+        """Take the test images' own components, if asked for."""
+        self._adapt("test")
 
-    def on_validation_batch_end(self, *_: Any) -> None:
-        """Lightning's hook."""
-        forget_pages(self.trainer.datamodule.store.images)  # type: ignore[attr-defined]
+    def on_validation_end(self) -> None:
+        """Take back those of the training images."""
+        self._restore()
 
-    def on_test_batch_end(self, *_: Any) -> None:
-        """Lightning's hook."""
-        forget_pages(self.trainer.datamodule.store.images)  # type: ignore[attr-defined]
+    def on_test_end(self) -> None:
+        """Take back those of the training images."""
+        self._restore()
+
+
+def training_limit(trainer: Any, batch_size: int, num_rows: int) -> int:
+    """Return how many training images Lightning's limits leave: 1 to num_rows."""
+    batches = trainer.num_training_batches
+    return max(1, min(num_rows, int(batches * batch_size))) if math.isfinite(batches) else num_rows
+
+
+def write_components(found: Components, module: PCAClassifier, path: Path) -> None:
+    """Write scree.csv, the leading components as images (grey is zero, each stretched to its own largest value), and
+    pca.npz for those who have numpy alone, into a run directory."""
+    shares = found.explained_variance_ratio
+    scree = pd.DataFrame({"component": np.arange(1, len(shares) + 1), "explained_variance_ratio": shares})
+    with replacing(path / "scree.csv") as part:
+        scree.to_csv(part, index=False)
+    preprocessing = module.preprocessing
+    assert preprocessing is not None
+    size = preprocessing.image_size
+    shown = found.components[: min(COMPONENTS_SHOWN, module.num_components)]
+    images = shown.reshape(-1, 3, size, size).transpose(0, 2, 3, 1)
+    largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
+    images = (127.5 + 127.5 * images / np.maximum(largest, 1e-12)).round().astype(np.uint8)
+    save_arrays(
+        path / "samples" / "components.npz",
+        images=thumbnails(images),
+        explained_variance_ratio=shares[: len(images)].astype(np.float64),
+    )
+    network = {name.replace(".", "_"): tensor.cpu().numpy() for name, tensor in module.network.state_dict().items()}
+    save_arrays(
+        path / "checkpoints" / "pca.npz",
+        **network,
+        class_names=np.array(module.class_names),
+        image_size=np.array(size),
+        pixel_mean=np.array(preprocessing.mean),
+        pixel_std=np.array(preprocessing.std),
+    )

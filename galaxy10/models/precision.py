@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from galaxy10.config.fields import SOLVED_AT_ONCE
 from galaxy10.files import read_json
 from galaxy10.models.timm_registry import architecture_of
 from galaxy10.runs.directory import RunDirectory
@@ -23,6 +22,7 @@ BF16_FROM_PX: dict[str, int | None] = {
     "simple_cnn": 84,
     "tf_efficientnet_lite0": None,
     "efficientnet_b0": None,
+    "pca_logreg": None,
 }
 _CPU_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 twice, Arm
 
@@ -44,8 +44,6 @@ def resolve_precision(config: dict[str, Any], directory: RunDirectory, image_px:
     begun = _recorded(read_json(directory.path / "provenance.json"))
     if asked == "auto" and begun and directory.last_checkpoint.exists():
         return begun
-    if asked == "auto" and model["name"] in SOLVED_AT_ONCE:
-        return Precision("32-true", "solved at once")
     return choose_precision(asked, config["trainer"]["accelerator"], model["backbone"] or model["name"], image_px)
 
 

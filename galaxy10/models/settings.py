@@ -1,6 +1,8 @@
-"""Values that the settings of `model` may have."""
+"""Values that the settings of `model`, `loss`, `optimizer`, `scheduler` and `param_groups` may have."""
 
-from galaxy10.config.fields import Field, boolean, choice, integer, number, one_of, optional, text
+from typing import Any
+
+from galaxy10.config.fields import Field, anything, boolean, choice, integer, number, one_of, optional, text
 
 FIELDS: dict[str, Field] = {
     "model._target_": text(),
@@ -13,13 +15,77 @@ FIELDS: dict[str, Field] = {
     "model.weights": optional(text()),
     "model.freeze": choice("none", "backbone"),
     "model.dropout": number(0, 0.99),
-    "model.label_smoothing": number(0, 0.99),
     "model.tta_views": Field(lambda v: v in (1, 2, 4, 8) and not isinstance(v, bool), "1, 2, 4 or 8"),
-    "model.learning_rate": number(0, above=True),
+    "model.recommended": anything(),
+    "model.recommended.learning_rate": number(0, above=True),
+    "model.recommended.label_smoothing": number(0, 0.99),
+    "model.needs_no": Field(lambda v: isinstance(v, list), "a list of groups, as in [augment,scheduler]"),
     "model.num_components": integer(1, 10_000),
     "model.scree_components": integer(1, 10_000),
     "model.components_from": choice("train", "each_subset"),
     "model.standardize": boolean(),
     "model.C": number(0, above=True),
     "model.max_iterations": integer(1),
+    "loss._target_": optional(text()),
+    "loss.label_smoothing": number(0, 0.99),
+    "loss.class_weights": optional(
+        one_of(choice("balanced"), Field(lambda v: isinstance(v, list), "a list with one number per class"))
+    ),
+    "loss.gamma": number(0),
+    "param_groups._target_": optional(text()),
+    "param_groups._partial_": boolean(),
+    "optimizer._target_": optional(text()),
+    "optimizer._partial_": boolean(),
+    "optimizer.lr": number(0, above=True),
+    "optimizer.weight_decay": number(0),
+    "optimizer.momentum": number(0, 0.9999),
+    "optimizer.nesterov": boolean(),
+    "optimizer.fused": boolean(),
+    "scheduler._target_": optional(text()),
+    "scheduler._partial_": boolean(),
+    "scheduler.step_size": integer(1),
+    "scheduler.gamma": number(0, 1, above=True),
+    "scheduler.warmup_epochs": number(0),
+    "scheduler.min_lr_ratio": number(0, 1),
+    "scheduler.pct_start": number(0, 0.99, above=True),
+    "scheduler.div_factor": number(1),
 }
+# Settings of `model` that decide about input and weights; the others are arguments of its class.
+FOR_THE_INPUT = (
+    "name",
+    "image_size",
+    "default_image_size",
+    "min_image_size",
+    "pretrained",
+    "weights",
+    "recommended",
+    "needs_no",
+)
+_DEFAULTS: dict[str, Any] = {
+    "backbone": None,
+    "image_size": "auto",
+    "default_image_size": None,
+    "min_image_size": 8,
+    "pretrained": False,
+    "weights": None,
+    "freeze": "none",
+    "tta_views": 8,
+    "recommended": {},
+    "needs_no": [],
+}
+
+
+def complete_model(model: dict[str, Any]) -> dict[str, Any]:
+    """Return the `model` section with what it leaves out: a user's own names its class and little else.
+
+    Without a name, it is called as its network's class.
+    """
+    network = model.get("network") or {}
+    target = str((network.get("_target_") if isinstance(network, dict) else None) or model.get("_target_") or "model")
+    return {"name": target.rpartition(".")[2], **_DEFAULTS, **model}
+
+
+def class_arguments(model: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a `model` section goes to its class."""
+    given = {key: value for key, value in model.items() if key not in FOR_THE_INPUT}
+    return {key: value for key, value in given.items() if not (key == "backbone" and value is None)}

@@ -1,4 +1,4 @@
-"""Networks from timm with a new classifier, their weights pretrained or not."""
+"""Networks from timm with a new classifier."""
 
 from typing import Any
 
@@ -9,11 +9,18 @@ from galaxy10.models.classifier import Classifier
 
 
 class TimmClassifier(Classifier):
-    """Any timm architecture (recipe["backbone"]) with a new layer of C outputs; recipe["dropout"] comes before it."""
+    """Any architecture of timm with a new layer of C outputs, from random weights.
 
-    def __init__(self, recipe: dict[str, Any], *args: Any, **kwargs: Any):
-        super().__init__(recipe, *args, **kwargs)
-        network = self.build()
+    Args:
+        backbone: timm's name, with or without the tag of its weights (which galaxy10.models.load_pretrained loads).
+        dropout: before the new layer.
+        others: as Classifier's.
+    """
+
+    def __init__(self, backbone: str, *, dropout: float = 0.0, **others: Any):
+        super().__init__(**others)
+        self.dropout = float(dropout)
+        network = self.build(backbone)
         heads = self.heads(network)
         for layer in (part for head in heads for part in head.modules()):
             if isinstance(layer, nn.Linear):
@@ -24,11 +31,11 @@ class TimmClassifier(Classifier):
         self.set_network(network, heads)
 
     def heads(self, network: Any) -> list[nn.Module]:
-        """The new layers, which no pretrained weights fit."""
+        """Return the new layers, which no pretrained weights fit."""
         classifier = network.get_classifier()
         return list(classifier) if isinstance(classifier, tuple) else [classifier]
 
-    def build(self) -> Any:
-        """The timm module, freshly initialised."""
-        options: dict[str, Any] = {"num_classes": self.num_classes, "drop_rate": float(self.recipe["dropout"])}
-        return timm.create_model(self.recipe["backbone"], pretrained=False, **options)
+    def build(self, backbone: str) -> Any:
+        """Return the timm module, freshly initialised."""
+        options: dict[str, Any] = {"num_classes": self.num_classes, "drop_rate": self.dropout}
+        return timm.create_model(backbone, pretrained=False, **options)

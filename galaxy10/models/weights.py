@@ -224,7 +224,7 @@ def _own_input(path: Path, backbone: str) -> dict[str, Any]:
         about = content.get("galaxy10") if isinstance(content, dict) else None
         if about is None:
             return {}
-        trained = about["model"]["backbone"]
+        trained = (about["model"] or {}).get("backbone")
         if trained is None or architecture_of(trained) != architecture_of(backbone):
             raise Galaxy10Error(
                 f"{path} is a run of {about['model']['name']} ({trained or 'no timm network'}) and not of "

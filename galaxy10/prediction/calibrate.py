@@ -38,20 +38,21 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
     with torch.inference_mode():
         for start in range(0, len(table), BATCH_SIZE):
             images = torch.from_numpy(store.images[table["row"].to_numpy()[start : start + BATCH_SIZE]])
-            samples.append(module.probabilities(module.preprocessing.eval_transform(images.to(device))).cpu().numpy())
+            samples.append(
+                module.probabilities(module.known_preprocessing.eval_transform(images.to(device))).cpu().numpy()
+            )
             assert tap.features is not None
             features.append(tap.features.cpu())
             forget_pages(store.images)
     reference = KNNDetector.of(torch.cat(features))
     if reference is not None:
         reference.save(run / REFERENCE_FILE)
-    if module.recipe.get("components_from") == "each_subset":
-        # The table was made with the components of the validation galaxies themselves; no catalogue can be.
+    if not module.scores_as_it_predicts:
         kept = np.concatenate(samples)[None]
     else:
         kept = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy(np.float32)[None]
     calibration = calibrate(kept, table["label"].to_numpy())
-    save_calibration(run, resolve_mode(int(module.recipe["tta_views"]), None, 0), calibration)
+    save_calibration(run, resolve_mode(module.tta_views, None, 0), calibration)
     return calibration
 
 
@@ -69,7 +70,7 @@ def calibrate_run(
     rows = split.loc[split["subset"] == "val"]
     if not len(rows):
         raise Galaxy10Error(f"{run} has no validation galaxies to calibrate it on; train with a split that has some")
-    if member.way == resolve_mode(int(member.module.recipe["tta_views"]), None, 0):
+    if member.way == resolve_mode(member.module.tta_views, None, 0):
         calibration = calibrate_finished_run(run, store, networks.device)
         if calibration is not None:
             return member.way, calibration

@@ -93,17 +93,17 @@ class Ensemble:
         self.preprocessings: list[Preprocessing] = []
         self._input_of = []
         for member in self.members:
-            if member.module.preprocessing not in self.preprocessings:
-                self.preprocessings.append(member.module.preprocessing)
-            self._input_of.append(self.preprocessings.index(member.module.preprocessing))
+            if member.module.known_preprocessing not in self.preprocessings:
+                self.preprocessings.append(member.module.known_preprocessing)
+            self._input_of.append(self.preprocessings.index(member.module.known_preprocessing))
 
     def _member(self, run: Path, tta_views: int | None, mc_dropout: int) -> Member:
         about = check_run(run)
         module = load_classifier(run / "checkpoints" / "best.ckpt").to(self.device)
-        way = resolve_mode(int(module.recipe["tta_views"]), tta_views, mc_dropout)
-        if mc_dropout and not dropout_layers(module.network, module.preprocessing.image_size):
+        way = resolve_mode(module.tta_views, tta_views, mc_dropout)
+        if mc_dropout and not dropout_layers(module.network, module.known_preprocessing.image_size):
             raise Galaxy10Error(
-                f"{run} ({module.recipe['name']}) has no dropout to draw from; leave out --mc-dropout, or train with "
+                f"{run} ({about['model']['name']}) has no dropout to draw from; leave out --mc-dropout, or train with "
                 "model.dropout=0.2 (pca_logreg has none)"
             )
         tap = FeatureHook(module.network, module.num_classes)
@@ -145,7 +145,7 @@ class Ensemble:
         calibrations = [load_calibration(member.run, member.way) for member in self.members]
         if len(self.members) == 1:
             return calibrations[0]
-        stored = [stored_samples(m.run, m.way, int(m.module.recipe["tta_views"]), self.slugs) for m in self.members]
+        stored = [stored_samples(m.run, m.way, m.module.tta_views, self.slugs) for m in self.members]
         rows, labels, _ = stored[0]
         hashes = {member.about["split"]["hash"] for member in self.members}
         if len(hashes) > 1 or any(not np.array_equal(rows, other) for other, _, _ in stored):

@@ -40,7 +40,7 @@ class Exported(nn.Module):
     def __init__(self, member: Member, temperature: float):
         super().__init__()
         self.network, self.views, self.temperature = member.module.eval(), member.way.views, temperature
-        preprocessing = member.module.preprocessing
+        preprocessing = member.module.known_preprocessing
         self.size = preprocessing.image_size
         mean, std = (
             torch.tensor(x, dtype=torch.float32)[:, None, None] for x in (preprocessing.mean, preprocessing.std)

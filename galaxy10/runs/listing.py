@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from galaxy10.config.fields import SOLVED_AT_ONCE
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
 from galaxy10.runs.epochs import epoch_rows
@@ -58,8 +57,7 @@ def _line(path: Path) -> RunLine:
     if state == "running" and not (holder and is_alive(holder)):
         state = KILLED
     config = yaml.safe_load((path / "config.yaml").read_text()) or {}
-    at_once = (config.get("model") or {}).get("name") in SOLVED_AT_ONCE
-    wanted = 1 if at_once else (config.get("trainer") or {}).get("max_epochs")
+    wanted = (config.get("trainer") or {}).get("max_epochs")
     rows = [row for _, row in epoch_rows(path, after=-1)]
     done = int(status["epoch"]) + 1 if status.get("epoch") is not None else 0
     recent = [row.get("profile/seconds", 0) + row.get("profile/validation_seconds", 0) for row in rows[-_RATE_FROM:]]

@@ -9,14 +9,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from galaxy10.classes import slugs
 from galaxy10.config.compose import CONF, explain, plain
-from galaxy10.config.fields import SOLVED_AT_ONCE
 from galaxy10.config.overrides import overrides_of
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import covering
 from galaxy10.sweeps.settings import Sweep, check_objectives
 from galaxy10.training.preflight import check_experiment
-from galaxy10.training.settings import check_values, known_keys
+from galaxy10.training.settings import check_values, complete, known_keys
 
 
 def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> None:
@@ -35,14 +34,12 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
         try:
             trial = trial_config(sweep, words)
             check_values(trial)
-            quick = {**trial, "logger": {**trial["logger"], "name": "csv"}}  # asking a server takes seconds
+            quick = {**trial, "logger": {}}  # asking a server takes seconds
             check_experiment(quick, here)
         except Galaxy10Error as error:
             raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
     source = check_source(trial["data"])
     check_objectives(sweep, tuple(slugs(source.names)) if source else None)
-    if trial["model"]["name"] in SOLVED_AT_ONCE and sweep.pruner != "none":
-        raise Galaxy10Error(f"model={trial['model']['name']} has no epochs to prune after; type sweep.pruner=none")
 
 
 def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:
@@ -56,6 +53,6 @@ def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", overrides=[*search, *overrides])
-            return plain(config)
+            return complete(plain(config))
     except (HydraException, OmegaConfBaseException) as error:
         raise Galaxy10Error(explain(error, overrides, known_keys())) from error

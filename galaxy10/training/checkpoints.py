@@ -76,11 +76,11 @@ class _MovableCheckpoint(ModelCheckpoint):
         super().load_state_dict({**state_dict, **moved, "best_k_models": models, "dirpath": self.dirpath})
 
 
-def checkpoint_callbacks(directory: Path, monitor: str) -> list[ModelCheckpoint]:
-    """best.ckpt by the monitored metric (higher is better), and last.ckpt after every epoch, in this order:
-    what last.ckpt remembers must include this epoch's best."""
+def checkpoint_callbacks(directory: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
+    """Return what keeps best.ckpt by the monitored metric (mode: min or max), and last.ckpt after every epoch, in this
+    order: what last.ckpt remembers must include this epoch's best."""
     common: dict[str, Any] = {"dirpath": directory, "enable_version_counter": False, "auto_insert_metric_name": False}
     return [
-        _MovableCheckpoint(filename="best", monitor=monitor, mode="max", save_top_k=1, **common),
+        _MovableCheckpoint(filename="best", monitor=monitor, mode=mode, save_top_k=1, **common),
         _MovableCheckpoint(filename="last", monitor=None, save_top_k=1, save_on_train_epoch_end=True, **common),
     ]

@@ -3,16 +3,15 @@
 import os
 import random
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
-from hydra.utils import instantiate
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
-from galaxy10.config.fields import SOLVED_AT_ONCE
+from galaxy10.config.building import build
+from galaxy10.config.trust import trust_configuration
 from galaxy10.console import display_callbacks, quiet_libraries, say
 from galaxy10.data.augment import Augmentation
 from galaxy10.data.datamodule import GalaxyData
@@ -22,7 +21,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
 from galaxy10.files import read_json, write_json
-from galaxy10.metrics.direction import better
+from galaxy10.metrics.direction import better, directions_of
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
@@ -30,15 +29,15 @@ from galaxy10.reports.run import build_report
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
 from galaxy10.runs.signals import SignalHandler, stop_callback
 from galaxy10.system import keep_freed_memory
+from galaxy10.training.callbacks import EpochTotals, FiniteLoss, RestoreEarlyStopping, StepSeed
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
-from galaxy10.training.early_stopping import RestoreEarlyStopping
 from galaxy10.training.loggers import open_loggers
 from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
 
-MONITOR = "val/macro_f1"
+OURS = ("direction", "label")  # of a metric in YAML, and no argument of its class
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 
@@ -55,6 +54,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     """
     quiet_libraries()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
+    trust_configuration(config)
     seed_everything(config["seed"])
     set_threads_from_slurm()
 
@@ -81,26 +81,26 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
 
     # Network
     statistics = data.training_statistics()
-    optimizer, scheduler = config["optimizer"], config["scheduler"]
+    counts = np.bincount(data.labels("train"), minlength=len(source.names)).tolist()
+    context = {
+        "num_classes": len(source.names),
+        "class_names": list(source.names),
+        "class_counts": counts,
+        "directions": directions_of(config["metrics"]),
+    }
     module, weights = build_classifier(
-        config["model"],
-        source.names,
-        min(source.height, source.width),
-        statistics,
-        optimizer=instantiate(optimizer) if optimizer["_target_"] else None,
-        scheduler=instantiate(scheduler) if scheduler["_target_"] else None,
-        seed=config["seed"],
+        config["model"], source.names, min(source.height, source.width), statistics, **parts(config, context)
     )
-    if config["model"]["name"] in SOLVED_AT_ONCE:
-        weights = "solved at once"
     data.preprocessing = module.preprocessing
     if config["trainer"]["compile"]:
         module.compile_network()
 
     # Trainer
-    recorder = MetricsCSV(directory, MONITOR)
-    precision = resolve_precision(config, directory, module.preprocessing.image_size)
-    trainer = build_trainer(config, directory, recorder, precision.name)
+    recorder = MetricsCSV(directory, config["monitor"], context["directions"])
+    precision = resolve_precision(config, directory, module.known_preprocessing.image_size)
+    trainer = build_trainer(config, directory, recorder, precision.name, context)
+    if not module.automatic_optimization:
+        trainer.gradient_clip_val = None  # such a module steps by itself, and Lightning would refuse our default
     take_signals(trainer, interruption, directory)
     watch_children(directory, interruption)
     if is_main_process():
@@ -111,26 +111,19 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         write_json(directory.path / "provenance.json", about)
         write_split(directory.path, split, data)
         save_batch(data, directory.path / "samples" / "batch.npz")
-        if config["model"]["name"] not in SOLVED_AT_ONCE:
-            save_demonstrations(data, directory.path / "samples")
+        save_demonstrations(data, directory.path / "samples")
         announce(about, trainer, directory)
         trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
 
     # Train; then score the best epoch
-    training: dict[str, float | None] = {}
-    if config["model"]["name"] in SOLVED_AT_ONCE:
-        from galaxy10.training.solving import solve
-
-        training = solve(cast(Any, module), data, config["trainer"], recorder)
-    else:
-        keep_freed_memory()
-        resume = directory.last_checkpoint if directory.last_checkpoint.exists() else None
-        interruption.deferring = True
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-        interruption.deferring = False
-        interruption.raise_if_signalled()
-        if trainer.is_global_zero:
-            say_what_cannot_be_chosen(trainer, recorder)
+    keep_freed_memory()
+    resume = directory.last_checkpoint if directory.last_checkpoint.exists() else None
+    interruption.deferring = True
+    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    interruption.deferring = False
+    interruption.raise_if_signalled()
+    if trainer.is_global_zero:
+        say_what_cannot_be_chosen(trainer, recorder)
     if directory.best_checkpoint.exists():
         module.load_state_dict(load_checkpoint(directory.best_checkpoint)["state_dict"])
     metrics = score(trainer, module, data, ["val", "test"] if config["run"]["test"] else ["val"], directory.path)
@@ -139,7 +132,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     if not trainer.is_global_zero:
         return {}
     calibrate_finished_run(directory.path, store, trainer.strategy.root_device)
-    directory.end("finished", metrics={**training, **metrics, **recorder.totals()})
+    directory.end("finished", metrics={**metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted((directory.path / "profiler").glob("*.txt")):
         say(f"profile {table}")
@@ -176,18 +169,32 @@ def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: Run
     callbacks.insert(0, stop)
 
 
-def build_trainer(config: dict[str, Any], directory: RunDirectory, recorder: MetricsCSV, precision: str) -> L.Trainer:
-    """Lightning's Trainer with this project's callbacks."""
+def parts(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+    """Build what a module is given beside its network, by the same lines whether it is ours or a user's."""
+    built = {
+        name: build(config[name], context, name)
+        for name in ("loss", "param_groups", "optimizer", "scheduler")
+        if config[name].get("_target_")
+    }
+    own = {name: {k: v for k, v in node.items() if k not in OURS} for name, node in config["metrics"].items()}
+    built["metrics"] = {name: build(node, context, f"metrics.{name}") for name, node in own.items()}
+    return {**built, "scheduler_interval": config["trainer"]["scheduler_interval"], "monitor": config["monitor"]}
+
+
+def build_trainer(
+    config: dict[str, Any], directory: RunDirectory, recorder: MetricsCSV, precision: str, context: dict[str, Any]
+) -> L.Trainer:
+    """Build Lightning's Trainer with every run's callbacks and those of the configuration."""
     options = {**config["trainer"], "precision": precision}
     options.pop("compile")  # the network is compiled already, in place
+    options.pop("scheduler_interval")
     bar = options.pop("enable_progress_bar")
-    callbacks: list[L.Callback] = [*display_callbacks(bar), recorder]
-    stopping = config["callbacks"].get("early_stopping")
-    if stopping:
-        mode = stopping["mode"] or better(stopping["monitor"])
-        callbacks += [EarlyStopping(**{**stopping, "mode": mode}), RestoreEarlyStopping()]
-    if options["enable_checkpointing"] is not False:
-        callbacks += checkpoint_callbacks(directory.path / "checkpoints", MONITOR)
+    callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals(), *display_callbacks(bar)]
+    callbacks += [build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
+    callbacks += [RestoreEarlyStopping(), recorder]
+    if options.pop("enable_checkpointing") is not False:
+        mode = better(config["monitor"], context["directions"])
+        callbacks += checkpoint_callbacks(directory.path / "checkpoints", config["monitor"], mode)
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
     if options.pop("sync_batchnorm"):
         plugins.append(SyncedBatchNorm())

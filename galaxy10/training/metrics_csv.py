@@ -3,14 +3,19 @@
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pandas as pd
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 
+from galaxy10.config.fields import did_you_mean
+from galaxy10.errors import TrainingError
 from galaxy10.files import replacing
+from galaxy10.metrics.direction import lower_is_better
 from galaxy10.runs.directory import RunDirectory
 
 
@@ -31,16 +36,20 @@ class EpochTable:
             table.to_csv(part, index=False)
 
 
-class MetricsCSV(L.Callback):
-    """Writes a row of metrics.csv and of profile.csv after every epoch, and keeps status.json's epoch and best value.
+class MetricsCSV(Checkpoint):
+    """Write a row of metrics.csv and of profile.csv after every epoch; keep status.json's epoch and best value.
+
+    A row holds what the module measured and whatever any module or callback has handed to `self.log`. Lightning calls
+    the hooks of a Checkpoint after those of the module and of all other callbacks, so that nothing is missed.
 
     Measures throughput: galaxies per second while training (validation left out), and data_share, the part of that
     time spent on data: waiting for batches, and on GPUs launching the work of preparing them. Beside them, the most
     memory that this process has had so far, GiB: of the host, and of the device (0 on CPUs).
     """
 
-    def __init__(self, directory: RunDirectory, monitor: str):
+    def __init__(self, directory: RunDirectory, monitor: str, directions: Mapping[str, str] | None = None):
         self.directory, self.monitor = directory, monitor
+        self.lower_is_better = lower_is_better(monitor, directions)
         self.metrics = EpochTable(directory.path / "metrics.csv")
         self.profile = EpochTable(directory.path / "profile.csv")
         self._started = self._validating = self._validation_started = self._data_before = 0.0
@@ -102,9 +111,8 @@ class MetricsCSV(L.Callback):
         share = (self._data_seconds(trainer) - self._data_before) / seconds
         if not trainer.is_global_zero:
             return
-        module: Any = pl_module
-        values = {key: value for key, value in module.metrics.items() if key.startswith(("train/", "val/"))}
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        values = self._values(trainer, pl_module)
+        rate = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else None
         self.directory.check_ours()
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate}
         self.metrics.add({**row, **values})
@@ -122,20 +130,30 @@ class MetricsCSV(L.Callback):
         self._remember_best(trainer.current_epoch, values)
         self.directory.update_status(epoch=trainer.current_epoch, best=self.best)
 
-    def record_solution(
-        self, metrics: dict[str, float | None], num_images: int, seconds: float, data_seconds: float
-    ) -> None:
-        """The one row of a model that is solved at once: it counts as one epoch."""
-        self.metrics.add({"epoch": 0, "step": 0, "lr": float("nan"), **metrics})
-        rate, share = num_images / seconds, data_seconds / seconds
-        memory = peak_memory(torch.device("cpu"))
-        self.profile.add({"epoch": 0, "seconds": seconds, "images_per_s": rate, "data_share": share, **memory})
-        self._remember_best(0, metrics)
-        self.directory.update_status(epoch=0, best=self.best)
+    def _values(self, trainer: L.Trainer, pl_module: Any) -> dict[str, float | None]:
+        """What the module measured, at full precision; then what was logged beside it.
+
+        Raises:
+            TrainingError: the metric that is to choose the best epoch is not among them.
+        """
+        values = {k: v for k, v in pl_module.metrics.items() if not k.startswith("test/")}
+        for name, value in trainer.callback_metrics.items():
+            if name not in values and not name.startswith("test/"):
+                values[name] = float(value)
+        validated = self.validated_step == trainer.global_step
+        if validated and self.monitor not in values and trainer.num_val_batches != [0]:
+            raise TrainingError(
+                f"monitor={self.monitor} was not measured in the first epoch"
+                f"{did_you_mean(self.monitor, list(values))} (measured: {', '.join(values)})"
+            )
+        return values
 
     def _remember_best(self, epoch: int, values: dict[str, float | None]) -> None:
         value = values.get(self.monitor)
-        if value is not None and (self.best is None or value > self.best["value"]):
+        if value is None or value != value:
+            return
+        before = None if self.best is None else self.best["value"]
+        if before is None or (value < before if self.lower_is_better else value > before):
             self.best = {"epoch": epoch, "metric": self.monitor, "value": value}
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,7 +167,8 @@ class MetricsCSV(L.Callback):
     @staticmethod
     def _data_seconds(trainer: L.Trainer) -> float:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        return data.training_data_seconds() if "train" in data.loaders else 0.0
+        seconds = getattr(data, "training_data_seconds", None)  # a data module of the user's has none
+        return seconds() if seconds is not None else 0.0
 
     def totals(self) -> dict[str, float]:
         """train/images_per_s, train/data_share, train/seconds and train/peak_…_gib over all epochs, resumed ones

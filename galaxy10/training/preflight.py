@@ -5,17 +5,30 @@ import shutil
 from typing import Any
 
 from galaxy10.classes import slugs
+from galaxy10.config.building import HYDRA_WORDS, check_signature, targets
 from galaxy10.config.compose import trainer_keys
-from galaxy10.config.fields import SOLVED_AT_ONCE, did_you_mean
+from galaxy10.config.fields import did_you_mean, field_of
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.direction import better
+from galaxy10.metrics.direction import USUAL, better, directions_of
+from galaxy10.models.settings import FOR_THE_INPUT, class_arguments
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job
 from galaxy10.training.loggers import check_logger
+from galaxy10.training.settings import FIELDS
 
-_MONITORS = ("loss", "accuracy", "balanced_accuracy", "macro_f1", "calibration_error")
+# What is handed to whatever names it; see the README on extending.
+SUPPLIED = frozenset(
+    ("num_classes", "class_names", "class_counts", "image_size", "total_steps", "T_max", "steps_per_epoch", "save_dir")
+)
+_OURS_IN_METRICS = ("direction", "label")
+# Classes whose arguments are the keys of this package's own YAML: torch need not be imported to check them.
+_SHIPPED = {
+    "torch.optim.AdamW": {"lr", "weight_decay"},
+    "torch.optim.SGD": {"lr", "momentum", "nesterov", "weight_decay"},
+    "torch.optim.lr_scheduler.StepLR": {"step_size", "gamma"},
+}
 
 
 def check_experiment(config: dict[str, Any], here: bool = True) -> None:
@@ -38,9 +51,10 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     _check_compile(config, here)
     _check_device_cache(config, here)
     _check_backbone(config["model"])
-    _check_solved_at_once(config)
+    _check_needs(config)
     source = check_source(config["data"])
-    _check_monitor(config, source)
+    _check_targets(config)
+    _check_monitors(config, source)
     if config["model"]["pretrained"]:
         from galaxy10.models.weights import check_weights_reachable
 
@@ -92,8 +106,6 @@ def _check_precision(config: dict[str, Any]) -> None:
 def _check_compile(config: dict[str, Any], here: bool) -> None:
     if not config["trainer"]["compile"]:
         return
-    if config["model"]["name"] in SOLVED_AT_ONCE:
-        raise Galaxy10Error(f"model={config['model']['name']} has no network to compile; type trainer.compile=false")
     compilers = [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
     if here and not any(map(shutil.which, compilers)):
         raise Galaxy10Error("trainer.compile=true needs a C++ compiler (g++ or clang++); type trainer.compile=false")
@@ -141,40 +153,64 @@ def _check_backbone(model: dict[str, Any]) -> None:
         raise Galaxy10Error(f"timm has no network {architecture}{did_you_mean(architecture, known)} (model.backbone)")
 
 
-def _check_solved_at_once(config: dict[str, Any]) -> None:
-    """What a model without epochs cannot do is refused, not passed over."""
-    name = config["model"]["name"]
-    if name not in SOLVED_AT_ONCE:
-        if config["optimizer"]["_target_"] is None:
-            raise Galaxy10Error(f"optimizer=none, but model={name} is trained step by step; type optimizer=adamw")
+def _check_needs(config: dict[str, Any]) -> None:
+    """What a network has no use for is refused, not passed over."""
+    name, unneeded = config["model"]["name"], config["model"]["needs_no"]
+    for group in unneeded:
+        section = config.get(group) or {}
+        if section.get("_target_") or section.get("name", "none") != "none":
+            raise Galaxy10Error(f"model={name} has no use for {group}; type {group}=none")
+    if not config["optimizer"].get("_target_") and "optimizer" not in unneeded:
+        raise Galaxy10Error(f"optimizer=none, but model={name} is trained step by step; type optimizer=adamw")
+
+
+def _check_targets(config: dict[str, Any]) -> None:
+    """The keys of every class that a user brings, or adds keys to, against its signature."""
+    for where, node in targets(config):
+        section = where.partition(".")[0]
+        keys = set(node) - set(HYDRA_WORDS)
+        if where == "model":
+            node, keys = class_arguments(node), keys - set(FOR_THE_INPUT)
+        elif section == "metrics" and where.count(".") == 1:
+            node = {key: value for key, value in node.items() if key not in _OURS_IN_METRICS}
+        target = node["_target_"]
+        if target.startswith("galaxy10.") and all(field_of(f"{where}.{key}", FIELDS) for key in keys):
+            continue
+        if keys <= _SHIPPED.get(target, set()) and target in _SHIPPED:
+            continue
+        if section in ("data", "augment") and target.startswith("galaxy10."):
+            continue
+        check_signature(where, node, SUPPLIED)
+
+
+def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
+    """The monitored metrics are measured, as far as that is known: anybody's code may log others."""
+    directions = directions_of(config["metrics"])
+    per_class = [f"f1_{slug}" for slug in slugs(source.names)] if source else []
+    known = ["train/loss", "train/accuracy", *(f"val/{name}" for name in (*USUAL, *per_class, *directions))]
+    others_log = any(not node["_target_"].startswith(("galaxy10.", "torch.")) for _, node in targets(config))
+    stopping = config["callbacks"].get("early_stopping") or {}
+    asked = {"monitor": config["monitor"], "callbacks.early_stopping.monitor": stopping.get("monitor")}
+    for key, monitor in asked.items():
+        if monitor is None or monitor in known or (others_log and "/" in monitor):
+            continue
+        if source or not monitor.startswith("val/f1_"):
+            raise Galaxy10Error(f"there is no metric {monitor}{did_you_mean(monitor, known)} ({key})")
+    if config["monitor"].startswith("train/"):
+        raise Galaxy10Error(
+            f"monitor={config['monitor']} would choose the epoch that fits its training images best; type e.g. "
+            "monitor=val/loss"
+        )
+    monitor = stopping.get("monitor")
+    if monitor is None:
         return
-    for group, unused in (("augment", config["augment"]["name"] != "none"), *_given(config, "optimizer", "scheduler")):
-        if unused:
-            raise Galaxy10Error(f"model={name} is solved at once and has no use for {group}; type {group}=none")
-    if (number_of_devices(config["trainer"]["devices"]) or 1) * config["trainer"]["num_nodes"] > 1:
-        raise Galaxy10Error(f"model={name} is solved by one process; type trainer.devices=1 trainer.num_nodes=1")
-
-
-def _given(config: dict[str, Any], *groups: str) -> list[tuple[str, bool]]:
-    return [(group, config[group]["_target_"] is not None) for group in groups]
-
-
-def _check_monitor(config: dict[str, Any], source: SourceFile | None) -> None:
-    stopping = config["callbacks"].get("early_stopping")
-    if not stopping:
-        return
-    monitor = stopping["monitor"]
-    names = source.names if source else ()
-    known = ["train/loss", "train/accuracy"] + [f"val/{m}" for m in (*_MONITORS, *(f"f1_{s}" for s in slugs(names)))]
-    if monitor not in known and (source or not monitor.startswith("val/f1_")):
-        raise Galaxy10Error(f"there is no metric {monitor}{did_you_mean(monitor, known)} (callbacks.early_stopping)")
     if monitor.startswith("val/") and config["trainer"]["limit_val_batches"] == 0:
         raise Galaxy10Error(
             f"trainer.limit_val_batches=0 measures no {monitor}, which callbacks=early_stopping waits for; "
             "type callbacks.early_stopping.monitor=train/loss"
         )
-    if stopping["mode"] not in (None, better(monitor)):
+    if stopping.get("mode") not in (None, better(monitor, directions)):
         raise Galaxy10Error(
             f"callbacks.early_stopping.mode={stopping['mode']} would wait for {monitor} to get worse; "
-            f"leave it out, or type {better(monitor)}"
+            f"leave it out, or type {better(monitor, directions)}"
         )

@@ -62,10 +62,10 @@ def provenance(
             "backbone": config["model"]["backbone"],
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "image_size": module.preprocessing.image_size,
+            "image_size": module.known_preprocessing.image_size,
             "weights": weights,
-            "mean": list(module.preprocessing.mean),
-            "std": list(module.preprocessing.std),
+            "mean": list(module.known_preprocessing.mean),
+            "std": list(module.known_preprocessing.std),
         },
     }
 

@@ -1,22 +1,22 @@
-"""Learning-rate schedules as the configuration names them: each gives Lightning's `lr_scheduler` dictionary."""
+"""Learning-rate schedules that torch has not: warm-up with cosine, and a one-cycle that is sized by the run.
+
+Each takes the optimizer and the run's length in steps. `interval` says how often Lightning calls them.
+"""
 
 import math
-from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 
 
-def step(
-    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, *, step_size: int, gamma: float
-) -> dict[str, Any]:
-    """Multiply the rate by gamma every step_size epochs."""
-    return {"scheduler": lr_scheduler.StepLR(optimizer, step_size, gamma), "interval": "epoch"}
-
-
 def cosine(
-    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, *, warmup_epochs: float, min_lr_ratio: float
-) -> dict[str, Any]:
-    """Linear warm-up over warmup_epochs, then half a cosine down to min_lr_ratio of the rate at the last step."""
+    optimizer: Optimizer,
+    total_steps: int,
+    steps_per_epoch: int,
+    *,
+    warmup_epochs: float = 1.0,
+    min_lr_ratio: float = 0.01,
+) -> lr_scheduler.LRScheduler:
+    """Return a linear warm-up over warmup_epochs, then half a cosine down to min_lr_ratio of the rate at the end."""
     warmup = min(round(warmup_epochs * steps_per_epoch), total_steps - 1)
 
     def share(done: int) -> float:
@@ -25,16 +25,21 @@ def cosine(
         progress = min(1.0, (done - warmup) / max(1, total_steps - warmup))
         return min_lr_ratio + (1 - min_lr_ratio) * 0.5 * (1 + math.cos(math.pi * progress))
 
-    return {"scheduler": lr_scheduler.LambdaLR(optimizer, share), "interval": "step"}
+    return lr_scheduler.LambdaLR(optimizer, share)
 
 
 def onecycle(
-    optimizer: Optimizer, total_steps: int, steps_per_epoch: int, *, pct_start: float, div_factor: float
-) -> dict[str, Any]:
-    """Up from rate/div_factor over pct_start of the run, then down to nearly nothing (Smith & Topin 2018,
-    arXiv 1708.07120); the configured rate is the highest."""
+    optimizer: Optimizer, total_steps: int, *, pct_start: float = 0.25, div_factor: float = 10.0
+) -> lr_scheduler.LRScheduler:
+    """Return a rise from rate/div_factor over pct_start of the run, then a fall to nearly nothing.
+
+    The configured rate is the highest (Smith & Topin 2018, arXiv 1708.07120).
+    """
     rates = [group["lr"] for group in optimizer.param_groups]
     total = max(2, total_steps + 1)
     rise = max(pct_start, 1.5 / total)  # torch divides by the rise's steps less one, also where that is zero
-    schedule = lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=rise, div_factor=div_factor)
-    return {"scheduler": schedule, "interval": "step"}
+    return lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=rise, div_factor=div_factor)
+
+
+cosine.interval = "step"  # type: ignore[attr-defined]
+onecycle.interval = "step"  # type: ignore[attr-defined]

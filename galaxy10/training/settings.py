@@ -1,8 +1,10 @@
 """Values that the settings of an experiment may have: those of this package, and all of them."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+from galaxy10.config.building import targets
 from galaxy10.config.compose import trainer_keys
 from galaxy10.config.fields import (
     Field,
@@ -10,6 +12,7 @@ from galaxy10.config.fields import (
     boolean,
     check_fields,
     choice,
+    field_of,
     integer,
     leaves,
     number,
@@ -19,6 +22,7 @@ from galaxy10.config.fields import (
 )
 from galaxy10.data import settings as data
 from galaxy10.models import settings as models
+from galaxy10.models.settings import complete_model
 
 _DEVICES = one_of(integer(-1), choice("auto"), text(), Field(lambda v: isinstance(v, list), "a list of numbers"))
 _LIMIT = optional(one_of(integer(0), number(0, 1)))
@@ -35,6 +39,7 @@ _PRECISION = choice(
 )
 
 
+_SECTIONS = ("augment", "loss", "param_groups", "optimizer", "scheduler", "metrics", "callbacks", "logger", "debug")
 _OWN: dict[str, Field] = {
     "seed": integer(0, 2**31 - 1),
     "run.root": text(),
@@ -42,25 +47,9 @@ _OWN: dict[str, Field] = {
     "run.test": boolean(),
     "run.report": boolean(),
     "run.overwrite": boolean(),
-    "optimizer._target_": optional(text()),
-    "optimizer._partial_": boolean(),
-    "optimizer.optimizer_class": text(),
-    "optimizer.lr": number(0, above=True),
-    "optimizer.weight_decay": number(0),
-    "optimizer.momentum": number(0, 0.9999),
-    "optimizer.nesterov": boolean(),
-    "optimizer.fused": boolean(),
-    "optimizer.decay_norms_and_biases": boolean(),
-    "optimizer.*": anything(),
-    "scheduler._target_": optional(text()),
-    "scheduler._partial_": boolean(),
-    "scheduler.step_size": integer(1),
-    "scheduler.gamma": number(0, 1, above=True),
-    "scheduler.warmup_epochs": number(0),
-    "scheduler.min_lr_ratio": number(0, 1),
-    "scheduler.pct_start": number(0, 0.99, above=True),
-    "scheduler.div_factor": number(1),
-    "callbacks.early_stopping": optional(anything()),
+    "monitor": text(),
+    **{name: anything() for name in _SECTIONS},
+    "callbacks.early_stopping._target_": text(),
     "callbacks.early_stopping.monitor": text(),
     "callbacks.early_stopping.mode": optional(choice("min", "max")),
     "callbacks.early_stopping.patience": integer(0),
@@ -90,6 +79,7 @@ _OWN: dict[str, Field] = {
     "trainer.accelerator": choice("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.num_nodes": integer(1),
     "trainer.compile": boolean(),
+    "trainer.scheduler_interval": choice("epoch", "step"),
     "trainer.precision": one_of(_PRECISION, Field(lambda v: v in (16, 32, 64), "16, 32 or 64")),
     "trainer.fast_dev_run": one_of(boolean(), integer(0)),
     "trainer.limit_train_batches": _LIMIT,
@@ -112,13 +102,48 @@ _OWN: dict[str, Field] = {
 FIELDS: dict[str, Field] = {**data.FIELDS, **models.FIELDS, **_OWN}
 
 
+_OTHERS_CHECKED = ("galaxy10.", "torch.", "lightning.")  # their settings have the meaning that a table here says
+_OF_ANY_KEY = ("callbacks", "logger", "metrics", "loss", "param_groups", "optimizer", "scheduler")
+
+
+def complete(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a composed configuration in which no section is missing: what was taken away is empty."""
+    full = {**config, **{name: config.get(name) or {} for name in _SECTIONS}}
+    return {**full, "model": complete_model(config.get("model") or {})}
+
+
+def checked(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a composed configuration, complete, every value checked; see check_values."""
+    full = complete(config)
+    check_values(full)
+    return full
+
+
 def check_values(config: dict[str, Any]) -> None:
     """Check every setting against its field.
+
+    The keys of a class that is not this package's are left to its own signature (galaxy10.config.building).
 
     Raises:
         Galaxy10Error: the first key that does not fit, in one line.
     """
-    check_fields(dict(leaves(config)), FIELDS)
+    owners = dict(targets(config))
+    for key, value in leaves(config):
+        owner = next((owners[part]["_target_"] for part in _enclosing(key) if part in owners), None)
+        field = field_of(key, FIELDS)
+        section = key.partition(".")[0]
+        if field is None and owner and (not owner.startswith("galaxy10.") or section in _OF_ANY_KEY):
+            continue
+        if field is not None and owner and not owner.startswith(_OTHERS_CHECKED) and not key.endswith("_target_"):
+            continue
+        check_fields({key: value}, FIELDS)
+
+
+def _enclosing(key: str) -> Iterator[str]:
+    """The keys of the sections that a setting is in, the innermost first."""
+    while "." in key:
+        key = key.rpartition(".")[0]
+        yield key
 
 
 def known_keys() -> set[str]:

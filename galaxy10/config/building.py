@@ -1,0 +1,195 @@
+"""Build objects from `_target_` and keyword arguments: this package's own pieces and a user's by the same lines."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+from galaxy10.config.fields import did_you_mean
+from galaxy10.errors import Galaxy10Error, first_line
+
+TARGET = "_target_"
+HYDRA_WORDS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+
+
+def resolve(path: str, key: str) -> Any:
+    """Return the object that a dotted name stands for.
+
+    Args:
+        key: the setting that holds the name, for messages.
+
+    Raises:
+        Galaxy10Error: it cannot be imported, or its module has no such name; says which, and what to type.
+    """
+    parts = path.split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise Galaxy10Error(f"{key}={path} is no dotted name; give one such as torch.optim.AdamW")
+    found: Any = None
+    for number in range(1, len(parts) + 1):
+        module = ".".join(parts[:number])
+        if number > 1 and hasattr(found, parts[number - 1]):
+            found = getattr(found, parts[number - 1])
+            continue
+        if found is not None and not inspect.ismodule(found):
+            raise _has_no(key, path, found, parts[number - 1])
+        try:
+            found = import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+                raise Galaxy10Error(f"{key}={path}: {module} needs the module {error.name}; install it") from error
+            if number > 1:
+                raise _has_no(key, path, found, parts[number - 1]) from error
+            raise Galaxy10Error(
+                f"{key}={path}: there is no module {module}; run from the folder that holds it, add that folder to "
+                "PYTHONPATH, or pip install -e it"
+            ) from error
+        except Exception as error:  # whatever a user's module does when it is imported
+            raise Galaxy10Error(
+                f"{key}={path}: importing {module} fails: {type(error).__name__}: {first_line(error)}"
+            ) from error
+    if not callable(found):
+        raise Galaxy10Error(f"{key}={path} cannot be called; give a class or a function")
+    return found
+
+
+def _has_no(key: str, path: str, owner: Any, name: str) -> Galaxy10Error:
+    known = [word for word in dir(owner) if not word.startswith("_")]
+    whose = getattr(owner, "__name__", str(owner))
+    return Galaxy10Error(f"{key}={path}: {whose} has no {name}{did_you_mean(name, known)}")
+
+
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    """Return the keyword parameters of a class or function; None where it takes any.
+
+    A class whose `__init__` passes **kwargs on is asked for those of the classes that it inherits from, too.
+    """
+    if not inspect.isclass(function):
+        return _keywords(function)
+    found: dict[str, inspect.Parameter] = {}
+    for owner in function.__mro__:
+        if "__init__" not in vars(owner) or owner is object:
+            continue
+        own = _keywords(vars(owner)["__init__"])
+        found = {**_named(vars(owner)["__init__"]), **found}
+        if own is not None:
+            break
+    else:
+        if any("__init__" in vars(owner) for owner in function.__mro__[:-1]):
+            return None
+    found.pop("self", None)
+    return found
+
+
+def _signature(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # built in, without a signature
+        return {"kwargs": inspect.Parameter("kwargs", inspect.Parameter.VAR_KEYWORD)}
+
+
+def _named(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: parameter for name, parameter in _signature(function).items() if parameter.kind in kinds}
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in _signature(function).values()):
+        return None
+    return _named(function)
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Return whether a class or function names a keyword parameter, itself or in a class that it passes it on to."""
+    if inspect.isclass(function):
+        return any(name in _named(vars(owner)["__init__"]) for owner in function.__mro__ if "__init__" in vars(owner))
+    return name in _signature(function)
+
+
+def targets(config: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every node with a `_target_` in a plain configuration, at any depth, as (dotted key, node)."""
+    if isinstance(config, Mapping):
+        if isinstance(config.get(TARGET), str):
+            yield key, dict(config)
+        for name, value in config.items():
+            yield from targets(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(config, list | tuple):
+        for number, value in enumerate(config):
+            yield from targets(value, f"{key}[{number}]")
+
+
+def check_signatures(config: Any, key: str = "", supplied: frozenset[str] = frozenset()) -> None:
+    """Check the keys of every `_target_` outside this package against the signature of what it names.
+
+    Args:
+        key: where in the configuration the section stands, for messages.
+        supplied: names of arguments that are given to whatever asks for them, or that `_partial_` leaves open.
+
+    Raises:
+        Galaxy10Error: it cannot be imported, does not take a key, or needs one that is not there.
+    """
+    for where, node in targets(config, key):
+        check_signature(where, node, supplied)
+
+
+def check_signature(where: str, node: Mapping[str, Any], supplied: frozenset[str] = frozenset()) -> None:
+    """Check the keys of one `_target_` against the signature of what it names; see check_signatures."""
+    function = resolve(node[TARGET], f"{where}.{TARGET}" if where else TARGET)
+    known = parameters_of(function)
+    given = [name for name in node if name not in HYDRA_WORDS]
+    if known is None:
+        return
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, list(known))
+            dotted = f"{where}.{name}" if where else name
+            raise Galaxy10Error(f"{node[TARGET]} takes no {name}{hint} (take it away with ~{dotted})")
+    if node.get("_partial_") or "_args_" in node:
+        return
+    for name, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and name not in given and name not in supplied:
+            dotted = f"{where}.{name}" if where else name
+            raise Galaxy10Error(f"{node[TARGET]} needs {name}; add +{dotted}=…")
+
+
+def build(node: Mapping[str, Any], context: Mapping[str, Any] | None = None, key: str = "") -> Any:
+    """Build what a configuration node describes, with hydra.utils.instantiate.
+
+    Args:
+        node: a plain mapping with `_target_`; nodes inside it are built first.
+        context: arguments that every class or function in it gets which names them and does not set them in YAML.
+        key: where in the configuration the node stands, for messages.
+
+    Raises:
+        Galaxy10Error: it cannot be imported, or does not take its arguments.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    filled = _fill(node, context or {}, key)
+    try:
+        return instantiate(filled, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, Galaxy10Error):
+            raise cause from error
+        said = f"{type(cause).__name__}: {first_line(cause)}" if cause else first_line(error)
+        raise Galaxy10Error(f"{key or 'this configuration'} ({node[TARGET]}) cannot be built: {said}") from error
+
+
+def supply(function: Callable[..., Any], context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the arguments that a function or a functools.partial names and has not been given yet."""
+    given = getattr(function, "keywords", {})
+    inner = getattr(function, "func", function)
+    return {name: value for name, value in context.items() if name not in given and takes(inner, name)}
+
+
+def _fill(node: Any, context: Mapping[str, Any], key: str) -> Any:
+    if isinstance(node, list | tuple):
+        return [_fill(value, context, f"{key}[{number}]") for number, value in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    filled = {name: _fill(value, context, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
+    if isinstance(node.get(TARGET), str) and context:
+        function = resolve(node[TARGET], f"{key}.{TARGET}" if key else TARGET)
+        filled |= {name: value for name, value in context.items() if name not in filled and takes(function, name)}
+    return filled

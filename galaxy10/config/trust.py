@@ -1,0 +1,131 @@
+"""Whose code a checkpoint may name: nothing outside this project runs unless somebody at the keyboard has named it.
+
+A checkpoint or run directory can come from anybody, and naming a function in it is enough to run it. So every
+`_target_` in it, at any depth, is judged by the object that it resolves to, and its package is imported only if it is
+trusted. Without trust there are classes defined in galaxy10; model builders of timm and torchvision; modules, losses,
+optimizers and schedulers of torch; metrics of torchmetrics. Functions such as torch.load or torch.hub.load, which run
+code, are never among them.
+"""
+
+import inspect
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from galaxy10.config.building import TARGET, resolve, targets
+from galaxy10.errors import Galaxy10Error
+
+TRUST_VARIABLE = "GALAXY10_TRUST"  # package names, separated by commas; the processes of one command inherit it
+_READ_FROM_DISK = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")  # of timm's builders
+
+
+def trusted_packages() -> set[str]:
+    """Return the packages that the person at the keyboard has named."""
+    return {name.strip() for name in os.environ.get(TRUST_VARIABLE, "").split(",") if name.strip()}
+
+
+def trust(packages: Iterable[str]) -> None:
+    """Trust packages for the rest of this command and of the processes it starts.
+
+    Raises:
+        Galaxy10Error: one is no name of a package.
+    """
+    names = {name.strip() for name in packages}
+    for name in names:
+        if not name.isidentifier():
+            raise Galaxy10Error(f"--trust {name} is no package; give its name as it is imported, such as mypkg")
+    os.environ[TRUST_VARIABLE] = ",".join(sorted(trusted_packages() | names))
+
+
+def trust_configuration(config: Mapping[str, Any]) -> None:
+    """Trust what a command line has composed: whoever typed it chose it.
+
+    config: as this command composed it, never one that was read from a run directory.
+    """
+    roots = {node[TARGET].partition(".")[0] for _, node in targets(config)}
+    trust(root for root in roots if root.isidentifier() and root not in _KNOWN)
+
+
+def check_trusted(config: Any, origin: str) -> None:
+    """Check every `_target_` of a configuration that came with a checkpoint.
+
+    Args:
+        origin: the file that it came with, for messages.
+
+    Raises:
+        Galaxy10Error: one is neither trusted nor known to be harmless; says what to type to trust it.
+    """
+    for where, node in targets(config):
+        _check_target(where, node, origin)
+
+
+def _check_target(where: str, node: Mapping[str, Any], origin: str) -> None:
+    path = str(node[TARGET])
+    root = path.partition(".")[0]
+    trusted = trusted_packages()
+    if root not in trusted and root not in _KNOWN:
+        raise Galaxy10Error(
+            f"{origin} names code of the package {root} ({where}: {path}), which is not run unasked; if you know where "
+            f"it comes from, add --trust {root} (or set {TRUST_VARIABLE}={root})"
+        )
+    found = resolve(path, where)
+    # By what it is, not by its name: mypkg.os.system is not mypkg's.
+    owner = str(getattr(found, "__module__", None)).partition(".")[0]
+    if owner in trusted or (owner in _KNOWN and _KNOWN[owner](found, node)):
+        return
+    raise Galaxy10Error(
+        f"{origin} names {path} ({where}), which is no network, loss, optimizer, scheduler or metric and is never run; "
+        "use a checkpoint that galaxy10 wrote"
+    )
+
+
+def _is_class_of(found: Any, package: str) -> bool:
+    return inspect.isclass(found) and (found.__module__ == package or found.__module__.startswith(f"{package}."))
+
+
+def _of_galaxy10(found: Any, node: Mapping[str, Any]) -> bool:
+    from torch import nn
+
+    return _is_class_of(found, "galaxy10") and issubclass(found, nn.Module)
+
+
+def _of_torch(found: Any, node: Mapping[str, Any]) -> bool:
+    from torch import nn, optim
+
+    kinds = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
+    return _is_class_of(found, "torch") and issubclass(found, kinds)
+
+
+def _of_torchmetrics(found: Any, node: Mapping[str, Any]) -> bool:
+    from torchmetrics import Metric
+
+    return _is_class_of(found, "torchmetrics") and issubclass(found, Metric)
+
+
+def _of_timm(found: Any, node: Mapping[str, Any]) -> bool:
+    import timm
+
+    if node.get("pretrained") or any(name in node for name in _READ_FROM_DISK) or "_args_" in node:
+        return False
+    return found is timm.create_model or (
+        inspect.isfunction(found) and timm.is_model(found.__name__) and timm.model_entrypoint(found.__name__) is found
+    )
+
+
+def _of_torchvision(found: Any, node: Mapping[str, Any]) -> bool:
+    from torchvision import models
+
+    if node.get("weights") or node.get("weights_backbone") or "_args_" in node:
+        return False
+    return inspect.isfunction(found) and any(
+        models.get_model_builder(name) is found for name in models.list_models() if name == found.__name__
+    )
+
+
+_KNOWN = {
+    "galaxy10": _of_galaxy10,
+    "torch": _of_torch,
+    "torchmetrics": _of_torchmetrics,
+    "timm": _of_timm,
+    "torchvision": _of_torchvision,
+}

@@ -1,0 +1,36 @@
+"""A user's own metrics, measured beside the usual ones on all predictions of a subset at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from galaxy10.errors import TrainingError, first_line
+
+
+def measure_extra(
+    metrics: Mapping[str, Any], probabilities: torch.Tensor, labels: torch.Tensor
+) -> dict[str, float | None]:
+    """Return the value of each torchmetrics Metric.
+
+    Args:
+        metrics: name → Metric, which is reset first.
+        probabilities: (N, C) float32. labels: (N,) int64.
+
+    Raises:
+        TrainingError: one fails, or does not give one number.
+    """
+    measured: dict[str, float | None] = {}
+    for name, metric in metrics.items():
+        try:
+            metric.reset()
+            metric.sync_on_compute = False  # every process has all predictions
+            metric.update(probabilities, labels)
+            value = float(metric.compute())
+        except Exception as error:  # whatever a user's metric does
+            raise TrainingError(
+                f"the metric {name} ({type(metric).__name__}) fails on probabilities {tuple(probabilities.shape)} and "
+                f"labels {tuple(labels.shape)}: {type(error).__name__}: {first_line(error)}"
+            ) from error
+        measured[name] = value if value == value else None
+    return measured
