@@ -134,5 +134,6 @@ def show(value: Any) -> str:
 
 def did_you_mean(typed: str, known: list[str], template: str = ": did you mean {}?") -> str:
     """The nearest right spelling as the tail of a message, or nothing."""
-    nearest = get_close_matches(typed.lower(), known, n=1, cutoff=0.55)
-    return template.format(nearest[0]) if nearest else ""
+    by_lower = {name.lower(): name for name in reversed(known)}
+    nearest = get_close_matches(typed.lower(), list(by_lower), n=1, cutoff=0.55)
+    return template.format(by_lower[nearest[0]]) if nearest else ""

@@ -12,7 +12,7 @@ from galaxy10.config.trust import check_trusted
 from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.models.classifier import Classifier
-from galaxy10.models.settings import class_arguments
+from galaxy10.models.settings import class_arguments, complete_model
 from galaxy10.models.weights import find_weights, load_pretrained
 
 _IN_TRAINING_ONLY = ("criterion.",)  # parts of a checkpoint that prediction has no use for
@@ -28,11 +28,12 @@ def build_classifier(
     """Return the module of one experiment, and a line that says where its weights come from.
 
     Args:
-        model: the `model` section of the configuration, complete.
+        model: the `model` section of the configuration.
         image_px: the smaller side of the file's images.
         training_statistics: mean and standard deviation per channel of the training subset, scale 0–1.
         training: loss, metrics, optimizer, scheduler … for the module.
     """
+    model = complete_model(dict(model))
     mean, std = training_statistics
     source = find_weights(model["backbone"], model["weights"]) if model["pretrained"] else None
     natural_px = source.input_size_px if source else None
