@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from galaxy10.config.compose import CONF, SEARCH_PATH, ComposedConfigs, compose, groups, own_config_dir, refuse
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import strict
+from galaxy10.metrics.measures import directions_of
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
 from galaxy10.training.settings import checked, known_keys
 
@@ -40,7 +41,9 @@ def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
             raise Galaxy10Error(
                 "sweep.overrides stands in the space's file; type what is fixed as it is, e.g. model=resnet50"
             )
-        sweep, remarks = read_sweep(section, fixed_settings(overrides), groups(), own_config_dir(sys.argv))
+        sweep, remarks = read_sweep(
+            section, fixed_settings(overrides), groups(), own_config_dir(sys.argv), directions_of(config["metrics"])
+        )
         if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
             sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
         return _act(section, sweep, config, typed, remarks)

@@ -14,7 +14,7 @@ from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import covering
 from galaxy10.sweeps.settings import Sweep, check_objectives
-from galaxy10.training.preflight import check_experiment
+from galaxy10.training.preflight import check_experiment, runs_own_code
 from galaxy10.training.settings import check_values, complete, known_keys
 
 
@@ -34,12 +34,14 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
         try:
             trial = trial_config(sweep, words)
             check_values(trial)
-            quick = {**trial, "logger": {}}  # asking a server takes seconds
+            quick = {**trial, "logger": {"name": "csv"}}  # asking a server takes seconds
             check_experiment(quick, here)
         except Galaxy10Error as error:
             raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
     source = check_source(trial["data"])
-    check_objectives(sweep, tuple(slugs(source.names)) if source else None)
+    check_objectives(
+        sweep, tuple(slugs(source.names)) if source else None, list(config["metrics"]), runs_own_code(config)
+    )
 
 
 def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:

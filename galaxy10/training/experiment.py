@@ -21,7 +21,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
 from galaxy10.files import read_json, write_json
-from galaxy10.metrics.direction import better, directions_of
+from galaxy10.metrics.measures import better, directions_of, measures_of
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
@@ -107,6 +107,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         check_same_data(directory, split.hash)
         about = provenance(config, source, store, split, module, weights, statistics)
         cached = data.uses_device_cache(trainer.strategy.root_device)
+        about["metrics"] = [measure.to_dict() for measure in measures_of(config["metrics"])]
         about["training"] = {"precision": precision.name, "why": precision.why, "cache_on_device": cached}
         write_json(directory.path / "provenance.json", about)
         write_split(directory.path, split, data)

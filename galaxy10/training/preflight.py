@@ -11,7 +11,7 @@ from galaxy10.config.fields import did_you_mean, field_of
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.direction import USUAL, better, directions_of
+from galaxy10.metrics.measures import USUAL_NAMES, better, directions_of
 from galaxy10.models.settings import FOR_THE_INPUT, class_arguments
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job
@@ -183,12 +183,17 @@ def _check_targets(config: dict[str, Any]) -> None:
         check_signature(where, node, SUPPLIED)
 
 
+def runs_own_code(config: dict[str, Any]) -> bool:
+    """Return whether an experiment builds anything that is neither this package's nor torch's: it may log metrics."""
+    return any(not node["_target_"].startswith(("galaxy10.", "torch.")) for _, node in targets(config))
+
+
 def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
     """The monitored metrics are measured, as far as that is known: anybody's code may log others."""
     directions = directions_of(config["metrics"])
     per_class = [f"f1_{slug}" for slug in slugs(source.names)] if source else []
-    known = ["train/loss", "train/accuracy", *(f"val/{name}" for name in (*USUAL, *per_class, *directions))]
-    others_log = any(not node["_target_"].startswith(("galaxy10.", "torch.")) for _, node in targets(config))
+    known = ["train/loss", "train/accuracy", *(f"val/{name}" for name in (*USUAL_NAMES, *per_class, *directions))]
+    others_log = runs_own_code(config)
     stopping = config["callbacks"].get("early_stopping") or {}
     asked = {"monitor": config["monitor"], "callbacks.early_stopping.monitor": stopping.get("monitor")}
     for key, monitor in asked.items():
