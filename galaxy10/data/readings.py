@@ -52,8 +52,6 @@ def check_reading(returned: Any, who: str) -> Reading:
     images, given_labels, given_names, *tables = returned
     names = _names(given_names, who)
     labels, names = _labels(given_labels, names, who)
-    if len(labels) == 0:
-        raise Galaxy10Error(f"{who} returns no images: its labels are empty")
     shape = getattr(images, "shape", None)
     if shape is not None and (len(shape) != 4 or shape[3] != 3):
         raise Galaxy10Error(f"{who} returns images of shape {tuple(shape)}; expected (N, H, W, 3) uint8")
@@ -89,9 +87,11 @@ def _labels(given: Any, names: list[str] | None, who: str) -> tuple[np.ndarray, 
         raise Galaxy10Error(f"{who} returns labels that are no (N,): {first_line(error)}") from error
     if values.ndim != 1:
         raise Galaxy10Error(f"{who} returns labels of shape {values.shape}; expected (N,), one label per image")
+    if len(values) == 0:
+        raise Galaxy10Error(f"{who} returns no images: its labels are empty")
     if values.dtype.kind in "iu":
         labels = values.astype(np.int64)
-        if names is not None and len(labels) and labels.max() >= len(names):
+        if names is not None and labels.max() >= len(names):
             raise Galaxy10Error(
                 f"{who} returns label {labels.max()}, but only {len(names)} class names ({', '.join(names)})"
             )
