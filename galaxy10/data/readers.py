@@ -20,13 +20,12 @@ import h5py
 import numpy as np
 from filelock import FileLock
 
-from galaxy10.config.fields import did_you_mean
+from galaxy10.config.building import check_signature, parameters_of, resolve
 from galaxy10.data.folders import read_folders, read_table
 from galaxy10.data.path_tables import is_table
 from galaxy10.data.readings import Reading, blocks_of, check_reading, write_reading
 from galaxy10.data.sidecars import Failure, failed_path, write_failures
 from galaxy10.data.store import file_identity
-from galaxy10.data.targets import resolve
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import disk_error, replacing
 
@@ -60,9 +59,10 @@ class Reader:
             owner = function if hasattr(function, "__qualname__") else type(function)
             return cls(function, settings, f"{owner.__module__}.{owner.__qualname__}")
         name, settings = given["_target_"], {key: value for key, value in given.items() if key[:1] != "_"}
-        reader = cls(resolve(name, "data.reader._target_"), settings, name)
-        _check_signature(reader)
-        return reader
+        function = resolve(name, "data.reader._target_")
+        path = list(parameters_of(function) or ())[:1]  # the first argument, whatever its name
+        check_signature("data.reader", given, frozenset(path))
+        return cls(function, settings, name)
 
     def read(self, path: Path) -> Reading:
         """Call it, and check what it returns.
@@ -118,19 +118,6 @@ class Reader:
         more = fingerprint(path, **self.settings) if fingerprint else b""
         about = [FORMAT, self.name, self.settings, _input_identity(path), _code_identity(self.function), more]
         return hashlib.sha256(json.dumps(about, sort_keys=True, default=repr).encode()).hexdigest()
-
-
-def _check_signature(reader: Reader) -> None:
-    try:
-        parameters = inspect.signature(reader.function).parameters.values()
-    except (TypeError, ValueError):  # built in
-        return
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return
-    known = [parameter.name for parameter in parameters][1:]
-    for name in reader.settings:
-        if name not in known:
-            raise Galaxy10Error(f"{reader.name} takes no {name}{did_you_mean(name, known)} (data.reader.{name})")
 
 
 def _input_identity(path: Path) -> list[Any]:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from galaxy10.config.building import build, check_signatures
 from galaxy10.data import counter_rng as draws
-from galaxy10.data.targets import build
 from galaxy10.errors import Galaxy10Error, first_line
 
 _SALTS = {"before": 0x6265666F7265, "after": 0x6166746572}
@@ -80,7 +80,8 @@ def _built(modules: Sequence[Any], key: str) -> list[Any]:
     built = []
     for number, module in enumerate(modules):
         if not callable(module):
-            module = build(module, f"{key}[{number}]")
+            check_signatures(module, f"{key}[{number}]")
+            module = build(module, key=f"{key}[{number}]")
         if not callable(module) or isinstance(module, type):
             raise Galaxy10Error(f"{key}[{number}] is {module!r}; expected a module (an instance) or a function")
         built.append(module.train().requires_grad_(False) if isinstance(module, nn.Module) else module)

@@ -152,9 +152,12 @@ def test_per_image_draws_for_each(galaxies):
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ({"after": [{"_target_": "outsider.data.Jiter"}]}, r"augment\.after\[0\]\._target_=outsider\.data\.Jiter"),
+        ({"after": [{"_target_": "outsider.data.Jiter"}]}, r"_target_=outsider\.data\.Jiter: .*did you mean Jitter\?"),
         ({"after": [{"_target_": "nowhere.Blur"}]}, r"there is no module nowhere; .*PYTHONPATH"),
-        ({"before": [{"_target_": "outsider.data.Jitter", "strong": 1}]}, r"augment\.before\[0\].*strong"),
+        (
+            {"before": [{"_target_": "outsider.data.Jitter", "strong": 1}]},
+            r"Jitter takes no strong: did you mean strength\?",
+        ),
         ({"after": [lambda x: x[:, :1]]}, r"returns \(8, 1, 32, 32\) torch.float32; expected \(8, 3, 32, 32\) float32"),
         ({"after": [lambda x: None]}, r"augment\.after\[0\] \(<lambda>\) returns NoneType"),
         ({"before": [lambda x: x.to(torch.uint8)]}, r"torch\.uint8; expected \(8, 3, H, W\) float32"),
