@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from galaxy10.data.augment import Augmentation as Augmentation
     from galaxy10.data.augment import Preprocessing as Preprocessing
+    from galaxy10.data.contract import DataFacts as DataFacts
+    from galaxy10.data.contract import describe_datamodule as describe_datamodule
     from galaxy10.data.datamodule import GalaxyData as GalaxyData
     from galaxy10.data.folders import read_folders as read_folders
     from galaxy10.data.folders import read_table as read_table
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
 # Imported when first used: galaxy10.data.settings, which every command reads, must not wait for torch.
 _HOMES = {
     "Augmentation": "augment",
+    "DataFacts": "contract",
     "GalaxyData": "datamodule",
     "PerImage": "variations",
     "Preprocessing": "augment",
     "Split": "split",
     "Store": "store",
+    "describe_datamodule": "contract",
     "make_split": "split",
     "read_folders": "folders",
     "read_table": "folders",
