@@ -21,9 +21,13 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.numbering import in_order, number_rows
 from galaxy10.data.split import SUBSETS
+from galaxy10.data.store import Store
 from galaxy10.errors import Galaxy10Error
 
-_NO_PIXELS = "the data module brings no file to compare: its split's hash is over labels and order"
+_NO_STORE = (
+    "the data module keeps no store of its images: the split's hash is over labels and order, duplicates are not "
+    "looked for, mistakes are not shown, and there is no out-of-distribution score"
+)
 _NO_ROWS = "the data module does not number its images: their rows are the order of its loaders"
 _EXPECTED = '{"inputs": (B, 3, S, S) float32, "labels": (B,) whole numbers[, "rows": (B,)]}'
 
@@ -77,7 +81,7 @@ def describe_datamodule(data: L.LightningDataModule) -> DataFacts:
     if isinstance(data, GalaxyData):
         size, split = min(data.store.images.shape[1:3]), data.split
         return DataFacts(data.class_names, data.class_counts, size, split.table, split.hash, split.notes)
-    who = _name(data)
+    who = name_of(data)
     names, image_size, numbered = _check(data)
     parts = {subset: _labels_and_rows(data, subset, len(names), numbered) for subset in SUBSETS}
     tables, start = [], 0
@@ -100,7 +104,7 @@ def describe_datamodule(data: L.LightningDataModule) -> DataFacts:
     if counts is None:
         counts = np.bincount(parts["train"][0], minlength=len(names))
     table = table.assign(fold=-1, group=table["row"], reason="")[["row", "subset", "fold", "group", "reason", "label"]]
-    notes = (_NO_PIXELS,) if numbered else (_NO_PIXELS, _NO_ROWS)
+    notes = (_NO_STORE,) if numbered else (_NO_STORE, _NO_ROWS)
     return DataFacts(names, np.asarray(counts, np.int64), image_size, table, hash_of(table, names), notes)
 
 
@@ -117,7 +121,7 @@ def _labels_and_rows(
     data: L.LightningDataModule, subset: str, num_classes: int, numbered: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """(n,) labels of a subset in the order of in_order, and its rows if the batches are numbered."""
-    who, loader = _name(data), _loader(data, subset)
+    who, loader = name_of(data), _loader(data, subset)
     given = None if numbered else getattr(data, "labels", None)
     if loader is None:
         labels, rows = np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -154,13 +158,13 @@ def _loader(data: L.LightningDataModule, subset: str) -> Any:
         return None
     loader = getattr(data, method)()
     if isinstance(loader, list | tuple | Mapping):
-        raise Galaxy10Error(f"{_name(data)}: {method} returns {type(loader).__name__}; expected one loader")
+        raise Galaxy10Error(f"{name_of(data)}: {method} returns {type(loader).__name__}; expected one loader")
     return loader
 
 
 def _check(data: L.LightningDataModule) -> tuple[tuple[str, ...], int | None, bool]:
     """Class names, the size of the inputs, and whether batches have rows."""
-    who = _name(data)
+    who = name_of(data)
     names = _class_names(data, who)
     loader = _loader(data, "train")
     if loader is None:
@@ -172,10 +176,16 @@ def _check(data: L.LightningDataModule) -> tuple[tuple[str, ...], int | None, bo
     return names, _check_batch(batch, data, names, who), "rows" in batch
 
 
+def store_of(data: L.LightningDataModule) -> Store | None:
+    """Return the store that a data module keeps of its images; None where it keeps none."""
+    return data.store if isinstance(data, GalaxyData) else None
+
+
 # --- the checks -------------------------------------------------------------------------------------------------------
 
 
-def _name(data: Any) -> str:
+def name_of(data: Any) -> str:
+    """Return the dotted name of a data module's class."""
     return f"{type(data).__module__}.{type(data).__qualname__}"
 
 

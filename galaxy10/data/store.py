@@ -76,8 +76,8 @@ def store_of_run(source: Path, settings: dict[str, Any]) -> Path:
     Args:
         settings: the `data` section of the run's configuration.
     """
-    own = settings["store_dir"] and Path(settings["store_dir"])
-    return store_directory(source, own if own and own.is_dir() else None, Path(settings["dir"]))
+    own = Path(settings["store_dir"]) if settings.get("store_dir") else None
+    return store_directory(source, own if own and own.is_dir() else None, Path(settings.get("dir") or "data"))
 
 
 def _is_writable(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
 from galaxy10.console import display_callbacks, quiet_libraries, say
+from galaxy10.data.build import build_datamodule, set_up
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
@@ -56,10 +57,9 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     set_threads_from_slurm()
 
     # Data
-    settings = {key: value for key, value in config["data"].items() if not key.startswith("_")}
-    data = GalaxyData(**settings, augmentation=config["augment"], seed=config["seed"])
-    data.prepare_data()
-    data.setup()
+    data = build_datamodule(config["data"], config["augment"], config["seed"])
+    set_up(data, directory.path / ".data.lock")
+    assert isinstance(data, GalaxyData)
     source, store, split = data.source, data.store, data.split
     assert source is not None
 

@@ -8,9 +8,9 @@ from galaxy10.classes import slugs
 from galaxy10.config.building import HYDRA_WORDS, check_signature, targets
 from galaxy10.config.compose import trainer_keys
 from galaxy10.config.fields import did_you_mean, field_of
+from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
-from galaxy10.data.settings import check_settings
-from galaxy10.data.source import check_source
+from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.direction import USUAL, better, directions_of
 from galaxy10.models.settings import FOR_THE_INPUT, class_arguments
@@ -41,18 +41,18 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
         Galaxy10Error: the first thing that will not work, in one line that says which key to change.
     """
     _check_trainer(config["trainer"])
-    check_settings(config["data"])
     if here:
         check_devices(config["trainer"])
         check_job(config["trainer"])
     check_logger(config["logger"])
-    _check_batches(config, here)
+    if is_own(config["data"]):
+        _check_batches(config, here)
+        _check_device_cache(config, here)
     _check_precision(config)
     _check_compile(config, here)
-    _check_device_cache(config, here)
     _check_backbone(config["model"])
     _check_needs(config)
-    source = check_source(config["data"])
+    source = check_data(config["data"], config["augment"])
     _check_targets(config)
     _check_monitors(config, source)
     if config["model"]["pretrained"]:
@@ -157,9 +157,7 @@ def _check_targets(config: dict[str, Any]) -> None:
             continue
         if keys <= _SHIPPED.get(target, set()) and target in _SHIPPED:
             continue
-        if section in ("data", "augment") and target.startswith("galaxy10."):
-            continue
-        if where == "data.reader":  # check_source has
+        if section == "data" or (section == "augment" and target.startswith("galaxy10.")):  # check_data has
             continue
         check_signature(where, node, SUPPLIED)
 
