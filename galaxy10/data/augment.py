@@ -30,6 +30,7 @@ class Augmentation:
     zoom: magnification (low, high), drawn uniformly in the logarithm.
     shift: moved by up to this share of the picture's width and height.
     noise: Gaussian noise β in units of the data set's standard deviation σ (of each channel).
+    before, after: somebody's own modules, around all of these (see variations.py).
     """
 
     name: str = "none"
@@ -40,6 +41,8 @@ class Augmentation:
     zoom: tuple[float, float] = (1.0, 1.0)
     shift: float = 0.0
     noise: float = 0.0
+    before: tuple[Any, ...] = ()
+    after: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Augmentation":
@@ -93,7 +96,8 @@ class Preprocessing:
         copies: torch.Tensor,
         dihedral: torch.Tensor,
     ) -> torch.Tensor:
-        """(B, H, W, 3) uint8 → (B, 3, S, S) float32 in channels-last memory order, augmented and normalised.
+        """(B, H, W, 3) uint8, or floats from 0 to 255 → (B, 3, S, S) float32 in channels-last memory order, augmented
+        and normalised.
 
         rows, copies: (B,) which galaxy, and the how-manieth showing of it in this epoch.
         dihedral: (B,) 0–7, how the balancing wants this showing turned, before anything is drawn.
@@ -197,11 +201,12 @@ def resize(images: torch.Tensor, size_px: int) -> torch.Tensor:
     """(B, S, S, 3) uint8 → (B, size, size, 3) uint8, with the low-pass filter without which shrinking aliases.
 
     Rounded to whole grey levels, as image libraries do it: on CPUs that is ten times as fast as in floating point.
+    Floats, which somebody's own module has made, stay floats.
     """
     if images.shape[1] == size_px:
         return images
     planes = to_nchw(images)
-    if images.device.type == "cpu":
+    if images.device.type == "cpu" or images.is_floating_point():
         planes = F.interpolate(planes, size=(size_px, size_px), mode="bilinear", antialias=True)
     else:  # CUDA has no such filter for bytes
         planes = F.interpolate(planes.float(), size=(size_px, size_px), mode="bilinear", antialias=True)

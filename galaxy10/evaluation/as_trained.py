@@ -34,7 +34,9 @@ def score_file(
     torch.manual_seed(config["seed"])
     module = load_classifier(run / "checkpoints" / "best.ckpt")
     store, split = evaluation_split(run, about, source, labels, subset)
-    data = GalaxyData(store, split, module.class_names, eval_batch_size=config["data"]["eval_batch_size"])
+    data = GalaxyData.from_store(
+        store, split, module.class_names, eval_batch_size=config["data"].get("eval_batch_size", 64)
+    )
     data.preprocessing = module.preprocessing
     make_folder(out_dir)
     trainer = L.Trainer(

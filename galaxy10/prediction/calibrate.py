@@ -23,10 +23,11 @@ from galaxy10.runs.trained import run_config
 BATCH_SIZE = 64
 
 
-def calibrate_finished_run(run: Path, store: Store, device: torch.device | str = "cpu") -> Calibration | None:
+def calibrate_finished_run(run: Path, store: Store | None, device: torch.device | str = "cpu") -> Calibration | None:
     """What training does at its end: calibrate the run for its own way, and keep its validation galaxies' features.
 
-    Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept.
+    Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept. Without a store of
+    the images there are no features to keep: the run's networks give no out-of-distribution score.
     """
     table_path = run / "predictions" / "val.parquet"
     if not table_path.exists() or not (run / "checkpoints" / "best.ckpt").exists():
@@ -37,6 +38,8 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
     features, samples = [], []
     with torch.inference_mode():
         for start in range(0, len(table), BATCH_SIZE):
+            if store is None:
+                break
             images = torch.from_numpy(store.images[table["row"].to_numpy()[start : start + BATCH_SIZE]])
             samples.append(
                 module.probabilities(module.known_preprocessing.eval_transform(images.to(device))).cpu().numpy()
@@ -44,10 +47,10 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
             assert tap.features is not None
             features.append(tap.features.cpu())
             forget_pages(store.images)
-    reference = KNNDetector.of(torch.cat(features))
+    reference = KNNDetector.of(torch.cat(features)) if features else None
     if reference is not None:
         reference.save(run / REFERENCE_FILE)
-    if not module.scores_as_it_predicts:
+    if samples and not module.scores_as_it_predicts:
         kept = np.concatenate(samples)[None]
     else:
         kept = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy(np.float32)[None]
@@ -93,7 +96,7 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
     path = Path(about["data"]["path"])
     if not path.exists():
         raise Galaxy10Error(f"{run} was trained from {path}, which is not there any more; bring it back to calibrate")
-    source = open_source(path, config["data"]["class_names"])
+    source = open_source(path, config["data"].get("class_names"))
     store = open_store(source, store_of_run(source.path, config["data"]))
     if store.content != about["data"]["content"]:
         raise Galaxy10Error(f"{path} has changed since {run} was trained from it; bring the old file back to calibrate")

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from galaxy10.classes import slugs
 from galaxy10.config.compose import CONF, explain, plain
 from galaxy10.config.overrides import overrides_of
-from galaxy10.data.source import check_source
+from galaxy10.data.build import check_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import covering
 from galaxy10.sweeps.settings import Sweep, check_objectives
@@ -38,7 +38,7 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
             check_experiment(quick, here)
         except Galaxy10Error as error:
             raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
-    source = check_source(trial["data"])
+    source = check_data(trial["data"], trial["augment"])
     check_objectives(
         sweep, tuple(slugs(source.names)) if source else None, list(config["metrics"]), runs_own_code(config)
     )

@@ -13,10 +13,8 @@ from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
 from galaxy10.console import display_callbacks, quiet_libraries, say
-from galaxy10.data.augment import Augmentation
+from galaxy10.data.build import build_datamodule, set_up
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.source import obtain_source, obtain_store
-from galaxy10.data.split import make_split
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
@@ -59,25 +57,11 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     set_threads_from_slurm()
 
     # Data
-    source = obtain_source(config["data"])
-    store = obtain_store(config["data"], source)
-    split = make_split(
-        store.table,
-        store.content,
-        source.names,
-        **{key: config["data"][key] for key in ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks")},
-    )
-    data = GalaxyData(
-        store,
-        split,
-        source.names,
-        batch_size=config["data"]["batch_size"],
-        eval_batch_size=config["data"]["eval_batch_size"],
-        balance=config["data"]["balance"],
-        augmentation=Augmentation.of(config["augment"]),
-        cache_on_device=config["data"]["cache_on_device"],
-        seed=config["seed"],
-    )
+    data = build_datamodule(config["data"], config["augment"], config["seed"])
+    set_up(data, directory.path / ".data.lock")
+    assert isinstance(data, GalaxyData)
+    source, store, split = data.source, data.store, data.split
+    assert source is not None
 
     # Network
     statistics = data.training_statistics()

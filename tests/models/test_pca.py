@@ -26,7 +26,7 @@ NAMES = ("a", "b", "c")
 def data(tmp_path):
     source = open_source(write_galaxies(tmp_path / "g.h5", per_class=150, size=(16, 16)))
     store = open_store(source, tmp_path)
-    return GalaxyData(store, make_split(store.table, store.content, NAMES, protocol="baseline_80_20"), NAMES)
+    return GalaxyData.from_store(store, make_split(store.table, store.content, NAMES, protocol="baseline_80_20"), NAMES)
 
 
 def classifier(num_classes=3, **changes):

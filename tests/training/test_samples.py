@@ -18,7 +18,7 @@ def demonstrations(tmp_path, balance="none", **augmentation):
     source = open_source(write_galaxies(tmp_path / "g.h5", per_class=20))
     store = open_store(source, tmp_path)
     split = make_split(store.table, store.content, source.names)
-    data = GalaxyData(
+    data = GalaxyData.from_store(
         store, split, source.names, batch_size=8, balance=balance, augmentation=Augmentation.of(augmentation)
     )
     data.preprocessing = Preprocessing(32, [0.2] * 3, [0.1] * 3, [SIGMA] * 3)
