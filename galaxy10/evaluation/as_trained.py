@@ -13,6 +13,7 @@ import torch
 from galaxy10.console import quiet_libraries
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import SourceFile
+from galaxy10.data.resampling import presented
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.labelled_file import subset_table
@@ -80,7 +81,8 @@ def write_evaluation(
     out_dir: Path, data: GalaxyData, metrics: dict[str, float | None], provenance: dict[str, Any]
 ) -> dict[str, Any]:
     """What stands beside the predictions of an evaluation; the JSON line's object."""
-    write_split(out_dir, data.split, data)
+    shown = presented(data.labels("train"), data.balance, len(data.class_names))
+    write_split(out_dir, data.split.table, data.class_names, shown)
     write_json(out_dir / "provenance.json", provenance)
     write_json(out_dir / "status.json", {"state": "finished", "metrics": metrics})
     print(f"test accuracy {metrics['test/accuracy']:.3f}, macro-F1 {metrics['test/macro_f1']:.3f}", file=sys.stderr)

@@ -93,6 +93,11 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
         Galaxy10Error: the file is gone, or holds other galaxies now.
     """
     config = run_config(run)
+    if about["data"]["name"] == "own":
+        raise Galaxy10Error(
+            f"{run} was trained on a data module of somebody's own ({about['data']['path']}), whose images cannot be "
+            "read again; it is calibrated for the views it was scored with alone"
+        )
     path = Path(about["data"]["path"])
     if not path.exists():
         raise Galaxy10Error(f"{run} was trained from {path}, which is not there any more; bring it back to calibrate")

@@ -14,12 +14,15 @@ from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
 from galaxy10.console import display_callbacks, quiet_libraries, say
 from galaxy10.data.build import build_datamodule, set_up
+from galaxy10.data.contract import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.record import data_record
+from galaxy10.data.resampling import presented
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
 from galaxy10.files import read_json, write_json
-from galaxy10.metrics.measures import better, directions_of, measures_of
+from galaxy10.metrics.measures import better, directions_of
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
@@ -59,44 +62,47 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     # Data
     data = build_datamodule(config["data"], config["augment"], config["seed"])
     set_up(data, directory.path / ".data.lock")
-    assert isinstance(data, GalaxyData)
-    source, store, split = data.source, data.store, data.split
-    assert source is not None
+    facts = describe_datamodule(data)
 
     # Network
-    statistics = data.training_statistics()
-    counts = np.bincount(data.labels("train"), minlength=len(source.names)).tolist()
     context = {
-        "num_classes": len(source.names),
-        "class_names": list(source.names),
-        "class_counts": counts,
+        "num_classes": facts.num_classes,
+        "class_names": list(facts.class_names),
+        "class_counts": facts.class_counts.tolist(),
         "directions": directions_of(config["metrics"]),
     }
+    statistics = data.training_statistics() if isinstance(data, GalaxyData) else None
     module, weights = build_classifier(
-        config["model"], source.names, min(source.height, source.width), statistics, **parts(config, context)
+        config["model"], facts.class_names, facts.image_size, statistics, **parts(config, context)
     )
-    data.preprocessing = module.preprocessing
+    if isinstance(data, GalaxyData):
+        data.preprocessing = module.preprocessing
+    elif module.preprocessing is None:
+        module.preprocessing = getattr(data, "preprocessing", None)
     if config["trainer"]["compile"]:
         module.compile_network()
 
     # Trainer
     recorder = MetricsCSV(directory, config["monitor"], context["directions"])
-    precision = resolve_precision(config, directory, module.known_preprocessing.image_size)
+    assert module.recipe is not None
+    precision = resolve_precision(config, directory, module.recipe["image_size"])
     trainer = build_trainer(config, directory, recorder, precision.name, context)
     if not module.automatic_optimization:
         trainer.gradient_clip_val = None  # such a module steps by itself, and Lightning would refuse our default
     take_signals(trainer, interruption, directory)
     watch_children(directory, interruption)
     if is_main_process():
-        check_same_data(directory, split.hash)
-        about = provenance(config, source, store, split, module, weights, statistics)
-        cached = data.uses_device_cache(trainer.strategy.root_device)
-        about["metrics"] = [measure.to_dict() for measure in measures_of(config["metrics"])]
-        about["training"] = {"precision": precision.name, "why": precision.why, "cache_on_device": cached}
+        check_same_data(directory, facts.hash)
+        about = provenance(config, data_record(data, facts), module, weights)
+        about["training"] = {"precision": precision.name, "why": precision.why}
+        shown = facts.class_counts
+        if isinstance(data, GalaxyData):
+            about["training"]["cache_on_device"] = data.uses_device_cache(trainer.strategy.root_device)
+            shown = presented(data.labels("train"), data.balance, facts.num_classes)
+            save_batch(data, directory.path / "samples" / "batch.npz")
+            save_demonstrations(data, directory.path / "samples")
         write_json(directory.path / "provenance.json", about)
-        write_split(directory.path, split, data)
-        save_batch(data, directory.path / "samples" / "batch.npz")
-        save_demonstrations(data, directory.path / "samples")
+        write_split(directory.path, facts.table, facts.class_names, shown)
         announce(about, trainer, directory)
         trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
 
@@ -116,13 +122,13 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     # Report
     if not trainer.is_global_zero:
         return {}
-    calibrate_finished_run(directory.path, store, trainer.strategy.root_device)
+    calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
     directory.end("finished", metrics={**metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted((directory.path / "profiler").glob("*.txt")):
         say(f"profile {table}")
     say(summary(metrics, report))
-    return directory.result(split.hash)
+    return directory.result(facts.hash)
 
 
 def check_same_data(directory: RunDirectory, split_hash: str) -> None:
