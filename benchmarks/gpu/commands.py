@@ -83,8 +83,8 @@ def evaluate(step: Step, run: Path, file: Path) -> dict[str, Any]:
     seconds, output, _ = step.galaxy10("evaluate", run, file, "-o", step.work / "evaluated", *options)
     result = json.loads(last_line(output))
     accuracy = next(value for key, value in result.items() if key.endswith("accuracy"))
-    return {"images": len(pd.read_parquet(next((step.work / "evaluated").rglob("*.parquet")))), "accuracy": accuracy,
-            "seconds": seconds}  # fmt: skip
+    (table,) = (step.work / "evaluated" / "predictions").glob("*.parquet")
+    return {"images": len(pd.read_parquet(table)), "accuracy": accuracy, "seconds": seconds}
 
 
 def in_bf16(words: list[str]) -> None:
@@ -92,7 +92,11 @@ def in_bf16(words: list[str]) -> None:
     import torch
 
     usual = torch.Tensor.numpy
-    torch.Tensor.numpy = lambda self: usual(self.float() if self.dtype == torch.bfloat16 else self)  # type: ignore
+
+    def numpy(self: torch.Tensor, **options: Any) -> Any:
+        return usual(self.float() if self.dtype == torch.bfloat16 else self, **options)
+
+    torch.Tensor.numpy = numpy  # which knows no bfloat16
     sys.argv = ["galaxy10", *words]
     with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16):
         runpy.run_module("galaxy10", run_name="__main__", alter_sys=True)

@@ -21,7 +21,7 @@ def settings(section: str, *overrides: str) -> dict[str, Any]:
     """One section of the configuration that train.py would compose."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", overrides=list(overrides))
-    return OmegaConf.to_container(config[section], resolve=True)  # type: ignore[return-value]
+    return OmegaConf.to_container(config[section], resolve=True)
 
 
 def build_network(image_px: int, *overrides: str) -> Any:

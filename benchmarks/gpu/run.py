@@ -191,13 +191,16 @@ def shown(value: Any) -> str:
 
 
 def card() -> str | None:
-    """The first card's name by its driver; None where there is none."""
-    try:
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        names = subprocess.run(query, capture_output=True, text=True, timeout=30).stdout.splitlines()
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return names[0].strip() if names else None
+    """The first card's name by its driver, or by torch; None where there is none."""
+    by_torch = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else '')"
+    for query in (["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], [sys.executable, "-c", by_torch]):
+        try:
+            done = subprocess.run(query, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0 and done.stdout.strip():
+            return done.stdout.splitlines()[0].strip()
+    return None
 
 
 def keep(out: Path, name: str, date: str) -> Path:

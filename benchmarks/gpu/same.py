@@ -1,8 +1,6 @@
 """Steps 6 and 7: the same seed twice, and a run that was killed in an epoch, must end with the same weights."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -46,13 +44,13 @@ def killed_run(step: Step, name: str, words: list[str], program: tuple[Any, ...]
     path = step.work / name
     command = [sys.executable, *map(str, program), *step.training(name, *words)]
     print("$", *command, "(to be killed)", flush=True)
-    with subprocess.Popen(command, cwd=step.work, stderr=subprocess.STDOUT, process_group=0) as process:
+    with subprocess.Popen(command, cwd=step.work, stderr=subprocess.STDOUT) as process:
         while process.poll() is None and not (path / "checkpoints" / "last.ckpt").exists():
             time.sleep(0.005)
         time.sleep(0.1 if step.small else 0.4)
         if process.poll() is not None:
             raise CommandFailed(f"{name} ended with exit code {process.returncode} before it could be killed")
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
     epochs = len((path / "metrics.csv").read_text().splitlines()) - 1
     step.train(name, *words, program=program)
     return epochs

@@ -7,12 +7,14 @@ import argparse
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -91,15 +93,20 @@ class Step:
         """Run Python with some words in the work folder: seconds, standard output, standard error."""
         command = [sys.executable, *map(str, words)]
         print("$", *command, flush=True)
-        start = time.perf_counter()
-        done = subprocess.run(
-            command, cwd=self.work, env={**os.environ, **environment}, capture_output=True, text=True, errors="replace"
-        )
-        seconds = time.perf_counter() - start
-        print(done.stdout, done.stderr, f"exit code {done.returncode} after {seconds:.1f} s", sep="\n", flush=True)
-        if done.returncode:
-            raise CommandFailed(last_line(done.stderr) or f"exit code {done.returncode}")
-        return seconds, done.stdout, done.stderr
+        start, code = time.perf_counter(), None
+        with TemporaryFile("w+", errors="replace") as out, TemporaryFile("w+", errors="replace") as err:
+            try:
+                code = subprocess.call(
+                    command, cwd=self.work, env={**os.environ, **environment}, stdout=out, stderr=err
+                )
+            finally:  # what it has said belongs into the log also if its time is over
+                seconds = time.perf_counter() - start
+                out.seek(0), err.seek(0)
+                output, errors = out.read(), err.read()
+                print(output, errors, f"exit code {code} after {seconds:.1f} s", sep="\n", flush=True)
+        if code:
+            raise CommandFailed(last_line(errors) or f"exit code {code}")
+        return seconds, output, errors
 
     def training(self, name: str, *overrides: str) -> list[str]:
         """The settings of a run called `name` on the survey."""
@@ -136,6 +143,7 @@ def main(steps: dict[str, Callable[[Step], None]]) -> None:
     parser.add_argument("--small", action="store_true")
     given = parser.parse_args()
     step = Step(given.work.resolve(), given.small)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         steps[given.step](step)
     except CommandFailed as error:

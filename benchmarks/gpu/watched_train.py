@@ -12,6 +12,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ class Profile(L.Callback):
             self.windows = {"card": (first, after), **self.windows}
         self.profiler: Any = None
         self.started_s = 0.0
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """The first profile of a process takes long to begin."""
+        with profile(activities=[ProfilerActivity.CUDA] if torch.cuda.is_available() else [ProfilerActivity.CPU]):
+            torch.zeros(1, device=pl_module.device).add_(1)
+            self._wait()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Begin a window."""
@@ -113,11 +120,11 @@ class Fingerprints(L.Callback):
         """Listen to every layer that has none inside."""
         for name, layer in pl_module.named_modules():
             if not list(layer.children()) and layer is not pl_module:
-                layer.register_forward_hook(
-                    lambda layer, given, value, name=name: (
-                        layer.training and self.note(trainer, f"output of {name} ({type(layer).__name__})", value)
-                    )
-                )
+                layer.register_forward_hook(partial(self._note_output, trainer, name))
+
+    def _note_output(self, trainer: Any, name: str, layer: Any, given: Any, value: Any) -> None:
+        if layer.training:
+            self.note(trainer, f"output of {name} ({type(layer).__name__})", value)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """What the data module made."""
@@ -180,7 +187,7 @@ def main() -> None:
     def with_callback(self: Any, *args: Any, **kwargs: Any) -> None:
         usual(self, *args, **{**kwargs, "callbacks": [*(kwargs.get("callbacks") or []), callback]})
 
-    L.Trainer.__init__ = with_callback  # type: ignore[method-assign]
+    L.Trainer.__init__ = with_callback
     sys.argv = [str(ROOT / "train.py"), *words]
     sys.path.insert(0, str(ROOT))
     runpy.run_path(sys.argv[0], run_name="__main__")
