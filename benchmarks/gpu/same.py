@@ -1,10 +1,8 @@
 """Steps 6 and 7: the same seed twice, and a run that was killed in an epoch, must end with the same weights."""
 
 import json
-import subprocess
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,26 +31,22 @@ def seed(step: Step) -> None:
 
 def kill(step: Step) -> None:
     """A run killed within an epoch and started again, beside the one of step 6 that was left alone."""
-    name = "killed"
-    epochs = killed_run(step, name, settings(step))
-    if not compare(step, f"killed after {epochs} epochs, resumed", step.work / REFERENCE, step.work / name):
+    name, at_step = "killed", 27 if step.small else 85
+    epochs = killed_run(step, name, settings(step), at_step)
+    what = f"killed before step {at_step}, {epochs} epoch{'s' if epochs != 1 else ''} behind it, and resumed"
+    if not compare(step, what, step.work / REFERENCE, step.work / name):
         explain(step, killed=True)
 
 
-def killed_run(step: Step, name: str, words: list[str], program: tuple[Any, ...] = (ROOT / "train.py",)) -> int:
-    """Kill a run in its second epoch and run it again to its end; how many epochs it had finished."""
-    path = step.work / name
-    command = [sys.executable, *map(str, program), *step.training(name, *words)]
-    print("$", *command, "(to be killed)", flush=True)
-    with subprocess.Popen(command, cwd=step.work, stderr=subprocess.STDOUT) as process:
-        while process.poll() is None and not (path / "checkpoints" / "last.ckpt").exists():
-            time.sleep(0.005)
-        time.sleep(0.1 if step.small else 0.4)
-        if process.poll() is not None:
-            raise CommandFailed(f"{name} ended with exit code {process.returncode} before it could be killed")
-        process.kill()
+def killed_run(step: Step, name: str, words: list[str], at_step: int, watch: tuple[Any, ...] = ()) -> int:
+    """A run that gets SIGKILL before a step and is then run again to its end; how many epochs it had finished."""
+    path, program = step.work / name, HERE / "watched_train.py"
+    with suppress(CommandFailed):
+        step.train(name, *words, program=(program, "kill", at_step, *watch))
+    if json.loads((path / "status.json").read_text())["state"] != "running":
+        raise CommandFailed(f"{name} ended before it could be killed")
     epochs = len((path / "metrics.csv").read_text().splitlines()) - 1
-    step.train(name, *words, program=program)
+    step.train(name, *words, program=(program, *watch) if watch else (ROOT / "train.py",))
     return epochs
 
 
@@ -89,12 +83,12 @@ def explain(step: Step, killed: bool) -> None:
     short = [*settings(step), f"trainer.limit_train_batches={WATCHED_BATCHES}", "trainer.max_epochs=2"]
     short += ["trainer.limit_val_batches=2", "run.test=false"]
     files = [step.work / f"fingerprints-{killed:d}-{i}.jsonl" for i in range(2)]
-    programs = [(HERE / "watched_train.py", "fingerprints", file) for file in files]
-    step.train(f"watched-{killed:d}-0", *short, program=programs[0])
+    watches = [("fingerprints", file) for file in files]
+    step.train(f"watched-{killed:d}-0", *short, program=(HERE / "watched_train.py", *watches[0]))
     if killed:
-        killed_run(step, f"watched-{killed:d}-1", short, programs[1])
+        killed_run(step, f"watched-{killed:d}-1", short, WATCHED_BATCHES + 5, watches[1])
     else:
-        step.train(f"watched-{killed:d}-1", *short, program=programs[1])
+        step.train(f"watched-{killed:d}-1", *short, program=(HERE / "watched_train.py", *watches[1]))
     step.row("first difference", operation=first_difference(*files))
     if killed:
         return

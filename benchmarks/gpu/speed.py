@@ -16,6 +16,13 @@ NETWORKS = {
 }
 SMALL_NETWORKS = {"simple_cnn": NETWORKS["simple_cnn"]}
 AS_THE_LOOPS = ("augment=study_transfer", "data.balance=none")
+RATIOS = (
+    ("train.py, cache on", "plain loop, fp32"),
+    ("train.py, cache on, compiled", "plain loop, fp32"),
+    ("train.py, cache on, compiled", "bare loop, compiled"),
+    ("train.py, cache on, batch 256", "bare loop, batch 256"),
+    ("train.py, cache off, compiled", "bare loop, compiled"),
+)
 
 
 def survey(step: Step) -> None:
@@ -57,6 +64,10 @@ def resnet50(step: Step) -> None:
 
     def measure(what: str, function: Any, *args: Any) -> None:
         found[what] = step.attempt(f"{name}: {what}", lambda: function(*args))
+        for ours, theirs in RATIOS:
+            both = [found.get(key, {}).get("images_per_s") for key in (ours, theirs)]
+            if what in (ours, theirs) and all(both):
+                step.row(f"{name}: {ours} ÷ {theirs}", ratio=both[0] / both[1])
 
     if step.small:
         measure("train.py", train, False, False)
@@ -73,16 +84,6 @@ def resnet50(step: Step) -> None:
     measure("train.py, cache on, batch 256", train, True, False, "data.batch_size=256")
     measure("bare loop, batch 256", loop, step, "bare_loop.py", "--images", 12800, "--batch", 256)
     measure("train.py, cache off, compiled", train, False, True)
-    for ours, theirs in (
-        ("train.py, cache on", "plain loop, fp32"),
-        ("train.py, cache on, compiled", "plain loop, fp32"),
-        ("train.py, cache on, compiled", "bare loop, compiled"),
-        ("train.py, cache off, compiled", "bare loop, compiled"),
-        ("train.py, cache on, batch 256", "bare loop, batch 256"),
-    ):
-        both = [found[key].get("images_per_s") for key in (ours, theirs)]
-        if all(both):
-            step.row(f"{name}: {ours} ÷ {theirs}", ratio=both[0] / both[1])
 
 
 def loop(step: Step, program: str, *words: Any) -> dict[str, Any]:

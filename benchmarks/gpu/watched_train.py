@@ -1,12 +1,16 @@
-"""train.py with one more Lightning callback: a profile of some steps, or a fingerprint of everything a step computes.
+"""train.py with more Lightning callbacks: a profile of some steps, a fingerprint of everything a step computes, a kill.
 
 python benchmarks/gpu/watched_train.py profile OUT.json FIRST STEPS model=resnet50 …
 python benchmarks/gpu/watched_train.py fingerprints OUT.jsonl model=resnet50 …
 python benchmarks/gpu/watched_train.py warnings OUT.json model=resnet50 …      operations without a deterministic form
+python benchmarks/gpu/watched_train.py backend OUT.json model=resnet50 …       what connects the processes of a run
+python benchmarks/gpu/watched_train.py kill STEP model=resnet50 …              SIGKILL before a step
 """
 
 import json
+import os
 import runpy
+import signal
 import sys
 import tempfile
 import time
@@ -175,17 +179,34 @@ class Backend(L.Callback):
         self.out.write_text(json.dumps({"backend": backend, "processes": trainer.world_size}))
 
 
+class Kill(L.Callback):
+    """SIGKILL before a step, wherever in its epoch that is."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """End at once."""
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 def main() -> None:
-    """Give Lightning's Trainer one callback more, and run train.py."""
-    what, out, *words = sys.argv[1:]
-    if what == "profile":
-        callback: L.Callback = Profile(Path(out), int(words.pop(0)), int(words.pop(0)))
-    else:
-        callback = {"fingerprints": Fingerprints, "warnings": Warnings, "backend": Backend}[what](Path(out))
+    """Give Lightning's Trainer more callbacks, and run train.py."""
+    words, callbacks = sys.argv[1:], []
+    while "=" not in words[0]:
+        what, value = words.pop(0), words.pop(0)
+        if what == "profile":
+            callbacks.append(Profile(Path(value), int(words.pop(0)), int(words.pop(0))))
+        elif what == "kill":
+            callbacks.append(Kill(int(value)))
+        else:
+            kinds = {"fingerprints": Fingerprints, "warnings": Warnings, "backend": Backend}
+            callbacks.append(kinds[what](Path(value)))
     usual = L.Trainer.__init__
 
     def with_callback(self: Any, *args: Any, **kwargs: Any) -> None:
-        usual(self, *args, **{**kwargs, "callbacks": [*(kwargs.get("callbacks") or []), callback]})
+        usual(self, *args, **{**kwargs, "callbacks": [*(kwargs.get("callbacks") or []), *callbacks]})
 
     L.Trainer.__init__ = with_callback
     sys.argv = [str(ROOT / "train.py"), *words]

@@ -67,6 +67,7 @@ def test_every_step_runs_in_its_short_form_from_a_plain_copy(tmp_path):
         (row,) = steps[number]["rows"]
         assert row["weights_equal"] is True
         assert row["metrics_equal"] is True
+    assert steps[7]["rows"][0]["what"] == "killed before step 27, 1 epoch behind it, and resumed"
     assert not (copy / "benchmarks" / "results" / "gpu").exists()  # no card, nothing to keep
 
 
