@@ -97,11 +97,12 @@ class Runner:
                     self._start(step)
                 time.sleep(POLL_S)
         finally:
+            why = "the time for all steps was over" if time.monotonic() >= self.deadline else "run.py was stopped"
             for step in self.steps:
                 if step.state == "running":
-                    self._end(step, "timed out", "the time for all steps was over")
+                    self._end(step, "timed out", why)
                 elif not step.ended:
-                    step.reason = "the time for all steps was over"
+                    step.reason = why
             self._write()
             shutil.rmtree(self.work, ignore_errors=True)
 
