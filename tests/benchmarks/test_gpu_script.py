@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import pytest
 
@@ -95,8 +96,8 @@ def test_a_step_that_hangs_is_ended_with_all_that_it_started_and_keeps_its_rows(
     assert result["steps"][0]["rows"] == [{"what": "before", "images_per_s": 2.5}]
     assert result["steps"][1]["reason"] == "the reason"
     child = int((tmp_path / "child").read_text())
-    state = f"/proc/{child}/stat"
-    assert not os.path.exists(state) or open(state).read().split()[2] == "Z"  # noqa: SIM115
+    stat = Path(f"/proc/{child}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
 
 
 def test_the_time_for_all_steps_ends_everything(tmp_path, monkeypatch):
