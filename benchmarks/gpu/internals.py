@@ -9,12 +9,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from step import ROOT
 
-from galaxy10.data import counter_rng as draws
+from galaxy10.data import counter_rng
 from galaxy10.data.augment import Augmentation, Preprocessing
 from galaxy10.models.factory import build_classifier
 
 MEAN, STD = [0.167, 0.162, 0.159], [0.128, 0.118, 0.111]  # of Galaxy10 DECaLS
-uniform, normal, sample_keys = draws.uniform, draws.counted_normal, draws.keys
+uniform, normal, sample_keys = counter_rng.uniform, counter_rng.counted_normal, counter_rng.sample_seeds
 
 
 def settings(section: str, *overrides: str) -> dict[str, Any]:
@@ -55,9 +55,9 @@ def augmentation_of(recipe: str, noise: float, size_px: int) -> Callable[[torch.
 @contextmanager
 def counted_noise() -> Iterator[None]:
     """Noise by counting on CPUs, too: as GPUs draw it. CPUs have a faster generator, with other numbers."""
-    usual = draws.normal
-    draws.normal = draws.counted_normal
+    usual = counter_rng.normal
+    counter_rng.normal = counter_rng.counted_normal
     try:
         yield
     finally:
-        draws.normal = usual
+        counter_rng.normal = usual

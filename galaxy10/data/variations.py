@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from galaxy10.config.building import build, check_signatures
-from galaxy10.data import counter_rng as draws
+from galaxy10.data import counter_rng
 from galaxy10.errors import Galaxy10Error, first_line
 
 _SALTS = {"before": 0x6265666F7265, "after": 0x6166746572}
@@ -50,7 +50,7 @@ class Variations:
         if not modules:
             return images
         row, copy = (torch.tensor([number]) for number in first)
-        key = int(draws.mix(draws.keys(seed, epoch, row, copy) + _SALTS[place]))
+        key = int(counter_rng.splitmix64(counter_rng.sample_seeds(seed, epoch, row, copy) + _SALTS[place]))
         with torch.no_grad(), generators_seeded(key, images.device):
             for number, module in enumerate(modules):
                 images = _applied(module, images, f"augment.{place}[{number}]", same_size=place == "after")
