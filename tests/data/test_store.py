@@ -12,7 +12,8 @@ import pytest
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.store import channel_statistics, file_identity, open_store, store_directory
 from galaxy10.errors import Galaxy10Error
-from tests.conftest import ROOT, write_galaxies
+from tests.conftest import ROOT
+from tests.galaxies import write_galaxies
 
 
 @pytest.mark.parametrize("chunks", [None, (5, 8, 8, 1), (36, 4, 4, 3)])

@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from tests.bad_input import CONFIGURATION, RESUME, TABLE
-from tests.conftest import QUIET, ROOT, ended, write_galaxies
+from tests.cli.bad_input import CONFIGURATION, RESUME, TABLE
+from tests.conftest import QUIET, ROOT, ended
+from tests.galaxies import write_galaxies
 
 
 @pytest.fixture(scope="module")

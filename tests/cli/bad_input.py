@@ -1,6 +1,6 @@
 """Everything a user can get wrong: what is typed, and what the one line that comes back must say.
 
-`python -m tests.bad_input` prints it as a table with the time each answer took (docs/bad_input.md).
+`python -m tests.cli.bad_input` prints it as a table with the time each answer took (docs/bad_input.md).
 """
 
 import pickle
@@ -18,7 +18,8 @@ import h5py
 import numpy as np
 import torch
 
-from tests.conftest import ROOT, write_galaxies
+from tests.conftest import ROOT
+from tests.galaxies import write_galaxies
 
 Prepare = Callable[[Path], None]
 FILE = ["train.py", "data=hdf5", "data.path=g.h5"]
@@ -309,7 +310,9 @@ TABLE: dict[str, Bad] = CONFIGURATION | FILES | CHECKPOINTS
 
 def main() -> None:
     """Give every wrong command once, each in a fresh process, and print what came back."""
-    print("# Wrong commands and broken files\n\nMade by `python -m tests.bad_input`; every answer has exit code 2.\n")
+    print(
+        "# Wrong commands and broken files\n\nMade by `python -m tests.cli.bad_input`; every answer has exit code 2.\n"
+    )
     print("| what | typed | answer | s |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         trained = Path(name) / "trained"
