@@ -42,7 +42,7 @@ study: $(READY)
 	test $$code -gt 1 || $(BIN)/galaxy10 compare '$(STUDY)/grid-*' -o $(STUDY)/comparison || code=1; exit $$code
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not long" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not long" --max-torch-imports 30 $(ARGS)
 
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long $(ARGS)

@@ -10,10 +10,20 @@ from pathlib import Path
 import pytest
 
 from tests.galaxies import write_galaxies
+from tests.session import FOLDER, Session, shared_folder
 from tests.warm import Warm, WarmProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--max-torch-imports", type=int, help="fail if more processes than this import torch")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if FOLDER not in os.environ:
+        config.pluginmanager.register(Session(config.getoption("--max-torch-imports")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,8 +80,8 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """A process that has imported torch and the rest, once for all tests that run commands."""
-    process = Warm(tmp_path_factory.mktemp("warm"))
+    """The process that has imported torch and the rest, once for all tests that run commands."""
+    process = Warm(shared_folder(), tmp_path_factory.mktemp("warm"))
     yield process
     process.close()
 
