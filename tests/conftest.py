@@ -1,20 +1,33 @@
-"""Files and commands that all tests share."""
+"""Commands and files that all tests share."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.galaxies import write_galaxies
+from tests.here import run_here
 from tests.session import FOLDER, Session, shared_folder
+from tests.waiting import PATIENCE_S
 from tests.warm import Warm, WarmProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+# One thread: tests run side by side, and OpenMP's threads wait for each other by spinning.
+# Offline: what tests train does not belong into the account of whoever runs them.
+QUIET = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+
+# A network of timm's own tests, with half a million weights: the study's CNN has nine, and writes them after each epoch.
+TINY = ("model=timm", "model.backbone=test_resnet", "model.pretrained=false", "model.image_size=32")
+# A short experiment. Its page, which takes longer than its training, is drawn where a test looks at it.
+QUICK = (*TINY, "data.batch_size=8", "trainer.max_epochs=2", "logger=csv", "run.report=false")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -86,11 +99,6 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     process.close()
 
 
-# One thread: tests run side by side, and OpenMP's threads wait for each other by spinning.
-# Offline: what tests train does not belong into the account of whoever runs them.
-QUIET = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
-
-
 @pytest.fixture
 def start(warm: Warm) -> Callable[..., WarmProcess | subprocess.Popen[str]]:
     """Start a command of Python's and return its process."""
@@ -105,11 +113,11 @@ def start(warm: Warm) -> Callable[..., WarmProcess | subprocess.Popen[str]]:
     return begin
 
 
-def ended(process: WarmProcess | subprocess.Popen[str], timeout: float) -> Finished:
-    """Wait for a command; one that takes too long is killed."""
+def ended(process: WarmProcess | subprocess.Popen[str]) -> Finished:
+    """Wait for a command; one that would take for ever is killed."""
     with process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -120,8 +128,8 @@ def ended(process: WarmProcess | subprocess.Popen[str], timeout: float) -> Finis
 def train(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
     """Run train.py as a user does, in an empty folder; runs end up in its `runs`."""
 
-    def run(*arguments: str, timeout: float = 240, cwd: Path = tmp_path, fresh: bool = False, **env: str) -> Finished:
-        return ended(start(ROOT / "train.py", *arguments, cwd=cwd, fresh=fresh, **env), timeout)
+    def run(*arguments: object, cwd: Path = tmp_path, fresh: bool = False, **env: str) -> Finished:
+        return ended(start(ROOT / "train.py", *arguments, cwd=cwd, fresh=fresh, **env))
 
     return run
 
@@ -130,41 +138,64 @@ def train(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
 def galaxy10(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
     """Run the galaxy10 command as a user does."""
 
-    def run(*arguments: object, timeout: float = 240, **env: str) -> Finished:
-        return ended(start("-m", "galaxy10", *arguments, cwd=tmp_path, **env), timeout)
+    def run(*arguments: object, **env: str) -> Finished:
+        return ended(start("-m", "galaxy10", *arguments, cwd=tmp_path, **env))
 
     return run
 
 
+@pytest.fixture
+def here(tmp_path: Path) -> Callable[..., Finished]:
+    """Run train.py, sweep.py or galaxy10 in the test's own process: for commands that are refused, or only read."""
+
+    def run(program: str, *arguments: object, cwd: Path = tmp_path, **env: str) -> Finished:
+        return Finished(*run_here(program, list(map(str, arguments)), cwd, {**QUIET, **env}))
+
+    return run
+
+
+@contextmanager
+def once_a_session(name: str) -> Iterator[Path]:
+    """A folder that all test processes share; one after the other they find what those before have left in it."""
+    folder = shared_folder() / name
+    folder.mkdir(exist_ok=True)
+    with (shared_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+NAMES = ["Spiral", "In-between", "Edge-on"]
+
+
 @pytest.fixture(scope="session")
-def trained(warm, tmp_path_factory) -> Callable[..., Path]:
-    """A function that trains a small network on small galaxies, once per seed, and gives its run directory."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_galaxies(folder / "g.h5", per_class=40, names=["Spiral", "In-between", "Edge-on"], coordinates=True)
-    runs: dict[int, Path] = {}
+def trained(warm: Warm) -> Callable[..., Path]:
+    """A function that trains the study's CNN on small galaxies, once per seed and session, and gives its run directory.
+
+    The runs lie beside g.h5. They are everybody's: a test that changes one takes a copy.
+    """
 
     def train(seed: int = 0) -> Path:
-        if seed not in runs:
-            words = (
-                *("data=hdf5", f"data.path={folder / 'g.h5'}", "model.image_size=32", "trainer.max_epochs=2"),
-                *(
-                    "model.tta_views=2",
-                    "data.batch_size=8",
-                    f"seed={seed}",
-                    f"run.dir={folder / f'r{seed}'}",
-                    "logger=csv",
-                ),
-            )
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            done = ended(warm.start([str(ROOT / "train.py"), *words], folder, environment), 240)
-            assert done.code == 0, done.err
-            runs[seed] = folder / f"r{seed}"
-        return runs[seed]
+        with once_a_session("trained") as folder:
+            if not (folder / "g.h5").exists():
+                write_galaxies(folder / "g.h5", per_class=40, names=NAMES, coordinates=True)
+            if not (folder / f"r{seed}").exists():
+                words = ["data=hdf5", "data.path=g.h5", "model.image_size=32", "model.tta_views=2", f"seed={seed}"]
+                words += ["data.batch_size=8", "trainer.max_epochs=2", f"run.dir=r{seed}", "logger=csv"]
+                done = ended(warm.start([str(ROOT / "train.py"), *words], folder, {**os.environ, **QUIET}))
+                assert done.code == 0, done.err
+                (shared_folder() / f"trained-{seed}.json").write_text(json.dumps([done.code, done.out, done.err]))
+        return folder / f"r{seed}"
 
     return train
 
 
 @pytest.fixture(scope="session")
-def run(trained) -> Path:
+def run(trained: Callable[..., Path]) -> Path:
     """A run directory of three classes: 84 training, 12 validation and 24 test galaxies."""
     return trained(0)
+
+
+@pytest.fixture(scope="session")
+def finished(run: Path) -> Finished:
+    """What the command that trained `run` left behind."""
+    return Finished(*json.loads((shared_folder() / "trained-0.json").read_text()))
