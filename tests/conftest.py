@@ -24,7 +24,7 @@ SHARED = ROOT.parent / "shared"
 # Offline: what tests train does not belong into the account of whoever runs them.
 QUIET = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
-# A network of timm's own tests, with half a million weights: the study's CNN has nine, and writes them after each epoch.
+# A network of timm's own tests, of half a million weights: the study's CNN writes nine million after each epoch.
 TINY = ("model=timm", "model.backbone=test_resnet", "model.pretrained=false", "model.image_size=32")
 # A short experiment. Its page, which takes longer than its training, is drawn where a test looks at it.
 QUICK = (*TINY, "data.batch_size=8", "trainer.max_epochs=2", "logger=csv", "run.report=false")

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 LIBRARIES = (
@@ -67,6 +68,11 @@ class WarmProcess:
         self.wait()
 
 
+def search_path(environment: Mapping[str, str]) -> list[str]:
+    """The folders of PYTHONPATH."""
+    return [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
 class Warm:
     """The session's process that has imported the libraries, as one test process sees it; `start` forks a command."""
 
@@ -90,7 +96,10 @@ class Warm:
     def suits(self, environment: dict[str, str]) -> bool:
         """Whether the libraries, imported there, are as they would be if imported under this environment."""
         differing = dict(environment.items() ^ self._environment.items())
-        return all(name.startswith(self.FREE) for name in differing)
+        added = set(search_path(environment)) - set(search_path(self._environment))
+        if any((Path(folder) / "sitecustomize.py").exists() for folder in added):  # which a new process would run
+            return False
+        return all(name.startswith(self.FREE) or name == "PYTHONPATH" for name in differing)
 
     def start(self, arguments: list[str], cwd: Path, environment: dict[str, str]) -> WarmProcess:
         """Run `python` with these arguments (a script or -m module, then its own) as a fork."""
@@ -194,6 +203,8 @@ def _become(job: dict) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     os.chdir(job["cwd"])
+    before = search_path(os.environ)
+    sys.path[1:] = [*search_path(job["environment"]), *(folder for folder in sys.path[1:] if folder not in before)]
     os.environ.clear()
     os.environ.update(job["environment"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
