@@ -17,7 +17,7 @@ from galaxy10.data.hdf5 import open_source
 from galaxy10.data.split import make_split
 from galaxy10.data.store import open_store
 from galaxy10.models.pca import PCAClassifier, training_limit
-from tests.conftest import write_galaxies
+from tests.galaxies import write_galaxies
 
 NAMES = ("a", "b", "c")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from galaxy10.sweeps.grid import Trial
-from tests.conftest import ROOT, write_galaxies
+from tests.conftest import ROOT
+from tests.galaxies import write_galaxies
 
 PCA = ("model=pca_logreg", "model.image_size=16", "model.scree_components=10")
 

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from galaxy10.runs.directory import RunDirectory
-from tests.conftest import ROOT, Finished, write_galaxies
+from tests.conftest import ROOT, Finished
+from tests.galaxies import write_galaxies
 from tests.servers import refusing_address, swallowing
 from tests.training.wandb_files import logged_runs, wandb_server
 

@@ -1,6 +1,6 @@
 """Everything a user can get wrong: what is typed, and what the one line that comes back must say.
 
-`python -m tests.bad_input` prints it as a table with the time each answer took (docs/bad_input.md).
+`python -m tests.cli.bad_input` prints it as a table with the time each answer took (docs/bad_input.md).
 """
 
 import pickle
@@ -18,11 +18,12 @@ import h5py
 import numpy as np
 import torch
 
-from tests.conftest import ROOT, write_galaxies
+from tests.conftest import QUICK, ROOT
+from tests.galaxies import write_galaxies
 
 Prepare = Callable[[Path], None]
 FILE = ["train.py", "data=hdf5", "data.path=g.h5"]
-RESUME = [*FILE, "run.dir=r", "trainer.max_epochs=2", "data.batch_size=8", "model.image_size=32", "logger=csv"]
+RESUME = [*FILE, "run.dir=r", *QUICK]
 EVALUATE = ["galaxy10", "evaluate", "r", "g.h5", "-o", "out"]
 
 
@@ -30,7 +31,7 @@ EVALUATE = ["galaxy10", "evaluate", "r", "g.h5", "-o", "out"]
 class Bad:
     """One wrong command, given in a folder with `g.h5` (36 galaxies of 3 classes), changed by `prepare`.
 
-    with_run: the folder also holds `r`, a run of two epochs that was trained on g.h5.
+    with_run: the folder also holds `r`, a run of two epochs that was trained on g.h5 by the command RESUME.
     """
 
     words: list[str]
@@ -300,7 +301,7 @@ CHECKPOINTS = {
         RESUME, "last.ckpt", half_finished(other_network("r/checkpoints/last.ckpt")), with_run=True
     ),
     "other settings for a finished run": Bad(
-        [*RESUME, "model.dropout=0.5"], "model.dropout (0.25 there, 0.5 here)", with_run=True
+        [*RESUME, "model.dropout=0.5"], "model.dropout (0.2 there, 0.5 here)", with_run=True
     ),
 }  # fmt: skip
 
@@ -309,7 +310,9 @@ TABLE: dict[str, Bad] = CONFIGURATION | FILES | CHECKPOINTS
 
 def main() -> None:
     """Give every wrong command once, each in a fresh process, and print what came back."""
-    print("# Wrong commands and broken files\n\nMade by `python -m tests.bad_input`; every answer has exit code 2.\n")
+    print(
+        "# Wrong commands and broken files\n\nMade by `python -m tests.cli.bad_input`; every answer has exit code 2.\n"
+    )
     print("| what | typed | answer | s |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         trained = Path(name) / "trained"

@@ -16,7 +16,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction import export as exporting
 from galaxy10.prediction.export import export, resized
 from tests.conftest import ROOT
-from tests.inference.conftest import galaxy
+from tests.galaxies import galaxy
 
 SIZES = ((32, 32), (33, 60), (128, 100), (16, 16))
 

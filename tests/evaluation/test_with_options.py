@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from galaxy10.data.store import store_of_run
 from galaxy10.evaluation import as_trained
 from galaxy10.reports import uncertainty
-from tests.conftest import write_galaxies
+from tests.galaxies import write_galaxies
 
 
 def test_a_run_is_judged_where_its_scratch_disk_and_gpu_are_missing(tmp_path, monkeypatch):

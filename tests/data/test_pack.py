@@ -10,7 +10,7 @@ from PIL import Image
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.pack import pack
 from galaxy10.errors import Galaxy10Error
-from tests.inference.conftest import galaxy
+from tests.galaxies import galaxy
 
 
 @pytest.fixture

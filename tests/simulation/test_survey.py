@@ -1,10 +1,8 @@
 """The simulated survey keeps the real file's shape, order and traps, and is the same wherever it is made."""
 
 import hashlib
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -15,6 +13,7 @@ from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS
 from galaxy10.errors import Galaxy10Error
 from galaxy10.simulation import simulate_survey
 from galaxy10.simulation.survey import class_counts, unit_vectors
+from tests.waiting import wait_for
 
 
 def content(path: Path) -> dict[str, np.ndarray]:
@@ -166,12 +165,9 @@ from pathlib import Path
 from galaxy10.simulation import simulate_survey
 simulate_survey(Path({str(path)!r}), num_images=2000, size_px=256, workers=1)
 """
-    process = subprocess.Popen([sys.executable, "-c", program])
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*.part")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: list(tmp_path.glob("*.part")), "half a survey", process)
+        process.kill()
     assert list(tmp_path.glob("*.part"))
     assert not path.exists()
 

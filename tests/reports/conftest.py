@@ -1,6 +1,9 @@
 """A synthetic run directory, written in the very layout that training writes."""
 
+import io
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,36 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from matplotlib.figure import Figure
+from PIL import Image
 
 from galaxy10.classes import GALAXY10_CLASSES, slugs
 from galaxy10.metrics.confusion import class_scores, confusion_counts
 
 MakeRun = Callable[..., Path]
+
+
+HEAVY = ("torch", "lightning", "timm", "torchmetrics", "wandb")
+
+
+def run_without_torch(program: str, *arguments: object) -> str:
+    """Run a program, given its arguments in `paths`, in a process that must not import torch; what it prints."""
+    start = "import sys; from pathlib import Path; paths = [Path(word) for word in sys.argv[1:]]\n"
+    end = (
+        f"\nheavy = [name for name in {HEAVY} if name in sys.modules]\nsys.exit(f'imported: {{heavy}}' if heavy else 0)"
+    )
+    command = [sys.executable, "-c", start + program + end, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not drawn: for pages whose words matter. Drawing is most of their time."""
+    pixel = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(pixel, "PNG")
+    monkeypatch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(pixel.getvalue()))
 
 
 @pytest.fixture

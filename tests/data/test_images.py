@@ -12,7 +12,7 @@ from PIL import Image
 from galaxy10.data.images import ImageReadError, as_picture, read_picture
 from galaxy10.data.stretch import STRETCHES, stretched
 from galaxy10.simulation.render import legacy_rgb
-from tests.inference.conftest import galaxy
+from tests.galaxies import galaxy
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 from PIL import Image
 
-from tests.inference.conftest import BAD, galaxy, write_folder
+from tests.galaxies import BAD, galaxy, write_folder
 
 
 @pytest.fixture

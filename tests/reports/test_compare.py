@@ -2,19 +2,18 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from scipy.stats import binom
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.mcnemar import holm, mcnemar
 from galaxy10.reports.compare import compare_runs
+from tests.reports.conftest import run_without_torch
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def read_table(out: Path) -> list[dict[str, str]]:
@@ -36,8 +35,9 @@ def study(make_run) -> list[Path]:
     ]
 
 
-def test_seeds_become_one_row_with_mean_and_sample_deviation(study, tmp_path):
-    page = compare_runs(study, tmp_path / "out")
+def test_seeds_become_one_row_with_mean_and_sample_deviation_without_torch(study, tmp_path):
+    program = "from galaxy10.reports.compare import compare_runs; print(compare_runs(paths[1:], paths[0]))"
+    page = Path(run_without_torch(program, tmp_path / "out", *study).strip())
     best, worst = read_table(tmp_path / "out")
     assert (best["experiment"], worst["experiment"]) == ("resnet50", "simple_cnn")
     assert (best["seeds"], best["rank_within_split"], worst["rank_within_split"]) == ("0 1 2", "1", "2")
@@ -175,32 +175,3 @@ def test_names_from_a_users_file_are_text(make_run, tmp_path):
     text = compare_runs(runs, tmp_path / "out").read_text()
     assert "<b>x" not in text
     assert "<i>a" not in text
-
-
-def test_mcnemar_is_the_exact_binomial_for_few_and_chi2_for_many():
-    first = np.array([True] * 10 + [False] * 2 + [True] * 30)
-    second = np.array([False] * 10 + [True] * 2 + [True] * 30)
-    few = mcnemar(first, second)
-    assert (few.only_first, few.only_second, few.exact) == (10, 2, True)
-    assert few.p == pytest.approx(2 * binom.cdf(2, 12, 0.5))
-    # Agresti (1990): approval ratings, 150 and 86 changed their mind; χ² with correction 16.82.
-    many = mcnemar(np.repeat([True, False], [150, 86]), np.repeat([False, True], [150, 86]))
-    assert not many.exact
-    assert many.p == pytest.approx(4.115e-5, rel=1e-3)
-    assert mcnemar(first, first).p == 1.0
-
-
-def test_holm_never_makes_a_pair_more_certain():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]) == []
-
-
-def test_no_comparison_imports_torch(study, tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from galaxy10.reports.compare import compare_runs;"
-        "compare_runs([Path(p) for p in sys.argv[2:]], Path(sys.argv[1]));"
-        "print([m for m in ('torch', 'lightning', 'timm', 'torchmetrics', 'wandb') if m in sys.modules])"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "out"), *map(str, study)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -14,7 +14,7 @@ from PIL import Image
 from galaxy10.data.inputs import find_inputs, pictures_below
 from galaxy10.data.path_tables import read_table
 from galaxy10.errors import Galaxy10Error
-from tests.inference.conftest import galaxy
+from tests.galaxies import galaxy
 
 
 def digest(*words: Path) -> str:

@@ -13,7 +13,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration import apply_temperature, calibrate
 from galaxy10.prediction.ood import KNNDetector
 from galaxy10.prediction.prediction_columns import entropy, in_set, prediction_columns
-from tests.inference.conftest import galaxy
+from tests.galaxies import galaxy
 
 
 def answers(number: int, sharpness: float, rng) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.lock import RunLock, check_free
 from galaxy10.runs.signals import Interrupted, SignalHandler
 from galaxy10.runs.slurm import check_job, job_name, job_step, outside_step, threads_per_process
-from tests.conftest import write_galaxies
+from tests.galaxies import write_galaxies
 
 SETTINGS = {"accelerator": "cpu", "devices": 2, "num_nodes": 2}
 

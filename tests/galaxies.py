@@ -1,49 +1,38 @@
-"""A trained run, and files of the kinds that users bring."""
+"""Small galaxies of the tests: labelled HDF5 files, single images, and folders of files as users bring them."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
-import pytest
 from astropy.io import fits
 from PIL import Image
 
-from tests.conftest import ROOT, ended, write_galaxies
 
-
-@pytest.fixture(scope="session")
-def trained(warm, tmp_path_factory) -> Callable[..., Path]:
-    """A function that trains a small network on small galaxies, once per seed, and gives its run directory."""
-    folder = tmp_path_factory.mktemp("trained")
-    write_galaxies(folder / "g.h5", per_class=40, names=["Spiral", "In-between", "Edge-on"], coordinates=True)
-    runs: dict[int, Path] = {}
-
-    def train(seed: int = 0) -> Path:
-        if seed not in runs:
-            words = (
-                *("data=hdf5", f"data.path={folder / 'g.h5'}", "model.image_size=32", "trainer.max_epochs=2"),
-                *(
-                    "model.tta_views=2",
-                    "data.batch_size=8",
-                    f"seed={seed}",
-                    f"run.dir={folder / f'r{seed}'}",
-                    "logger=csv",
-                ),
-            )
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            done = ended(warm.start([str(ROOT / "train.py"), *words], folder, environment), 240)
-            assert done.code == 0, done.err
-            runs[seed] = folder / f"r{seed}"
-        return runs[seed]
-
-    return train
-
-
-@pytest.fixture(scope="session")
-def run(trained) -> Path:
-    """A run directory of three classes: 84 training, 12 validation and 24 test galaxies."""
-    return trained(0)
+def write_galaxies(
+    path: Path,
+    per_class: int = 12,
+    num_classes: int = 3,
+    size: tuple[int, int] = (32, 32),
+    names: list[str] | None = None,
+    chunks: tuple[int, ...] | None = None,
+    coordinates: bool = False,
+    seed: int = 0,
+) -> Path:
+    """A small labelled file whose classes can be told apart: class k is brighter in one channel and position."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(num_classes), per_class)
+    images = rng.integers(0, 60, (len(labels), *size, 3), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[size[0] // 3 : 2 * size[0] // 3, size[1] // 3 : 2 * size[1] // 3, label % 3] += np.uint8(60 + 10 * label)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=images, chunks=chunks, compression="gzip" if chunks else None)
+        file["ans"] = labels.astype(np.uint8)
+        if names:
+            file["ans"].attrs["class_names"] = names
+        if coordinates:
+            file["ra"] = np.linspace(10, 200, len(labels))
+            file["dec"] = np.linspace(-5, 30, len(labels))
+    return path
 
 
 def galaxy(seed: int = 0, size: tuple[int, int] = (32, 32)) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The door: what it imports, what it offers, and that nothing passes it unread (wrong commands: tests/bad_input.py)."""
+"""The door: what it imports, what it offers, and that nothing passes it unread (wrong commands: tests/cli)."""
 
 import inspect
 import subprocess

@@ -9,7 +9,7 @@ from galaxy10.data.hdf5 import open_source
 from galaxy10.data.split import make_split
 from galaxy10.data.store import open_store
 from galaxy10.evaluation.samples import save_demonstrations
-from tests.conftest import write_galaxies
+from tests.galaxies import write_galaxies
 
 SIGMA = 0.1
 
