@@ -9,6 +9,7 @@ import typer
 
 from galaxy10.cli.predict import app as inference_commands
 from galaxy10.errors import Galaxy10Error
+from galaxy10.runs.files import RunFiles
 
 app = typer.Typer(
     add_completion=False,
@@ -105,8 +106,8 @@ def find_runs(patterns: list[str]) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         for path in sorted(Path(p) for p in glob(pattern)) or [Path(pattern)]:
-            inside = sorted(p.parent for p in path.glob("*/status.json"))
-            found += inside if inside and not (path / "status.json").exists() else [path]
+            inside = sorted(p.parent for p in path.glob(f"*/{RunFiles(Path()).status}"))
+            found += inside if inside and not RunFiles(path).status.exists() else [path]
     return list(dict.fromkeys(found))
 
 

@@ -45,7 +45,7 @@ def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
     if directory.finished is not None:
         if not is_main_process():
             return FINISHED
-        if config["run"]["report"] and not (directory.path / "report.html").exists():  # killed between the two
+        if config["run"]["report"] and not directory.files.report.exists():  # killed between the two
             from galaxy10.reports.run import build_report
 
             build_report(directory.path)
@@ -100,7 +100,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         if not taken or (not started and not new):  # another process's, or as it was
             _remove_if_empty(made)
             return refuse(error)
-        if new and not isinstance(error, TrainingError) and not (directory.path / "metrics.csv").exists():
+        if new and not isinstance(error, TrainingError) and not directory.files.metrics.exists():
             close_loggers(REFUSED)
             directory.release()
             shutil.rmtree(directory.path, ignore_errors=True)
@@ -115,7 +115,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         gone = processes.explain_dist_error(error) if processes and writes else None
         if gone:
             return _failed(directory, gone)
-        where = directory.path / "traceback.txt"
+        where = directory.files.traceback
         if not writes:
             where = where.with_name(f"traceback-{os.getpid()}.txt")
         with suppress(OSError):

@@ -17,9 +17,10 @@ from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.labelled_file import subset_table
 from galaxy10.evaluation.tables import score, write_split
-from galaxy10.files import make_folder, write_json
+from galaxy10.files import make_folder
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.precision import trained_precision
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import run_config
 
 _LEAK = "the network was trained or chosen on some of these galaxies: these numbers are no measure of how good it is"
@@ -32,7 +33,7 @@ def score_file(
     quiet_libraries()
     config = run_config(run)
     torch.manual_seed(config["seed"])
-    module = load_classifier(run / "checkpoints" / "best.ckpt")
+    module = load_classifier(RunFiles(run).best)
     store, split = evaluation_split(run, about, source, labels, subset)
     data = GalaxyData(store, split, module.class_names, eval_batch_size=config["data"]["eval_batch_size"])
     data.preprocessing = module.preprocessing
@@ -48,7 +49,7 @@ def score_file(
         use_distributed_sampler=False,
     )
     metrics = score(trainer, module, data, ["test"], out_dir)
-    shutil.copyfile(run / "config.yaml", out_dir / "config.yaml")
+    shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
     return write_evaluation(out_dir, data, metrics, evaluation_provenance(about, source, store.content, split, run))
 
 
@@ -79,8 +80,9 @@ def write_evaluation(
 ) -> dict[str, Any]:
     """What stands beside the predictions of an evaluation; the JSON line's object."""
     write_split(out_dir, data.split, data)
-    write_json(out_dir / "provenance.json", provenance)
-    write_json(out_dir / "status.json", {"state": "finished", "metrics": metrics})
+    files = RunFiles(out_dir)
+    files.write_provenance(provenance)
+    files.write_status({"state": "finished", "metrics": metrics})
     print(f"test accuracy {metrics['test/accuracy']:.3f}, macro-F1 {metrics['test/macro_f1']:.3f}", file=sys.stderr)
     return {"run_dir": str(out_dir), "state": "finished", "split_hash": data.split.hash, **metrics}
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json
+from galaxy10.runs.files import RunFiles
 
 
 def check_output(out_dir: Path) -> None:
@@ -20,8 +20,9 @@ def check_output(out_dir: Path) -> None:
     """
     if out_dir.exists() and not out_dir.is_dir():
         raise Galaxy10Error(f"-o {out_dir} is a file; give a folder")
-    about = read_json(out_dir / "provenance.json")
-    if (out_dir / "checkpoints").exists() or (about and "trained_run" not in about):
+    files = RunFiles(out_dir)
+    about = files.read_provenance()
+    if files.checkpoints.exists() or (about and "trained_run" not in about):
         raise Galaxy10Error(f"-o {out_dir} is a run itself, which would be overwritten; give another folder")
 
 
@@ -61,4 +62,4 @@ def subset_table(run: Path, source: SourceFile, own_file: bool, subset: str | No
         if subset not in (None, "all"):
             raise Galaxy10Error(f"--subset {subset} belongs to the run's own file; {source.path} is another one")
         return "all", None
-    return subset or "test", pd.read_parquet(run / "split.parquet")
+    return subset or "test", RunFiles(run).read_split()

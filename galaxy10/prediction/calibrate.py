@@ -14,10 +14,11 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
 from galaxy10.models.factory import load_classifier
 from galaxy10.prediction.calibration import calibrate
-from galaxy10.prediction.calibration_file import Calibration, samples_path, save_calibration
-from galaxy10.prediction.ensemble import REFERENCE_FILE, Ensemble
+from galaxy10.prediction.calibration_file import Calibration, save_calibration
+from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import FeatureHook, KNNDetector
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import run_config
 
 BATCH_SIZE = 64
@@ -28,11 +29,11 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
 
     Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept.
     """
-    table_path = run / "predictions" / "val.parquet"
-    if not table_path.exists() or not (run / "checkpoints" / "best.ckpt").exists():
+    files = RunFiles(run)
+    if not files.predictions("val").exists() or not files.best.exists():
         return None
-    module = load_classifier(run / "checkpoints" / "best.ckpt").to(device)
-    table = pd.read_parquet(table_path)
+    module = load_classifier(files.best).to(device)
+    table = files.read_predictions("val")
     tap = FeatureHook(module.network, module.num_classes)
     features, samples = [], []
     with torch.inference_mode():
@@ -46,7 +47,7 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
             forget_pages(store.images)
     reference = KNNDetector.of(torch.cat(features))
     if reference is not None:
-        reference.save(run / REFERENCE_FILE)
+        reference.save(files.validation_features)
     if not module.scores_as_it_predicts:
         kept = np.concatenate(samples)[None]
     else:
@@ -76,7 +77,7 @@ def calibrate_run(
             return member.way, calibration
     row, labels = rows["row"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
     samples = predict_rows(networks, store, row)
-    with replacing(samples_path(run, member.way)) as part, part.open("wb") as file:
+    with replacing(RunFiles(run).validation_samples(member.way.key)) as part, part.open("wb") as file:
         np.savez(file, rows=row, labels=labels, samples=samples)
     calibration = calibrate(samples, labels)
     save_calibration(run, member.way, calibration)
@@ -97,7 +98,7 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
     store = open_store(source, store_of_run(source.path, config["data"]))
     if store.content != about["data"]["content"]:
         raise Galaxy10Error(f"{path} has changed since {run} was trained from it; bring the old file back to calibrate")
-    return store, pd.read_parquet(run / "split.parquet")
+    return store, RunFiles(run).read_split()
 
 
 def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> np.ndarray:

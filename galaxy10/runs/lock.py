@@ -12,6 +12,7 @@ from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, replacing
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.slurm import job_name, restarts
 
 BEAT_S = 10.0
@@ -28,7 +29,7 @@ class RunLock:
     """
 
     def __init__(self, directory: Path):
-        self.path = directory / "lease.json"
+        self.path = RunFiles(directory).lease
         self.token = uuid.uuid4().hex
         self.lost = threading.Event()
         self._done = threading.Event()
@@ -106,13 +107,18 @@ class RunLock:
                 continue  # a full disk is told where data is written; the lease may be renewed later
 
 
+def read_holder(directory: Path) -> dict[str, Any]:
+    """Return who holds a directory, by its lease; an empty dict where nobody does."""
+    return read_json(RunFiles(directory).lease)
+
+
 def check_free(directory: Path) -> None:
     """Whether nobody alive holds a run directory.
 
     Raises:
         Galaxy10Error: somebody does.
     """
-    holder = read_json(directory / "lease.json")
+    holder = read_holder(directory)
     if holder and is_alive(holder) and not _is_earlier_start(holder):
         job = f", SLURM job {holder['job']}" if holder.get("job") else ""
         raise Galaxy10Error(
@@ -151,7 +157,7 @@ def _is_elsewhere(holder: dict[str, Any]) -> bool:
 def wait_for_main_process(directory: Path) -> None:
     """Under srun all processes start at once: the others go on when the first one has the directory."""
     while True:
-        holder = read_json(directory / "lease.json")
+        holder = read_holder(directory)
         if [holder.get(key) for key in ("job", "step", "restarts")] == [
             job_name(),
             os.environ.get("SLURM_STEP_ID"),

@@ -20,7 +20,6 @@ from galaxy10.data.split import make_split
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
-from galaxy10.files import read_json, write_json
 from galaxy10.metrics.direction import better, directions_of
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.precision import resolve_precision
@@ -108,10 +107,10 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         about = provenance(config, source, store, split, module, weights, statistics)
         cached = data.uses_device_cache(trainer.strategy.root_device)
         about["training"] = {"precision": precision.name, "why": precision.why, "cache_on_device": cached}
-        write_json(directory.path / "provenance.json", about)
+        directory.files.write_provenance(about)
         write_split(directory.path, split, data)
-        save_batch(data, directory.path / "samples" / "batch.npz")
-        save_demonstrations(data, directory.path / "samples")
+        save_batch(data, directory.files.samples("batch"))
+        save_demonstrations(data, directory.files)
         announce(about, trainer, directory)
         trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
 
@@ -134,7 +133,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     calibrate_finished_run(directory.path, store, trainer.strategy.root_device)
     directory.end("finished", metrics={**metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
-    for table in sorted((directory.path / "profiler").glob("*.txt")):
+    for table in sorted(directory.files.profiler.glob("*.txt")):
         say(f"profile {table}")
     say(summary(metrics, report))
     return directory.result(split.hash)
@@ -146,7 +145,7 @@ def check_same_data(directory: RunDirectory, split_hash: str) -> None:
     Raises:
         Galaxy10Error: the file has changed since.
     """
-    before = (read_json(directory.path / "provenance.json").get("split") or {}).get("hash")
+    before = directory.files.split_hash()
     if directory.last_checkpoint.exists() and before not in (None, split_hash):
         raise Galaxy10Error(
             f"{directory.path} was trained on other galaxies (split {before}, the file now gives {split_hash}); "
@@ -194,7 +193,7 @@ def build_trainer(
     callbacks += [RestoreEarlyStopping(), recorder]
     if options.pop("enable_checkpointing") is not False:
         mode = better(config["monitor"], context["directions"])
-        callbacks += checkpoint_callbacks(directory.path / "checkpoints", config["monitor"], mode)
+        callbacks += checkpoint_callbacks(directory.files.checkpoints, config["monitor"], mode)
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
     if options.pop("sync_batchnorm"):
         plugins.append(SyncedBatchNorm())
@@ -205,7 +204,7 @@ def build_trainer(
         options.pop("model_registry")
     profiler = PROFILERS.get(options["profiler"])
     if profiler is not None:  # Lightning would print its tables as news, which are silenced
-        options["profiler"] = profiler(dirpath=directory.path / "profiler", filename="table")
+        options["profiler"] = profiler(dirpath=directory.files.profiler, filename="table")
     watched = any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks)
     return L.Trainer(
         **options,

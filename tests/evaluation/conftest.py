@@ -12,6 +12,7 @@ import yaml
 
 from galaxy10.classes import GALAXY10_CLASSES, slugs
 from galaxy10.metrics.confusion import class_scores, confusion_counts
+from galaxy10.runs.files import FORMAT
 
 MakeRun = Callable[..., Path]
 
@@ -142,6 +143,7 @@ def _write_records(path: Path, class_names, counts, metrics, seed, split_seed, m
     }
     (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     provenance = {
+        "format": FORMAT,
         "galaxy10": "0.1.0",
         "git": {"commit": "0123456789abcdef0123", "dirty": True},
         "packages": {"torch": "2.15.0", "timm": "1.0.20"},
