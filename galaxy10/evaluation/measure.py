@@ -99,10 +99,10 @@ def measure(
     answers, rate = ask(networks, store, rows)
     threshold = calibration.threshold(coverage)
     calibrated = apply_temperature(answers.samples.astype(np.float64), calibration.temperature).mean(axis=0)
-    names, slugs = networks.class_names, networks.slugs
-    verdicts = prediction_columns(answers.samples, answers.ood_score, names, slugs, calibration.temperature, threshold)
-    table = verdicts.to_pandas()
-    table["predicted"] = calibrated.argmax(axis=1)
+    names = networks.class_names
+    table = prediction_columns(
+        answers.samples, answers.ood_score, names, calibration.temperature, threshold
+    ).to_pandas()
     table.insert(0, "label", labels)
     table.insert(0, "row", rows)
     raw = answers.samples.astype(np.float64).mean(axis=0)

@@ -73,7 +73,7 @@ def _side_by_side(
 def save_misclassified(images: np.ndarray, table: pd.DataFrame, class_names: tuple[str, ...], path: Path) -> None:
     """The most confident mistakes of a prediction table.
 
-    images: the store's array (N, H, W, 3); table: row, label, predicted, p_<slug>….
+    images: the store's array (N, H, W, 3); table: row, label, predicted, predicted_name, p_<slug>….
     """
     columns = [f"p_{name}" for name in slugs(class_names)]
     confidence = table[columns].max(axis=1)

@@ -121,8 +121,14 @@ class RunFiles:
 
     def write_predictions(self, subset: str, table: "pd.DataFrame") -> None:
         """Write the prediction table of a subset."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = pa.Table.from_pandas(table, preserve_index=False)
+        # Whatever this version of pandas keeps texts as.
+        fields = [f.with_type(pa.string()) if pa.types.is_large_string(f.type) else f for f in columns.schema]
         with replacing(self.predictions(subset)) as part:
-            table.to_parquet(part, index=False)
+            pq.write_table(columns.cast(pa.schema(fields, columns.schema.metadata)), part)
 
     def split_hash(self) -> str | None:
         """Return the hash of the split the run was trained or evaluated on, if it is known."""

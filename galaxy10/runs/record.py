@@ -35,7 +35,7 @@ _PREDICTION_COLUMNS = {"row", "label", "predicted"}
 class RunRecord:
     """One run directory in memory. Every table is None, every mapping empty, where the file is missing.
 
-    predictions: by subset; row, label, predicted, p_<slug>… (one line per galaxy).
+    predictions: by subset; row, label, predicted, predicted_name, p_<slug>… (one line per galaxy).
     samples: by file name; `images` (n, h, w, 3) uint8 and what belongs to each image, all of length n.
     missing: file name → why it could not be read.
     """

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from galaxy10.classes import GALAXY10_CLASSES, slugs
 from galaxy10.metrics.confusion import class_scores, confusion_counts
+from galaxy10.metrics.predictions import prediction_table
 from galaxy10.runs.files import FORMAT
 
 MakeRun = Callable[..., Path]
@@ -78,9 +80,8 @@ def _predictions(rng, rows: pd.DataFrame, num_classes: int, names: list[str], sk
     logits = rng.normal(size=(len(rows), num_classes))
     logits[np.arange(len(rows)), aim] += rng.uniform(2, 6, len(rows))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    table = pd.DataFrame({"row": rows["row"], "label": labels, "predicted": probabilities.argmax(axis=1)})
-    table[[f"p_{name}" for name in names]] = probabilities
-    return table.reset_index(drop=True)
+    scored = [torch.from_numpy(array) for array in (rows["row"].to_numpy(), labels, probabilities)]
+    return prediction_table([tuple(scored)], names)
 
 
 def _metrics(table: pd.DataFrame, subset: str, num_classes: int, names: list[str]) -> dict[str, Any]:
