@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from galaxy10.cli.predict import app as inference_commands
+from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.files import RunFiles
 
@@ -29,11 +30,11 @@ def simulate(
     seed: Annotated[int, typer.Option(help="same seed, same file")] = 0,
 ) -> None:
     """Draw a simulated survey in the form of the published file."""
-    from galaxy10.data.source import progress_bar
+    from galaxy10.progress import progress
     from galaxy10.simulation import simulate_survey
 
-    with progress_bar("simulating galaxies") as progress:
-        simulate_survey(out, num_images=images, size_px=size, seed=seed, progress=progress)
+    with progress("simulating galaxies", images) as tell:
+        simulate_survey(out, num_images=images, size_px=size, seed=seed, progress=tell)
     print(out)
 
 
@@ -99,6 +100,16 @@ def inspect(
 
 
 app.add_typer(inference_commands)
+
+
+@app.callback()
+def before_any_command(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="also say what is done in detail, with times")
+    ] = False,
+) -> None:
+    """Messages go to standard error."""
+    set_up_logging(verbose)
 
 
 def find_runs(patterns: list[str]) -> list[Path]:

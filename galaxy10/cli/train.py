@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from galaxy10.config.compose import REFUSED, ComposedConfigs, compose, refuse
+from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error, TrainingError, first_line
 from galaxy10.files import strict
 from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, is_main_process, process_number
@@ -28,6 +29,7 @@ FIRST_PROCESS_FIRST_S = 3.0
 def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
     """Compose, check, run; the exit code: 0 finished, 1 failed, 2 refused, 130 or 143 on a signal."""
     try:
+        set_up_logging()
         compose(hydra_main, composed, checked, known_keys())
         if not composed.experiments:
             return FINISHED  # --help, --cfg

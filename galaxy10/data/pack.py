@@ -1,6 +1,6 @@
 """From a folder per class, or a table of paths and labels, to the HDF5 file that training reads."""
 
-import sys
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,9 @@ from galaxy10.data.sidecars import Failure, check_beside_packed, failed_path, wr
 from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
-from galaxy10.progress import watched
+from galaxy10.progress import progress
+
+logger = logging.getLogger(__name__)
 
 _BATCH = 64
 _LOOKED_AT = 100  # pictures whose median side becomes the file's
@@ -89,7 +91,7 @@ def pack(
     else:
         failed_path(output).unlink(missing_ok=True)
     told = f", {len(failures):,} could not be used: {failed_path(output)}" if failures else ""
-    print(f"{len(kept):,} images of {present} classes at {size} px{told}", file=sys.stderr)
+    logger.info(f"{len(kept):,} images of {present} classes at {size} px{told}")
     return {"catalogued": len(kept), "failed": len(failures)}
 
 
@@ -152,7 +154,7 @@ def _write(part: Path, found: Labelled, size: int) -> tuple[np.ndarray, list[Fai
     batches = [range(start, min(start + _BATCH, total)) for start in range(0, total, _BATCH)]
     kept: list[int] = []
     failures: list[Failure] = []
-    with h5py.File(part, "w") as file, watched("packing images", total) as tell:
+    with h5py.File(part, "w") as file, progress("packing images", total) as tell:
         images = file.create_dataset(
             "images", (0, size, size, 3), np.uint8, maxshape=(None, size, size, 3), chunks=(16, size, size, 3)
         )

@@ -1,8 +1,5 @@
 """Which file an experiment reads: the published one, anyone's, or a simulated survey made on first use."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +7,8 @@ from typing import Any
 from filelock import FileLock
 
 from galaxy10.data.hdf5 import SourceFile, open_source, published_names
-from galaxy10.data.store import Progress, Store, open_store, store_directory
+from galaxy10.data.store import Store, open_store, store_directory
+from galaxy10.progress import progress
 
 
 def check_source(data: dict[str, Any]) -> SourceFile | None:
@@ -58,8 +56,7 @@ def obtain_source(data: dict[str, Any]) -> SourceFile:
 def obtain_store(data: dict[str, Any], source: SourceFile) -> Store:
     """The store of the experiment's file, built if it is not there yet."""
     directory = store_directory(source.path, _path(data["store_dir"]), Path(data["dir"]))
-    with progress_bar("reading images") as progress:
-        return open_store(source, directory, progress)
+    return open_store(source, directory)
 
 
 def _open(data: dict[str, Any], path: Path) -> SourceFile:
@@ -85,28 +82,12 @@ def _simulate(data: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            with progress_bar("simulating galaxies") as progress:
+            with progress("simulating galaxies", data["num_images"]) as tell:
                 simulate_survey(
                     path,
                     num_images=data["num_images"],
                     size_px=data["image_px"],
                     seed=data["simulation_seed"],
-                    progress=progress,
+                    progress=tell,
                 )
     return path
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Progress | None]:
-    """A function (done, total) that draws a bar on the terminal; None where nobody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,6 +1,6 @@
 """A labelled file that a trained run is evaluated on: its labels in the run's order, and which rows count."""
 
-import sys
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import pandas as pd
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
 
 
 def check_output(out_dir: Path) -> None:
@@ -37,10 +39,9 @@ def match_classes(source: SourceFile, class_names: tuple[str, ...]) -> tuple[Sou
         if source.num_classes > len(class_names):
             raise Galaxy10Error(_mismatch(source, source.names, class_names))
         if class_names != tuple(str(i) for i in range(len(class_names))):
-            print(
+            logger.info(
                 f"note: {source.path.name} names no classes; its labels are taken as numbers of the run's classes "
-                f"({', '.join(f'{i} {name}' for i, name in enumerate(class_names))})",
-                file=sys.stderr,
+                f"({', '.join(f'{i} {name}' for i, name in enumerate(class_names))})"
             )
         return replace(source, class_names=class_names, num_classes=len(class_names)), labels
     if set(source.class_names) != set(class_names):

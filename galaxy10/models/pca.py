@@ -4,6 +4,7 @@ scikit-learn does the mathematics. Memory is bounded by the size of a batch, not
 twice, once for the components (IncrementalPCA) and once for the galaxies' scores on them.
 """
 
+import logging
 import math
 import time
 import warnings
@@ -20,7 +21,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from galaxy10.console import say
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.loader import GalaxyLoader, SequentialSampler
 from galaxy10.data.resampling import showings_per_row
@@ -29,6 +29,8 @@ from galaxy10.data.thumbnails import save_arrays, thumbnails
 from galaxy10.files import replacing
 from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
 
 # Galaxies of one step of IncrementalPCA, as a multiple of its components: with more, each step's decomposition costs
 # more memory and time; with fewer, the components come out less exact.
@@ -145,11 +147,12 @@ class PCAClassifier(Classifier):
         self.network.cpu()
         found, converged = self.solve(data, rows, labels)
         self.network.to(device)
-        say(f"solved  {len(found.components)} components of {len(rows)} images in {time.perf_counter() - start:.1f} s")
+        seconds = time.perf_counter() - start
+        logger.info(f"solved  {len(found.components)} components of {len(rows)} images in {seconds:.1f} s")
         if self.num_components > len(found.components):
-            say(f"        model.num_components={self.num_components}, but that is all there are")
+            logger.info(f"        model.num_components={self.num_components}, but that is all there are")
         if not converged:
-            say(f"        the regression was stopped after model.max_iterations={self.max_iterations}")
+            logger.info(f"        the regression was stopped after model.max_iterations={self.max_iterations}")
         write_components(found, self, RunFiles(Path(self.trainer.default_root_dir)))
 
     @torch.no_grad()

@@ -18,6 +18,7 @@ from galaxy10.prediction.calibration_file import Calibration, save_calibration
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import FeatureHook, KNNDetector
+from galaxy10.progress import progress
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import run_config
 
@@ -36,7 +37,7 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
     table = files.read_predictions("val")
     tap = FeatureHook(module.network, module.num_classes)
     features, samples = [], []
-    with torch.inference_mode():
+    with torch.inference_mode(), progress("calibrating", len(table)) as tell:
         for start in range(0, len(table), BATCH_SIZE):
             images = torch.from_numpy(store.images[table["row"].to_numpy()[start : start + BATCH_SIZE]])
             samples.append(
@@ -45,6 +46,7 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
             assert tap.features is not None
             features.append(tap.features.cpu())
             forget_pages(store.images)
+            tell(start + len(images))
     reference = KNNDetector.of(torch.cat(features))
     if reference is not None:
         reference.save(files.validation_features)
@@ -104,8 +106,10 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
 def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> np.ndarray:
     """(K, n, C) probabilities of some rows of a store."""
     samples = []
-    for start in range(0, len(rows), BATCH_SIZE):
-        pictures = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
-        samples.append(networks.ask(pictures).samples)
-        forget_pages(store.images)
+    with progress("calibrating", len(rows)) as tell:
+        for start in range(0, len(rows), BATCH_SIZE):
+            pictures = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
+            samples.append(networks.ask(pictures).samples)
+            forget_pages(store.images)
+            tell(start + len(pictures))
     return np.concatenate(samples, axis=1)

@@ -20,6 +20,7 @@ from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import FeatureHook, KNNDetector
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run
+from galaxy10.system import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Ensemble:
         mc_dropout: int = 0,
         device: str = "auto",
     ):
+        keep_freed_memory()
         self.device = choose_device(device)
         self.members = [self._member(run, tta_views, mc_dropout) for run in runs]
         self.class_names = self.members[0].module.class_names

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.progress import duration
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles, check_format
 from galaxy10.runs.lock import is_alive, read_holder
@@ -107,11 +108,3 @@ def print_runs(folder: Path) -> None:
     console.print(table)
     if any(line.state in (KILLED, "interrupted") for line in lines):
         console.print("\nkilled and interrupted runs go on with the same command and their run.dir", markup=False)
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes, or minutes and seconds: `2 h 05`, `3 min 20`, `40 s`."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d}"
-    return f"{whole // 60} min {whole % 60:02d}" if whole >= 60 else f"{whole} s"

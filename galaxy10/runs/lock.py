@@ -1,9 +1,9 @@
 """Who may write a run directory: one living process at a time, also when the file system is shared by many hosts."""
 
 import json
+import logging
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -14,6 +14,8 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, replacing
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.slurm import job_name, restarts
+
+logger = logging.getLogger(__name__)
 
 BEAT_S = 10.0
 HANDOVER_S = 30.0  # longer than a beat and a training step
@@ -62,10 +64,9 @@ class RunLock:
 
     def _outlive(self, earlier: dict[str, Any]) -> None:
         """Wait for an earlier start of this job to notice that its lease is gone; it stops within a beat and a step."""
-        say = (
+        logger.info(
             f"waiting for process {earlier.get('pid')} on {earlier.get('host')}, an earlier start of this job, to stop"
         )
-        print(say, file=sys.stderr, flush=True)
         deadline = time.monotonic() + HANDOVER_S
         while time.monotonic() < deadline and (_is_elsewhere(earlier) or is_alive(earlier)):
             time.sleep(0.2)

@@ -14,6 +14,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.overrides import overrides_of
+from galaxy10.console import set_up_logging
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.files import RunFiles
 from galaxy10.sweeps.recipe import write_best
@@ -220,6 +221,7 @@ def counted(trials: list[FrozenTrial]) -> int:
 
 def main() -> int:
     """A worker as a process. Its study comes as JSON on the first line of standard input, whose end ends it."""
+    set_up_logging()
     order = json.loads(sys.stdin.readline())
     sweep, name = Sweep.from_json(order["sweep"]), order["name"]
     stopping = threading.Event()

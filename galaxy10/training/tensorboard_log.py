@@ -1,5 +1,6 @@
 """TensorBoard's event files: derived from the run directory, and written anew by every start."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import yaml
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from galaxy10.console import say
 from galaxy10.errors import first_line
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
 
 
 class TensorBoardLog:
@@ -76,4 +78,4 @@ class TensorBoardLog:
             step()
         except Exception as error:
             self.working = False
-            say(f"tensorboard stopped: {first_line(error)}")
+            logger.info(f"tensorboard stopped: {first_line(error)}")
