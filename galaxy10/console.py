@@ -1,18 +1,63 @@
-"""What a person sees while training runs: a bar on a terminal, one line per epoch elsewhere."""
+"""What a person reads while a command works: standard logging's messages, as plain lines on standard error.
+
+Standard output stays for results. Modules write to `logging.getLogger(__name__)`.
+"""
 
 import logging
+import os
 import sys
-import time
 import warnings
-from typing import Any
+from contextlib import suppress
 
-import lightning as L
-from lightning.pytorch.callbacks import RichProgressBar
+from galaxy10.errors import Galaxy10Error
+
+LEVEL_VARIABLE = "GALAXY10_LOG_LEVEL"
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
-def say(text: str) -> None:
-    """One line for the person, on standard error: standard output ends with the result alone."""
-    print(text, file=sys.stderr, flush=True)
+class _Lines(logging.Formatter):
+    """Messages as they are; details, which only somebody who looks for a cause asks for, with time and origin."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if record.levelno > logging.DEBUG:
+            return text
+        return f"{self.formatTime(record, '%H:%M:%S')} {record.levelname} {record.name}: {text}"
+
+
+class _StandardError(logging.Handler):
+    """Standard error as it is when a line comes: a progress bar puts itself in between."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):  # whoever read it has gone; the work goes on
+            print(self.format(record), file=sys.stderr, flush=True)
+
+
+def set_up_logging(verbose: bool = False) -> None:
+    """Send messages to standard error; called once by every command. Without it, galaxy10 is silent in other programs.
+
+    Args:
+        verbose: also show details, with time and level.
+
+    Raises:
+        Galaxy10Error: GALAXY10_LOG_LEVEL is not one of LEVELS; messages are shown nevertheless.
+    """
+    logger = logging.getLogger("galaxy10")
+    if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
+        handler = _StandardError()
+        handler.setFormatter(_Lines("%(message)s"))
+        logger.addHandler(handler)
+        logger.propagate = False  # a library's handler of all messages would show them twice
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    level = os.environ.get(LEVEL_VARIABLE)
+    if not level:
+        return
+    if level.upper() not in LEVELS:
+        raise Galaxy10Error(
+            f"{LEVEL_VARIABLE}={level} in the environment is not allowed; expected {' or '.join(LEVELS)}"
+        )
+    if not verbose:
+        logger.setLevel(level.upper())
 
 
 def quiet_libraries() -> None:
@@ -40,63 +85,3 @@ def quiet_libraries() -> None:
         ".*srun.*command is available.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-class EpochLines(L.Callback):
-    """One line per epoch, for logs."""
-
-    def __init__(self) -> None:
-        self._started = 0.0
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock also where a restart enters the middle of an epoch."""
-        self._started = time.perf_counter()
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
-        self._started = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say how the epoch went."""
-        if not trainer.is_global_zero:
-            return
-        module: Any = pl_module
-        values = {key: value for key, value in module.metrics.items() if value is not None}
-        shown = [
-            f"{key} {values[key]:.3f}"
-            for key in ("train/loss", "val/loss", "val/accuracy", "val/macro_f1")
-            if key in values
-        ]
-        seconds = time.perf_counter() - self._started
-        say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)} ({seconds:.0f} s)")
-
-
-class ProgressBar(RichProgressBar):
-    """Lightning's Rich bar with galaxies per second."""
-
-    def __init__(self) -> None:
-        super().__init__(leave=True)
-        self._started, self._images = 0.0, 0
-
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
-        self._started, self._images = time.perf_counter(), 0
-        super().on_train_epoch_start(trainer, pl_module)
-
-    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Count galaxies."""
-        self._images += len(batch["labels"]) * trainer.world_size
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-
-    def get_metrics(self, trainer: Any, pl_module: Any) -> dict[str, Any]:
-        """What stands at the end of the bar."""
-        values = trainer.callback_metrics
-        shown = {k: f"{float(values[k]):.3f}" for k in ("train/loss", "val/accuracy", "val/macro_f1") if k in values}
-        seconds = time.perf_counter() - self._started
-        return {"images/s": f"{self._images / seconds:.0f}" if self._images else "–", **shown}
-
-
-def display_callbacks(progress_bar: bool | None) -> list[L.Callback]:
-    """The bar where somebody watches (or it is asked for), else a line per epoch."""
-    watched = sys.stderr.isatty() if progress_bar is None else progress_bar
-    return [ProgressBar()] if watched else [EpochLines()]

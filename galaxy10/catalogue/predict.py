@@ -1,6 +1,6 @@
 """From pictures to a catalogue, batch by batch: the work behind `galaxy10 predict`."""
 
-import sys
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +12,13 @@ from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import checkpoint_identity
 from galaxy10.prediction.options import Options, check_options, check_runs
-from galaxy10.progress import watched
+from galaxy10.progress import progress
 from galaxy10.version import __version__
 
 if TYPE_CHECKING:
     from galaxy10.catalogue.predictor import Predictor
+
+logger = logging.getLogger(__name__)
 
 BATCHES_PER_PART = 4
 
@@ -56,9 +58,9 @@ def _fill(catalogue: Catalogue, inputs: Inputs, judge: "Predictor", mine: range)
     missing = [number for number in range(len(parts)) if not catalogue.has(number)]
     done = before = sum(len(part) for part in parts) - sum(len(parts[number]) for number in missing)
     if before:
-        print(f"going on behind {before:,} of {len(mine):,} images", file=sys.stderr)
+        logger.info(f"going on behind {before:,} of {len(mine):,} images")
     start = time.perf_counter()
-    with watched("judging galaxies", len(mine), done) as tell:
+    with progress("predicting", len(mine), done) as tell:
         for number, table, failures in judge.parts(inputs, {number: parts[number] for number in missing}):
             catalogue.add(number, table, failures)
             done += len(parts[number])
@@ -66,7 +68,7 @@ def _fill(catalogue: Catalogue, inputs: Inputs, judge: "Predictor", mine: range)
     rate = (done - before) / max(time.perf_counter() - start, 1e-9)
     about = catalogue.finish(len(parts), {**judge.record(), "images_per_s": round(rate, 1)})
     told = f", {about['failed']:,} could not be read: {catalogue.failed_path}" if about["failed"] else ""
-    print(f"{about['catalogued']:,} of {len(mine):,} images judged{told} ({rate:,.1f} images/s)", file=sys.stderr)
+    logger.info(f"{about['catalogued']:,} of {len(mine):,} images judged{told} ({rate:,.1f} images/s)")
     return about
 
 

@@ -61,8 +61,8 @@ class Predictor:
     def columns(self, answers: Outputs) -> pa.Table:
         """The catalogue's own columns for some answers."""
         temperature = self.calibration.temperature if self.calibration else 1.0
-        names, slugs = self.networks.class_names, self.networks.slugs
-        return prediction_columns(answers.samples, answers.ood_score, names, slugs, temperature, self.threshold)
+        names = self.networks.class_names
+        return prediction_columns(answers.samples, answers.ood_score, names, temperature, self.threshold)
 
     def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
         """The lines of each part, and the pictures in it that could not be read.

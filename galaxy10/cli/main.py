@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from galaxy10.cli.predict import app as inference_commands
+from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
+from galaxy10.runs.files import RunFiles
 
 app = typer.Typer(
     add_completion=False,
@@ -28,11 +30,11 @@ def simulate(
     seed: Annotated[int, typer.Option(help="same seed, same file")] = 0,
 ) -> None:
     """Draw a simulated survey in the form of the published file."""
-    from galaxy10.data.source import progress_bar
+    from galaxy10.progress import progress
     from galaxy10.simulation import simulate_survey
 
-    with progress_bar("simulating galaxies") as progress:
-        simulate_survey(out, num_images=images, size_px=size, seed=seed, progress=progress)
+    with progress("simulating galaxies", images) as tell:
+        simulate_survey(out, num_images=images, size_px=size, seed=seed, progress=tell)
     print(out)
 
 
@@ -100,13 +102,23 @@ def inspect(
 app.add_typer(inference_commands)
 
 
+@app.callback()
+def before_any_command(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="also say what is done in detail, with times")
+    ] = False,
+) -> None:
+    """Messages go to standard error."""
+    set_up_logging(verbose)
+
+
 def find_runs(patterns: list[str]) -> list[Path]:
     """Run directories named by folders or globs; a folder of runs counts as all of them."""
     found: list[Path] = []
     for pattern in patterns:
         for path in sorted(Path(p) for p in glob(pattern)) or [Path(pattern)]:
-            inside = sorted(p.parent for p in path.glob("*/status.json"))
-            found += inside if inside and not (path / "status.json").exists() else [path]
+            inside = sorted(p.parent for p in path.glob(f"*/{RunFiles(Path()).status}"))
+            found += inside if inside and not RunFiles(path).status.exists() else [path]
     return list(dict.fromkeys(found))
 
 

@@ -264,11 +264,12 @@ def split_words(words: list[Path]) -> tuple[list[Path], list[str]]:
     Raises:
         Galaxy10Error: no run at the beginning, or nothing behind the runs.
     """
+    from galaxy10.runs.files import RunFiles
     from galaxy10.runs.trained import check_run
 
     runs = []
     for word in words:
-        if not ((word / "provenance.json").exists() or (word / "config.yaml").exists()):
+        if not RunFiles(word).is_run():
             break
         runs.append(word)
     if not runs:

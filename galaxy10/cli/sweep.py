@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from galaxy10.config.compose import CONF, SEARCH_PATH, ComposedConfigs, compose, groups, own_config_dir, refuse
+from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import strict
 from galaxy10.metrics.measures import directions_of
@@ -26,6 +27,7 @@ _KEYS = (*SWEEP_FIELDS, "sweep.space", "sweep.space.")
 def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
     """Compose, check, do; the exit code: 0 finished, 1 failed, 2 refused, 130, 138 or 143 on a signal."""
     try:
+        set_up_logging()
         typed = sys.argv[1:]
         fixed = insert_fixed(sys.argv)
         compose(hydra_main, composed, _check_settings, {*known_keys(), *_KEYS})

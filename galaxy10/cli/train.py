@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from galaxy10.config.compose import REFUSED, ComposedConfigs, compose, refuse
+from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error, TrainingError, first_line
 from galaxy10.files import strict
 from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, is_main_process, process_number
@@ -28,6 +29,7 @@ FIRST_PROCESS_FIRST_S = 3.0
 def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
     """Compose, check, run; the exit code: 0 finished, 1 failed, 2 refused, 130 or 143 on a signal."""
     try:
+        set_up_logging()
         compose(hydra_main, composed, checked, known_keys())
         if not composed.experiments:
             return FINISHED  # --help, --cfg
@@ -45,7 +47,7 @@ def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
     if directory.finished is not None:
         if not is_main_process():
             return FINISHED
-        if config["run"]["report"] and not (directory.path / "report.html").exists():  # killed between the two
+        if config["run"]["report"] and not directory.files.report.exists():  # killed between the two
             from galaxy10.reports.run import build_report
 
             build_report(directory.path)
@@ -100,7 +102,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         if not taken or (not started and not new):  # another process's, or as it was
             _remove_if_empty(made)
             return refuse(error)
-        if new and not isinstance(error, TrainingError) and not (directory.path / "metrics.csv").exists():
+        if new and not isinstance(error, TrainingError) and not directory.files.metrics.exists():
             close_loggers(REFUSED)
             directory.release()
             shutil.rmtree(directory.path, ignore_errors=True)
@@ -115,7 +117,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         gone = processes.explain_dist_error(error) if processes and writes else None
         if gone:
             return _failed(directory, gone)
-        where = directory.path / "traceback.txt"
+        where = directory.files.traceback
         if not writes:
             where = where.with_name(f"traceback-{os.getpid()}.txt")
         with suppress(OSError):

@@ -1,6 +1,6 @@
 """From a folder per class, or a table of paths and labels, to the HDF5 file that training reads."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from galaxy10.data.readers import Reader, list_failures
 from galaxy10.data.sidecars import check_beside_packed, failed_path
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
+
+logger = logging.getLogger(__name__)
 
 
 def pack(
@@ -51,5 +53,5 @@ def pack(
     source = open_source(output)
     told = f", {len(failures):,} could not be used: {failed_path(output)}" if failures else ""
     present = source.table["label"].nunique()
-    print(f"{len(kept):,} images of {present} classes at {source.height} px{told}", file=sys.stderr)
+    logger.info(f"{len(kept):,} images of {present} classes at {source.height} px{told}")
     return {"catalogued": len(kept), "failed": len(failures)}

@@ -13,7 +13,17 @@ from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import Galaxy10Error, first_line
 
 _FITS = (".fits", ".fit", ".fts")
-_OWN = ("row", "path", "predicted", "entropy", "mutual_information", "prediction_set", "ood_score", "filled")
+_OWN = (
+    "row",
+    "path",
+    "predicted",
+    "predicted_name",
+    "entropy",
+    "mutual_information",
+    "prediction_set",
+    "ood_score",
+    "filled",
+)
 
 
 def is_table(path: Path) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from galaxy10.data.hdf5 import COORDINATES, MIN_SIZE_PX, REQUIRED
 from galaxy10.data.sidecars import Failure
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.progress import watched
+from galaxy10.progress import progress
 
 _BLOCK = 64  # images in memory at once
 _CONTRACT = "expected (images, labels, class names[, table])"
@@ -153,7 +153,7 @@ def write_reading(part: Path, reading: Reading, blocks: Iterable[Sequence[Any]])
     kept: list[int] = []
     failures: list[Failure] = []
     row = 0
-    with h5py.File(part, "w") as file, watched("reading images", total) as tell:
+    with h5py.File(part, "w") as file, progress("reading images", total) as tell:
         images: h5py.Dataset | None = None
         for block in blocks:
             good: list[np.ndarray] = []

@@ -1,8 +1,6 @@
 """Which file an experiment reads: the published one, anyone's, what a reader reads, or a simulated survey."""
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ from filelock import FileLock
 from galaxy10.data.folders import find_classes
 from galaxy10.data.hdf5 import SourceFile, open_source, published_names
 from galaxy10.data.readers import convert, converted_path, is_converted, reader_of
-from galaxy10.data.store import Progress, Store, open_store, store_directory
+from galaxy10.data.store import Store, open_store, store_directory
+from galaxy10.progress import progress
 
 
 def check_source(data: Mapping[str, Any]) -> SourceFile | None:
@@ -61,8 +60,7 @@ def obtain_source(data: Mapping[str, Any]) -> SourceFile:
 def obtain_store(data: Mapping[str, Any], source: SourceFile) -> Store:
     """The store of the experiment's file, built if it is not there yet."""
     directory = store_directory(source.path, _path(data["store_dir"]), Path(data["dir"]))
-    with progress_bar("reading images") as progress:
-        return open_store(source, directory, progress)
+    return open_store(source, directory)
 
 
 def _open(data: Mapping[str, Any], path: Path) -> SourceFile:
@@ -104,31 +102,15 @@ def _simulate(data: Mapping[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            with progress_bar("simulating galaxies") as progress:
+            with progress("simulating galaxies", data["num_images"]) as tell:
                 simulate_survey(
                     path,
                     num_images=data["num_images"],
                     size_px=data["image_px"],
                     seed=data["simulation_seed"],
-                    progress=progress,
+                    progress=tell,
                 )
     return path
 
 
 _MAKERS = {"galaxy10": _download, "hdf5": _convert, "simulated": _simulate}
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Progress | None]:
-    """A function (done, total) that draws a bar on the terminal; None where nobody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -10,7 +10,7 @@ import json
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.progress import progress
 from galaxy10.system import usable_cpus
 
 FORMAT = 1  # part of the key: a store of another layout is rebuilt, not misread
@@ -30,8 +31,6 @@ SLAB_BYTES = 128 * 2**20  # read at once; two of them are in memory, and the pea
 _HASHED_ENDS = 64 * 2**10
 
 MOMENTS = ("mean_0", "mean_1", "mean_2", "square_0", "square_1", "square_2")
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _is_writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
 
 
-def open_store(source: SourceFile, directory: Path, progress: Progress | None = None) -> Store:
+def open_store(source: SourceFile, directory: Path) -> Store:
     """The store of a checked file, built now if it is not there yet.
 
     Many processes may ask at once, also over a shared file system: one builds, the others wait for it.
@@ -96,11 +95,11 @@ def open_store(source: SourceFile, directory: Path, progress: Progress | None = 
     """
     target = directory / f"{source.path.stem}-{file_identity(source.path)[:12]}.store"
     if not target.exists():
-        _build_locked(source, target, progress)
+        _build_locked(source, target)
     return _load(target, source)
 
 
-def _build_locked(source: SourceFile, target: Path, progress: Progress | None) -> None:
+def _build_locked(source: SourceFile, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
@@ -110,7 +109,7 @@ def _build_locked(source: SourceFile, target: Path, progress: Progress | None) -
                 shutil.rmtree(leftover, ignore_errors=True)
             part = target.with_name(f"{target.name}.part{os.getpid()}")
             try:
-                _build(source, part, progress)
+                _build(source, part)
                 os.rename(part, target)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
@@ -131,7 +130,7 @@ def _cannot_write(source: SourceFile, target: Path, error: OSError) -> Galaxy10E
     )
 
 
-def _build(source: SourceFile, part: Path, progress: Progress | None) -> None:
+def _build(source: SourceFile, part: Path) -> None:
     part.mkdir()
     array_path = part / "images.npy"
     offset = _allocate(array_path, (source.num_images, source.height, source.width, 3))
@@ -140,15 +139,15 @@ def _build(source: SourceFile, part: Path, progress: Progress | None) -> None:
     moments = np.empty((source.num_images, len(MOMENTS)))
     blank = np.empty(source.num_images, dtype=bool)
     # Plain writes, no memory map: the pages of a map count as this process's memory.
-    with array_path.open("r+b") as out, ThreadPoolExecutor(usable_cpus()) as pool:
+    showing = progress("reading images", source.num_images)
+    with array_path.open("r+b") as out, ThreadPoolExecutor(usable_cpus()) as pool, showing as tell:
         for rows, pixels in _read_ahead(_slabs(source, array_path)):
             out.seek(offset + rows.start * image_bytes)
             writing = pool.submit(out.write, pixels.data)
             for i, about in zip(range(rows.start, rows.stop), pool.map(_describe, pixels), strict=True):
                 hashes[i], moments[i], blank[i] = about
             writing.result()
-            if progress:
-                progress(rows.stop, source.num_images)
+            tell(rows.stop)
     table = source.table.assign(pixel_hash=hashes.astype(np.int64), **dict(zip(MOMENTS, moments.T, strict=True)))
     table["blank"] = blank
     table.to_parquet(part / "table.parquet", index=False)

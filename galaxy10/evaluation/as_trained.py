@@ -1,7 +1,7 @@
 """Running a trained network over a file's galaxies and writing down what it says."""
 
+import logging
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,16 @@ from galaxy10.data.resampling import presented
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.labelled_file import subset_table
+from galaxy10.evaluation.scoring_progress import ScoringProgress
 from galaxy10.evaluation.tables import score, write_split
-from galaxy10.files import make_folder, write_json
+from galaxy10.files import make_folder
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.precision import trained_precision
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import run_config
+from galaxy10.system import keep_freed_memory
+
+logger = logging.getLogger(__name__)
 
 _LEAK = "the network was trained or chosen on some of these galaxies: these numbers are no measure of how good it is"
 
@@ -31,9 +36,10 @@ def score_file(
 ) -> dict[str, Any]:
     """Evaluate a run on a checked file whose labels (N,) are in the run's class order; the JSON line's object."""
     quiet_libraries()
+    keep_freed_memory()
     config = run_config(run)
     torch.manual_seed(config["seed"])
-    module = load_classifier(run / "checkpoints" / "best.ckpt")
+    module = load_classifier(RunFiles(run).best)
     store, split = evaluation_split(run, about, source, labels, subset)
     data = GalaxyData.from_store(
         store, split, module.class_names, eval_batch_size=config["data"].get("eval_batch_size", 64)
@@ -45,13 +51,14 @@ def score_file(
         devices=1,
         precision=trained_precision(about, config),
         logger=False,
-        enable_progress_bar=sys.stderr.isatty(),
+        callbacks=[ScoringProgress()],
+        enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
         use_distributed_sampler=False,
     )
     metrics = score(trainer, module, data, ["test"], out_dir)
-    shutil.copyfile(run / "config.yaml", out_dir / "config.yaml")
+    shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
     return write_evaluation(out_dir, data, metrics, evaluation_provenance(about, source, store.content, split, run))
 
 
@@ -73,7 +80,7 @@ def evaluation_split(
     own_subset = own_file and name != "all"
     notes = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
     split = Split(judged, about["split"]["hash"] if own_subset else split_hash(judged, store.content), notes)
-    print(f"judging {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name), file=sys.stderr)
+    logger.info(f"judging {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))
     return store, split
 
 
@@ -83,9 +90,10 @@ def write_evaluation(
     """What stands beside the predictions of an evaluation; the JSON line's object."""
     shown = presented(data.labels("train"), data.balance, len(data.class_names))
     write_split(out_dir, data.split.table, data.class_names, shown)
-    write_json(out_dir / "provenance.json", provenance)
-    write_json(out_dir / "status.json", {"state": "finished", "metrics": metrics})
-    print(f"test accuracy {metrics['test/accuracy']:.3f}, macro-F1 {metrics['test/macro_f1']:.3f}", file=sys.stderr)
+    files = RunFiles(out_dir)
+    files.write_provenance(provenance)
+    files.write_status({"state": "finished", "metrics": metrics})
+    logger.info(f"test accuracy {metrics['test/accuracy']:.3f}, macro-F1 {metrics['test/macro_f1']:.3f}")
     return {"run_dir": str(out_dir), "state": "finished", "split_hash": data.split.hash, **metrics}
 
 

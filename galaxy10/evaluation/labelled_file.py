@@ -1,6 +1,6 @@
 """A labelled file that a trained run is evaluated on: its labels in the run's order, and which rows count."""
 
-import sys
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,9 @@ import pandas as pd
 
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json
+from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
 
 
 def check_output(out_dir: Path) -> None:
@@ -20,8 +22,9 @@ def check_output(out_dir: Path) -> None:
     """
     if out_dir.exists() and not out_dir.is_dir():
         raise Galaxy10Error(f"-o {out_dir} is a file; give a folder")
-    about = read_json(out_dir / "provenance.json")
-    if (out_dir / "checkpoints").exists() or (about and "trained_run" not in about):
+    files = RunFiles(out_dir)
+    about = files.read_provenance()
+    if files.checkpoints.exists() or (about and "trained_run" not in about):
         raise Galaxy10Error(f"-o {out_dir} is a run itself, which would be overwritten; give another folder")
 
 
@@ -36,10 +39,9 @@ def match_classes(source: SourceFile, class_names: tuple[str, ...]) -> tuple[Sou
         if source.num_classes > len(class_names):
             raise Galaxy10Error(_mismatch(source, source.names, class_names))
         if class_names != tuple(str(i) for i in range(len(class_names))):
-            print(
+            logger.info(
                 f"note: {source.path.name} names no classes; its labels are taken as numbers of the run's classes "
-                f"({', '.join(f'{i} {name}' for i, name in enumerate(class_names))})",
-                file=sys.stderr,
+                f"({', '.join(f'{i} {name}' for i, name in enumerate(class_names))})"
             )
         return replace(source, class_names=class_names, num_classes=len(class_names)), labels
     if set(source.class_names) != set(class_names):
@@ -61,4 +63,4 @@ def subset_table(run: Path, source: SourceFile, own_file: bool, subset: str | No
         if subset not in (None, "all"):
             raise Galaxy10Error(f"--subset {subset} belongs to the run's own file; {source.path} is another one")
         return "all", None
-    return subset or "test", pd.read_parquet(run / "split.parquet")
+    return subset or "test", RunFiles(run).read_split()

@@ -18,6 +18,7 @@ from galaxy10.prediction.calibration import apply_temperature
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
 from galaxy10.prediction.prediction_columns import in_set, prediction_columns
+from galaxy10.progress import progress
 from galaxy10.runs.trained import check_run
 
 BATCH_SIZE = 64
@@ -80,10 +81,12 @@ def check_same_split(runs: Sequence[Path]) -> dict[str, Any]:
 def ask(networks: Ensemble, store: Store, rows: np.ndarray) -> tuple[Outputs, float]:
     """What networks say about some rows of a store, and how many pictures a second it took."""
     answers, start = [], time.perf_counter()
-    for first in range(0, len(rows), BATCH_SIZE):
-        pictures = [networks.prepare(np.array(store.images[row])) for row in rows[first : first + BATCH_SIZE]]
-        answers.append(networks.ask(pictures))
-        forget_pages(store.images)
+    with progress("evaluating", len(rows)) as tell:
+        for first in range(0, len(rows), BATCH_SIZE):
+            pictures = [networks.prepare(np.array(store.images[row])) for row in rows[first : first + BATCH_SIZE]]
+            answers.append(networks.ask(pictures))
+            forget_pages(store.images)
+            tell(first + len(pictures))
     seconds = max(time.perf_counter() - start, 1e-9)
     samples = np.concatenate([answer.samples for answer in answers], axis=1)
     return Outputs(samples, np.concatenate([answer.ood_score for answer in answers])), len(rows) / seconds
@@ -99,10 +102,10 @@ def measure(
     answers, rate = ask(networks, store, rows)
     threshold = calibration.threshold(coverage)
     calibrated = apply_temperature(answers.samples.astype(np.float64), calibration.temperature).mean(axis=0)
-    names, slugs = networks.class_names, networks.slugs
-    verdicts = prediction_columns(answers.samples, answers.ood_score, names, slugs, calibration.temperature, threshold)
-    table = verdicts.to_pandas()
-    table["predicted"] = calibrated.argmax(axis=1)
+    names = networks.class_names
+    table = prediction_columns(
+        answers.samples, answers.ood_score, names, calibration.temperature, threshold
+    ).to_pandas()
     table.insert(0, "label", labels)
     table.insert(0, "row", rows)
     raw = answers.samples.astype(np.float64).mean(axis=0)

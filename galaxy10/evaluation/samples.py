@@ -11,6 +11,7 @@ from galaxy10.data.augment import Augmentation, Preprocessing
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.resampling import NUM_ORIENTATIONS
 from galaxy10.data.thumbnails import save_arrays, thumbnails
+from galaxy10.runs.files import RunFiles
 
 BATCH_SHOWN = 15
 MISCLASSIFIED_SHOWN = 36
@@ -28,7 +29,7 @@ def save_batch(data: GalaxyData, path: Path) -> None:
     save_arrays(path, images=images, labels=batch["labels"].numpy(), rows=batch["rows"].numpy())
 
 
-def save_demonstrations(data: GalaxyData, folder: Path) -> None:
+def save_demonstrations(data: GalaxyData, files: RunFiles) -> None:
     """noise.npz: three training galaxies at several β; augmentation.npz, if the recipe changes them: as in the file,
     and as four epochs show them. All at the network's input size, with the normalisation undone.
     """
@@ -45,7 +46,7 @@ def save_demonstrations(data: GalaxyData, folder: Path) -> None:
     ]
     sigma = float(np.mean(preprocessing.noise_sigma))
     beta = np.tile(np.array(NOISE_STEPS) * sigma, len(rows))
-    save_arrays(folder / "noise.npz", **_side_by_side(noisy, preprocessing, rows, labels), beta=beta)
+    save_arrays(files.samples("noise"), **_side_by_side(noisy, preprocessing, rows, labels), beta=beta)
     turns = data.balance in ("soft", "dihedral")
     if augmentation == Augmentation(name=augmentation.name) and not turns:
         return
@@ -54,7 +55,7 @@ def save_demonstrations(data: GalaxyData, folder: Path) -> None:
         turned = upright + epoch % NUM_ORIENTATIONS if turns else upright
         shown.append(data.augmented({**batch, "dihedral": turned}, epoch))
     variant = np.tile(np.arange(len(shown)), len(rows))
-    save_arrays(folder / "augmentation.npz", **_side_by_side(shown, preprocessing, rows, labels), variant=variant)
+    save_arrays(files.samples("augmentation"), **_side_by_side(shown, preprocessing, rows, labels), variant=variant)
 
 
 def _side_by_side(
@@ -75,7 +76,7 @@ def save_misclassified(
     """The most confident mistakes of a prediction table.
 
     images: the store's array (N, H, W, 3); None where there is no store: then nothing is kept. table: row, label,
-    predicted, p_<slug>….
+    predicted, predicted_name, p_<slug>….
     """
     if images is None:
         path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from galaxy10.data.split import SUBSETS
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import replacing
 from galaxy10.models.classifier import Classifier
+from galaxy10.runs.files import RunFiles
 
 
 def write_split(path: Path, table: pd.DataFrame, class_names: Sequence[str], shown: np.ndarray) -> None:
@@ -19,15 +20,15 @@ def write_split(path: Path, table: pd.DataFrame, class_names: Sequence[str], sho
 
     table: a Split's. shown: how many images of each class an epoch shows, (C,).
     """
-    with replacing(path / "split.parquet") as part:
-        table.to_parquet(part, index=False)
+    files = RunFiles(path)
+    files.write_split(table)
     counts = pd.crosstab(table["label"], table["subset"])
     classes = range(len(class_names))
     found = pd.DataFrame({"class_id": classes, "class_name": class_names})
     for subset in (*SUBSETS, "dropped"):
         found[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
     found["presented"] = np.round(shown, 1)
-    with replacing(path / "class_distribution.csv") as part:
+    with replacing(files.class_distribution) as part:
         found.to_csv(part, index=False)
 
 
@@ -35,7 +36,7 @@ def score(
     trainer: L.Trainer, module: Classifier, data: L.LightningDataModule, subsets: list[str], path: Path
 ) -> dict[str, float | None]:
     """Evaluate subsets, write their tables and most confident mistakes, and return `<subset>/<metric>`."""
-    metrics: dict[str, float | None] = {}
+    files, metrics = RunFiles(path), dict[str, float | None]()
     for subset in subsets:
         run = trainer.validate if subset == "val" else trainer.test
         module.predictions = None
@@ -43,10 +44,8 @@ def score(
         if not trainer.is_global_zero or module.predictions is None:  # limit_val_batches=0 leaves it unread
             continue
         metrics |= {key: value for key, value in module.metrics.items() if key.startswith(f"{subset}/")}
-        with replacing(path / "predictions" / f"{subset}.parquet") as part:
-            module.predictions.to_parquet(part, index=False)
+        files.write_predictions(subset, module.predictions)
         store = store_of(data)
-        if store is not None:
-            kept = path / "samples" / f"misclassified_{subset}.npz"
-            save_misclassified(store.images, module.predictions, module.class_names, kept)
+        images = None if store is None else store.images
+        save_misclassified(images, module.predictions, module.class_names, files.samples(f"misclassified_{subset}"))
     return metrics

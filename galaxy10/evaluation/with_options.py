@@ -13,9 +13,10 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.evaluation.as_trained import evaluation_provenance, evaluation_split, write_evaluation
 from galaxy10.evaluation.measure import check_same_split, measure
 from galaxy10.evaluation.samples import save_misclassified
-from galaxy10.files import make_folder, replacing
+from galaxy10.files import make_folder
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.options import Options, check_options, check_runs
+from galaxy10.runs.files import RunFiles
 
 
 def score_uncertain(
@@ -41,10 +42,10 @@ def score_uncertain(
     rows = split.rows("test")
     make_folder(out_dir)
     measured, table = measure(networks, store, rows, labels[rows], options.temperature, options.coverage)
-    with replacing(out_dir / "predictions" / "test.parquet") as part:
-        table.to_parquet(part, index=False)
-    save_misclassified(store.images, table, networks.class_names, out_dir / "samples" / "misclassified_test.npz")
-    shutil.copyfile(runs[0] / "config.yaml", out_dir / "config.yaml")
+    files = RunFiles(out_dir)
+    files.write_predictions("test", table)
+    save_misclassified(store.images, table, networks.class_names, files.samples("misclassified_test"))
+    shutil.copyfile(RunFiles(runs[0]).config, files.config)
     metrics = {f"test/{key}": value for key, value in measured.metrics(networks.class_names).items()}
     metrics["test/images_per_s"] = round(measured.images_per_s, 1)
     asked = {

@@ -4,6 +4,7 @@ scikit-learn does the mathematics. Memory is bounded by the size of a batch, not
 twice, once for the components (IncrementalPCA) and once for the galaxies' scores on them.
 """
 
+import logging
 import math
 import time
 import warnings
@@ -20,7 +21,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from galaxy10.console import say
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.loader import GalaxyLoader, SequentialSampler
 from galaxy10.data.resampling import showings_per_row
@@ -29,6 +29,9 @@ from galaxy10.data.thumbnails import save_arrays, thumbnails
 from galaxy10.errors import TrainingError
 from galaxy10.files import replacing
 from galaxy10.models.classifier import Classifier
+from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
 
 # Galaxies of one step of IncrementalPCA, as a multiple of its components: with more, each step's decomposition costs
 # more memory and time; with fewer, the components come out less exact.
@@ -148,12 +151,13 @@ class PCAClassifier(Classifier):
         self.network.cpu()
         found, converged = self.solve(data, rows, labels)
         self.network.to(device)
-        say(f"solved  {len(found.components)} components of {len(rows)} images in {time.perf_counter() - start:.1f} s")
+        seconds = time.perf_counter() - start
+        logger.info(f"solved  {len(found.components)} components of {len(rows)} images in {seconds:.1f} s")
         if self.num_components > len(found.components):
-            say(f"        model.num_components={self.num_components}, but that is all there are")
+            logger.info(f"        model.num_components={self.num_components}, but that is all there are")
         if not converged:
-            say(f"        the regression was stopped after model.max_iterations={self.max_iterations}")
-        write_components(found, self, Path(self.trainer.default_root_dir))
+            logger.info(f"        the regression was stopped after model.max_iterations={self.max_iterations}")
+        write_components(found, self, RunFiles(Path(self.trainer.default_root_dir)))
 
     @torch.no_grad()
     def solve(self, data: GalaxyData, rows: np.ndarray, labels: np.ndarray) -> tuple[Components, bool]:
@@ -263,12 +267,12 @@ def training_limit(trainer: Any, batch_size: int, num_rows: int) -> int:
     return max(1, min(num_rows, int(batches * batch_size))) if math.isfinite(batches) else num_rows
 
 
-def write_components(found: Components, module: PCAClassifier, path: Path) -> None:
+def write_components(found: Components, module: PCAClassifier, files: RunFiles) -> None:
     """Write scree.csv, the leading components as images (grey is zero, each stretched to its own largest value), and
     pca.npz for those who have numpy alone, into a run directory."""
     shares = found.explained_variance_ratio
     scree = pd.DataFrame({"component": np.arange(1, len(shares) + 1), "explained_variance_ratio": shares})
-    with replacing(path / "scree.csv") as part:
+    with replacing(files.scree) as part:
         scree.to_csv(part, index=False)
     preprocessing = module.preprocessing
     assert preprocessing is not None
@@ -278,13 +282,13 @@ def write_components(found: Components, module: PCAClassifier, path: Path) -> No
     largest = np.abs(images).max(axis=(1, 2, 3), keepdims=True)
     images = (127.5 + 127.5 * images / np.maximum(largest, 1e-12)).round().astype(np.uint8)
     save_arrays(
-        path / "samples" / "components.npz",
+        files.samples("components"),
         images=thumbnails(images),
         explained_variance_ratio=shares[: len(images)].astype(np.float64),
     )
     network = {name.replace(".", "_"): tensor.cpu().numpy() for name, tensor in module.network.state_dict().items()}
     save_arrays(
-        path / "checkpoints" / "pca.npz",
+        files.pca_arrays,
         **network,
         class_names=np.array(module.class_names),
         image_size=np.array(size),

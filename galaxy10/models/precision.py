@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from galaxy10.files import read_json
 from galaxy10.models.timm_registry import architecture_of
 from galaxy10.runs.directory import RunDirectory
 
@@ -41,7 +40,7 @@ def resolve_precision(config: dict[str, Any], directory: RunDirectory, image_px:
     image_px: the side of the network's input.
     """
     asked, model = config["trainer"]["precision"], config["model"]
-    begun = _recorded(read_json(directory.path / "provenance.json"))
+    begun = _recorded(directory.files.read_provenance())
     if asked == "auto" and begun and directory.last_checkpoint.exists():
         return begun
     return choose_precision(asked, config["trainer"]["accelerator"], model["backbone"] or model["name"], image_px)

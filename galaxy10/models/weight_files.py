@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.runs.files import RunFiles
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 # In a folder with several: the usual names, and the best epoch of one of this project's runs.
-_USUAL = ("model.safetensors", "pytorch_model.bin", "checkpoints/best.ckpt")
+_USUAL = ("model.safetensors", "pytorch_model.bin", str(RunFiles(Path()).best))
 # Where other programs keep the tensors inside what they save.
 _INSIDE = ("state_dict", "model_state_dict", "model", "network", "encoder")
 

@@ -14,10 +14,12 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
 from galaxy10.models.factory import load_classifier
 from galaxy10.prediction.calibration import calibrate
-from galaxy10.prediction.calibration_file import Calibration, samples_path, save_calibration
-from galaxy10.prediction.ensemble import REFERENCE_FILE, Ensemble
+from galaxy10.prediction.calibration_file import Calibration, save_calibration
+from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import FeatureHook, KNNDetector
+from galaxy10.progress import progress
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import run_config
 
 BATCH_SIZE = 64
@@ -29,14 +31,14 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
     Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept. Without a store of
     the images there are no features to keep: the run's networks give no out-of-distribution score.
     """
-    table_path = run / "predictions" / "val.parquet"
-    if not table_path.exists() or not (run / "checkpoints" / "best.ckpt").exists():
+    files = RunFiles(run)
+    if not files.predictions("val").exists() or not files.best.exists():
         return None
-    module = load_classifier(run / "checkpoints" / "best.ckpt").to(device)
-    table = pd.read_parquet(table_path)
+    module = load_classifier(files.best).to(device)
+    table = files.read_predictions("val")
     tap = FeatureHook(module.network, module.num_classes)
     features, samples = [], []
-    with torch.inference_mode():
+    with torch.inference_mode(), progress("calibrating", len(table)) as tell:
         for start in range(0, len(table), BATCH_SIZE):
             if store is None:
                 break
@@ -47,9 +49,10 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
             assert tap.features is not None
             features.append(tap.features.cpu())
             forget_pages(store.images)
+            tell(start + len(images))
     reference = KNNDetector.of(torch.cat(features)) if features else None
     if reference is not None:
-        reference.save(run / REFERENCE_FILE)
+        reference.save(files.validation_features)
     if samples and not module.scores_as_it_predicts:
         kept = np.concatenate(samples)[None]
     else:
@@ -79,7 +82,7 @@ def calibrate_run(
             return member.way, calibration
     row, labels = rows["row"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
     samples = predict_rows(networks, store, row)
-    with replacing(samples_path(run, member.way)) as part, part.open("wb") as file:
+    with replacing(RunFiles(run).validation_samples(member.way.key)) as part, part.open("wb") as file:
         np.savez(file, rows=row, labels=labels, samples=samples)
     calibration = calibrate(samples, labels)
     save_calibration(run, member.way, calibration)
@@ -105,14 +108,16 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
     store = open_store(source, store_of_run(source.path, config["data"]))
     if store.content != about["data"]["content"]:
         raise Galaxy10Error(f"{path} has changed since {run} was trained from it; bring the old file back to calibrate")
-    return store, pd.read_parquet(run / "split.parquet")
+    return store, RunFiles(run).read_split()
 
 
 def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> np.ndarray:
     """(K, n, C) probabilities of some rows of a store."""
     samples = []
-    for start in range(0, len(rows), BATCH_SIZE):
-        pictures = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
-        samples.append(networks.ask(pictures).samples)
-        forget_pages(store.images)
+    with progress("calibrating", len(rows)) as tell:
+        for start in range(0, len(rows), BATCH_SIZE):
+            pictures = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
+            samples.append(networks.ask(pictures).samples)
+            forget_pages(store.images)
+            tell(start + len(pictures))
     return np.concatenate(samples, axis=1)

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
 from galaxy10.prediction.mode import PredictMode, resolve_mode
-
-FILE = "calibration.json"
+from galaxy10.runs.files import RunFiles
 
 
 @dataclass(frozen=True)
@@ -46,15 +44,16 @@ class Calibration:
 
 def checkpoint_identity(run: Path) -> str:
     """Which weights a run has now."""
-    with (run / "checkpoints" / "best.ckpt").open("rb") as file:
+    with RunFiles(run).best.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def save_calibration(run: Path, way: PredictMode, calibration: Calibration) -> None:
     """Add one way's calibration to the run's; those of other weights go."""
-    known, checkpoint = read_json(run / FILE), checkpoint_identity(run)
+    path, checkpoint = RunFiles(run).calibration, checkpoint_identity(run)
+    known = read_json(path)
     ways = known.get("ways", {}) if known.get("checkpoint") == checkpoint else {}
-    write_json(run / FILE, {"checkpoint": checkpoint, "ways": {**ways, way.key: asdict(calibration)}})
+    write_json(path, {"checkpoint": checkpoint, "ways": {**ways, way.key: asdict(calibration)}})
 
 
 def load_calibration(run: Path, way: PredictMode) -> Calibration:
@@ -63,7 +62,7 @@ def load_calibration(run: Path, way: PredictMode) -> Calibration:
     Raises:
         Galaxy10Error: it was never made, or for other weights; says what to type.
     """
-    known = read_json(run / FILE)
+    known = read_json(RunFiles(run).calibration)
     found: dict[str, Any] | None = (known.get("ways") or {}).get(way.key)
     command = f"galaxy10 calibrate {run}{way.options}"
     if found is None:
@@ -81,16 +80,11 @@ def stored_samples(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """rows (N,), labels (N,) and samples (K, N, C) of a run's validation galaxies, as they were asked in one way."""
     if way == resolve_mode(own_views, None, 0):
-        table = pd.read_parquet(run / "predictions" / "val.parquet")
+        table = RunFiles(run).read_predictions("val")
         probabilities = table[[f"p_{name}" for name in names]].to_numpy(np.float32)
         return table["row"].to_numpy(), table["label"].to_numpy(), probabilities[None]
-    path = samples_path(run, way)
+    path = RunFiles(run).validation_samples(way.key)
     if not path.exists():
         raise Galaxy10Error(f"{path} is gone; type galaxy10 calibrate {run}{way.options}")
     with np.load(path, allow_pickle=False) as arrays:
         return arrays["rows"], arrays["labels"], arrays["samples"]
-
-
-def samples_path(run: Path, way: PredictMode) -> Path:
-    """Where the samples of a run's validation galaxies are kept, for one way of asking."""
-    return run / "predictions" / f"val_{way.key.replace('=', '').replace(' ', '_')}.npz"

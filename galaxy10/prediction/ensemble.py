@@ -14,13 +14,13 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.factory import load_classifier
 from galaxy10.prediction.calibration import calibrate
-from galaxy10.prediction.calibration_file import FILE, Calibration, load_calibration, stored_samples
+from galaxy10.prediction.calibration_file import Calibration, load_calibration, stored_samples
 from galaxy10.prediction.mc_dropout import dropout_layers, image_key, sampled_logits
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import FeatureHook, KNNDetector
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run
-
-REFERENCE_FILE = "validation_features.npz"
+from galaxy10.system import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Ensemble:
         mc_dropout: int = 0,
         device: str = "auto",
     ):
+        keep_freed_memory()
         self.device = choose_device(device)
         self.members = [self._member(run, tta_views, mc_dropout) for run in runs]
         self.class_names = self.members[0].module.class_names
@@ -99,7 +100,7 @@ class Ensemble:
 
     def _member(self, run: Path, tta_views: int | None, mc_dropout: int) -> Member:
         about = check_run(run)
-        module = load_classifier(run / "checkpoints" / "best.ckpt").to(self.device)
+        module = load_classifier(RunFiles(run).best).to(self.device)
         way = resolve_mode(module.tta_views, tta_views, mc_dropout)
         if mc_dropout and not dropout_layers(module.network, module.known_preprocessing.image_size):
             raise Galaxy10Error(
@@ -107,7 +108,7 @@ class Ensemble:
                 "model.dropout=0.2 (pca_logreg has none)"
             )
         tap = FeatureHook(module.network, module.num_classes)
-        return Member(run, about, module, way, tap, KNNDetector.load(run / REFERENCE_FILE))
+        return Member(run, about, module, way, tap, KNNDetector.load(RunFiles(run).validation_features))
 
     @property
     def slugs(self) -> list[str]:
@@ -151,7 +152,7 @@ class Ensemble:
         if len(hashes) > 1 or any(not np.array_equal(rows, other) for other, _, _ in stored):
             raise Galaxy10Error(
                 f"these runs were validated on different galaxies (splits {', '.join(sorted(hashes))}), so there is "
-                f"nothing to fit their common temperature to ({FILE}); give runs of one split, or --no-temperature"
+                f"nothing to fit their common temperature to; give runs of one split, or --no-temperature"
             )
         return calibrate(np.concatenate([samples for _, _, samples in stored]), labels)
 

@@ -22,6 +22,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
 from galaxy10.prediction.calibration import apply_temperature
 from galaxy10.prediction.ensemble import Ensemble, Member
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run
 from galaxy10.version import __version__
 
@@ -213,7 +214,7 @@ def _pictures(run: Path) -> list[np.ndarray]:
     """What the copy is compared on: galaxies that the run has kept samples of, and noise of several sizes."""
     rng = np.random.default_rng(1)
     batches = [_noise(rng, 2, height, width) for height, width in _SIZES]
-    kept = run / "samples" / "batch.npz"
+    kept = RunFiles(run).samples("batch")
     if kept.exists():
         with np.load(kept, allow_pickle=False) as arrays:
             batches.append(np.ascontiguousarray(arrays["images"][:32]))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from galaxy10.metrics.predictions import class_columns
 from galaxy10.prediction.calibration import apply_temperature
 
 JOINED_BY = "|"
@@ -14,11 +15,10 @@ def prediction_columns(
     samples: np.ndarray,
     ood_score: np.ndarray,
     class_names: Sequence[str],
-    slugs: Sequence[str],
     temperature: float,
     threshold: float | None,
 ) -> pa.Table:
-    """predicted, p_<slug>…, entropy, mutual_information, prediction_set and ood_score of N pictures.
+    """predicted, predicted_name, p_<slug>…, entropy, mutual_information, prediction_set and ood_score of N pictures.
 
     The entropy (nats) of the mean answer is the sum of two parts: the mean entropy of the single answers, which is in
     the data, and the mutual information, which is their disagreement and so in the model (Houlsby et al. 2011, arXiv
@@ -34,8 +34,7 @@ def prediction_columns(
     mean = answers.mean(axis=0)
     total = entropy(mean)
     columns = {
-        "predicted": pa.array([class_names[k] for k in mean.argmax(axis=1)], pa.string()),
-        **{f"p_{slug}": pa.array(mean[:, k].astype(np.float32)) for k, slug in enumerate(slugs)},
+        **{name: pa.array(column) for name, column in class_columns(mean, class_names).items()},
         "entropy": pa.array(total.astype(np.float32)),
     }
     if len(answers) > 1:

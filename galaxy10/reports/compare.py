@@ -87,8 +87,8 @@ def _read(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple[str, st
     for path in dict.fromkeys(Path(path).resolve() for path in run_dirs):
         try:
             run = read_run(path)
-        except Galaxy10Error:
-            left_out.append((path.name, "it is not a run directory"))
+        except Galaxy10Error as error:
+            left_out.append((path.name, str(error).replace(str(path), "it", 1)))
             continue
         if run.status.get("state") != "finished":
             left_out.append((path.name, f"its state is {run.status.get('state') or 'unknown'}, not finished"))

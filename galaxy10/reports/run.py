@@ -14,32 +14,34 @@ from galaxy10.metrics.measures import measures_of_run
 from galaxy10.reports.html import NOTHING, Picture, count, is_number, render, write_file, write_picture
 from galaxy10.reports.run_figures import PAGE_ORDER, draw_all
 from galaxy10.reports.run_galleries import batch, demonstrations, mistakes
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.record import JUDGED, SUBSETS, RunRecord, read_run
 
 SUBSET_NAMES = {"test": "test", "val": "validation", "train": "training", "dropped": "dropped"}
+_NAMES = RunFiles(Path())
 _LOSES = {
-    "config.yaml": "the configuration",
-    "provenance.json": "where the run comes from",
-    "status.json": "the run's state and final metrics",
-    "split.parquet": "the split and the dropped rows",
-    "metrics.csv": "the training curves",
-    "profile.csv": "",
-    "class_distribution.csv": "the class distribution",
-    "predictions/test.parquet": "everything about the test galaxies (with run.test=false they are left unread)",
-    "predictions/val.parquet": "everything about the validation galaxies",
-    "samples/batch.npz": "the batch as the network sees it",
-    "samples/misclassified_test.npz": "the gallery of misclassified test galaxies",
-    "samples/misclassified_val.npz": "the gallery of misclassified validation galaxies",
-    "samples/augmentation.npz": "the augmentation demonstration",
-    "samples/noise.npz": "the noise demonstration",
-    "samples/components.npz": "the pictures of the principal components",
-    "scree.csv": "the scree plot",
+    _NAMES.config: "the configuration",
+    _NAMES.provenance: "where the run comes from",
+    _NAMES.status: "the run's state and final metrics",
+    _NAMES.split: "the split and the dropped rows",
+    _NAMES.metrics: "the training curves",
+    _NAMES.profile: "",
+    _NAMES.class_distribution: "the class distribution",
+    _NAMES.predictions("test"): "everything about the test galaxies (with run.test=false they are left unread)",
+    _NAMES.predictions("val"): "everything about the validation galaxies",
+    _NAMES.samples("batch"): "the batch as the network sees it",
+    _NAMES.samples("misclassified_test"): "the gallery of misclassified test galaxies",
+    _NAMES.samples("misclassified_val"): "the gallery of misclassified validation galaxies",
+    _NAMES.samples("augmentation"): "the augmentation demonstration",
+    _NAMES.samples("noise"): "the noise demonstration",
+    _NAMES.samples("components"): "the pictures of the principal components",
+    _NAMES.scree: "the scree plot",
 }
 _ONLY_TRAINING_WRITES = {
-    "metrics.csv",
-    "predictions/val.parquet",
-    "samples/batch.npz",
-    "samples/misclassified_val.npz",
+    _NAMES.metrics,
+    _NAMES.predictions("val"),
+    _NAMES.samples("batch"),
+    _NAMES.samples("misclassified_val"),
 }
 
 
@@ -62,9 +64,10 @@ def build_report(run_dir: Path, out_dir: Path | None = None) -> Path:
         subset: confusion_counts(table["label"].to_numpy(), table["predicted"].to_numpy(), len(run.class_names))
         for subset, table in run.predictions.items()
     }
-    pictures = {drawing.name: write_picture(drawing, out / "figures") for drawing in draw_all(run, counts)}
+    files = RunFiles(out)
+    pictures = {drawing.name: write_picture(drawing, files.figures) for drawing in draw_all(run, counts)}
     page = render("report.html.j2", **_context(run, counts, pictures))
-    return write_file(out / "report.html", page.encode())
+    return write_file(files.report, page.encode())
 
 
 def _context(run: RunRecord, counts: dict[str, np.ndarray], pictures: dict[str, Picture]) -> dict[str, Any]:
@@ -95,8 +98,8 @@ def _context(run: RunRecord, counts: dict[str, np.ndarray], pictures: dict[str, 
 def _missing(run: RunRecord) -> list[tuple[str, str, str]]:
     """File, what the page therefore lacks, and why; an evaluation never has what only training writes."""
     return [
-        (file, _LOSES[file], why)
-        for file, why in run.missing.items()
+        (str(file), _LOSES[file], why)
+        for file, why in ((Path(name), why) for name, why in run.missing.items())
         if _LOSES.get(file) and not (run.is_evaluation and file in _ONLY_TRAINING_WRITES)
     ]
 
@@ -152,8 +155,8 @@ def _disagreements(run: RunRecord, counts: dict[str, np.ndarray]) -> list[str]:
             recorded, derived = run.metrics.get(f"{subset}/{metric}"), _from_counts(matrix)[metric]
             if is_number(recorded) and abs(recorded - derived) > 1e-3:
                 found.append(
-                    f"status.json says {subset}/{metric} = {recorded:.4f}, "
-                    f"predictions/{subset}.parquet gives {derived:.4f}"
+                    f"{_NAMES.status} says {subset}/{metric} = {recorded:.4f}, "
+                    f"{_NAMES.predictions(subset)} gives {derived:.4f}"
                 )
     return found
 

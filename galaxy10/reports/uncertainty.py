@@ -1,6 +1,6 @@
 """The page that puts every way of asking trained networks side by side: `galaxy10 uncertainty`."""
 
-import sys
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from galaxy10.prediction.options import Options, check_options, check_runs
 from galaxy10.reports.figures.uncertainty import accuracy_when_choosing, reliability_grid
 from galaxy10.reports.html import Drawing, render, write_file, write_picture
 from galaxy10.runs.trained import check_run, run_config
+
+logger = logging.getLogger(__name__)
 
 DROPOUT_SAMPLES = 20
 
@@ -64,7 +66,7 @@ def compare_ways(
     for name, networks in _ways(runs, mc_dropout, device):
         class_names = networks.class_names
         found[name], tables[name] = measure(networks, store, rows, labels[rows], True, coverage)
-        print(f"{name}: {found[name].images_per_s:.1f} images/s", file=sys.stderr)
+        logger.info(f"{name}: {found[name].images_per_s:.1f} images/s")
     lines = [_line(name, measured, class_names, coverage) for name, measured in found.items()]
     with replacing(out_dir / "uncertainty.csv") as part:
         pd.DataFrame(lines).to_csv(part, index=False)
@@ -119,7 +121,7 @@ def _ways(runs: Sequence[Path], mc_dropout: int, device: str) -> Iterator[tuple[
             try:
                 load_calibration(member.run, member.way)
             except Galaxy10Error:
-                print(f"calibrating {member.run} for {member.way.key}", file=sys.stderr)
+                logger.info(f"calibrating {member.run} for {member.way.key}")
                 calibrate_run(member.run, tta_views, dropout, device)
         yield name, networks
 

@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from galaxy10.config.fields import leaves, show
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json, replacing, write_json
+from galaxy10.files import read_json, write_json
+from galaxy10.runs.files import RunFiles, check_format
 from galaxy10.runs.lock import RunLock, check_free, wait_for_main_process
 from galaxy10.runs.signals import Interrupted
 from galaxy10.runs.slurm import job_name, job_step
@@ -70,19 +69,24 @@ class RunDirectory:
             self.lease.release()
 
     @property
+    def files(self) -> RunFiles:
+        """The paths of its files."""
+        return RunFiles(self.path)
+
+    @property
     def last_checkpoint(self) -> Path:
         """Where training goes on from."""
-        return self.path / "checkpoints" / "last.ckpt"
+        return self.files.last
 
     @property
     def best_checkpoint(self) -> Path:
         """The epoch with the best validation metric."""
-        return self.path / "checkpoints" / "best.ckpt"
+        return self.files.best
 
     @property
     def status(self) -> dict[str, Any]:
         """status.json as it is now."""
-        return read_json(self.path / "status.json")
+        return self.files.read_status()
 
     @property
     def failure(self) -> str | None:
@@ -102,7 +106,7 @@ class RunDirectory:
         """Change parts of status.json, unless the directory has become another process's."""
         if self.lease is not None and not self.lease.is_ours():
             return
-        write_json(self.path / "status.json", {**self.status, **changes})
+        self.files.write_status({**self.status, **changes})
 
     def move_aside(self) -> None:
         """Give what is here another name, so that a run can begin anew.
@@ -113,24 +117,19 @@ class RunDirectory:
         check_free(self.path)
         self.path.rename(self.path.with_name(f"{self.path.name}.before-{datetime.now().strftime('%Y%m%d-%H%M%S')}"))
 
-    @property
-    def _pruned(self) -> Path:
-        return self.path / "pruned.json"
-
     def prune(self, epochs: int) -> None:
         """Say to whoever trains here, and is about to be stopped, that so many epochs were enough."""
-        write_json(self._pruned, {"epochs": epochs})
+        write_json(self.files.pruned, {"epochs": epochs})
 
     @property
     def pruned_after(self) -> int | None:
         """After how many epochs a study has given this run up; None where it has not."""
-        return read_json(self._pruned).get("epochs")
+        return read_json(self.files.pruned).get("epochs")
 
     def start(self, config: dict[str, Any]) -> None:
         """Write the configuration and the state `running`."""
-        with replacing(self.path / "config.yaml") as part:
-            part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        self._pruned.unlink(missing_ok=True)
+        self.files.write_config(config)
+        self.files.pruned.unlink(missing_ok=True)
         before = self.status
         self.started = time.time() - float(before.get("seconds") or 0.0)
         self.update_status(
@@ -179,20 +178,20 @@ def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDir
     check_free(path)
     if _holds_only_a_beginning(path):
         return directory
-    if not (path / "config.yaml").exists() or not directory.status:
+    if not directory.files.config.exists() or not directory.status:
         raise Galaxy10Error(f"{path} holds files but no run; give another run.dir")
-    if config["run"]["overwrite"] and not _is_same(config, path):
+    if config["run"]["overwrite"] and not _is_same(config, directory.files):
         return directory
-    _refuse_another(config, path)
+    check_format(path, directory.files.read_provenance())
+    _refuse_another(config, directory.files)
     if directory.status.get("state") == "finished" and not _test_is_owed(directory, config):
-        split = read_json(path / "provenance.json").get("split") or {}
-        directory.finished = directory.result(split.get("hash"))
+        directory.finished = directory.result(directory.files.split_hash())
     return directory
 
 
 def _joined(directory: RunDirectory, config: dict[str, Any]) -> RunDirectory:
     """The directory as the first process of the run finds it; the others have to come to the same answer."""
-    finished = directory.status.get("state") == "finished" and _is_same(config, directory.path)
+    finished = directory.status.get("state") == "finished" and _is_same(config, directory.files)
     if finished and not _test_is_owed(directory, config):
         directory.finished = directory.result(None)
     return directory
@@ -200,14 +199,16 @@ def _joined(directory: RunDirectory, config: dict[str, Any]) -> RunDirectory:
 
 def _test_is_owed(directory: RunDirectory, config: dict[str, Any]) -> bool:
     """Whether a finished run is asked for the test it was first told to leave out, and can still go on to it."""
-    left_out = not (_read_config(directory.path).get("run") or {}).get("test", True)
+    left_out = not (directory.files.read_config().get("run") or {}).get("test", True)
     return left_out and config["run"]["test"] and directory.last_checkpoint.exists()
 
 
 def _holds_only_a_beginning(path: Path) -> bool:
     """Whether a start was killed here between taking the lease and its first status."""
     names = {file.name for file in path.iterdir() if not file.name.startswith(".")}
-    return names <= {"lease.json", "config.yaml"} and names != {"config.yaml"}
+    names_of = RunFiles(Path())
+    lease, config = names_of.lease.name, names_of.config.name
+    return names <= {lease, config} and names != {config}
 
 
 def _unused(path: Path) -> Path:
@@ -222,8 +223,8 @@ def _unused(path: Path) -> Path:
 
 def create(directory: RunDirectory, config: dict[str, Any]) -> None:
     """Make the directory; with run.overwrite=true move another configuration's run aside first."""
-    path = directory.path
-    if config["run"]["overwrite"] and (path / "config.yaml").exists() and not _is_same(config, path):
+    path, files = directory.path, directory.files
+    if config["run"]["overwrite"] and files.config.exists() and not _is_same(config, files):
         directory.move_aside()
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -231,21 +232,17 @@ def create(directory: RunDirectory, config: dict[str, Any]) -> None:
         raise Galaxy10Error(f"{path} cannot be made ({error.strerror}); set run.root or run.dir") from error
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    return yaml.safe_load((path / "config.yaml").read_text()) or {}
+def _is_same(config: dict[str, Any], files: RunFiles) -> bool:
+    return not differences(files.read_config(), config)
 
 
-def _is_same(config: dict[str, Any], path: Path) -> bool:
-    return not differences(_read_config(path), config)
-
-
-def _refuse_another(config: dict[str, Any], path: Path) -> None:
-    different = differences(_read_config(path), config)
+def _refuse_another(config: dict[str, Any], files: RunFiles) -> None:
+    different = differences(files.read_config(), config)
     if different:
         listed = ", ".join(f"{key} ({show(old)} there, {show(new)} here)" for key, old, new in different[:6])
         more = f" and {len(different) - 6} more" if len(different) > 6 else ""
         raise Galaxy10Error(
-            f"{path} holds a run of another configuration: {listed}{more}; "
+            f"{files.path} holds a run of another configuration: {listed}{more}; "
             "give another run.dir, or run.overwrite=true to move the old run aside"
         )
 

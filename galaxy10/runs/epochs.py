@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from galaxy10.runs.files import RunFiles
+
 
 def epoch_rows(path: Path, after: int) -> Iterator[tuple[int, dict[str, Any]]]:
     """Every epoch later than `after` with its numbers: metrics.csv's columns as they are, profile.csv's as
     `profile/<column>`; empty cells left out."""
-    profile = {row["epoch"]: row for row in _rows(path / "profile.csv")}
-    for row in _rows(path / "metrics.csv"):
+    profile = {row["epoch"]: row for row in _rows(RunFiles(path).profile)}
+    for row in _rows(RunFiles(path).metrics):
         epoch = int(row["epoch"])
         if epoch > after:
             timings = {f"profile/{key}": value for key, value in profile.get(epoch, {}).items() if key != "epoch"}

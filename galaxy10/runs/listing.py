@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json
+from galaxy10.progress import duration
 from galaxy10.runs.epochs import epoch_rows
-from galaxy10.runs.lock import is_alive
+from galaxy10.runs.files import RunFiles, check_format
+from galaxy10.runs.lock import is_alive, read_holder
 
-KILLED = "killed"
+KILLED, UNREADABLE = "killed", "unreadable"
+_NAMES = RunFiles(Path())
 _RATE_FROM = 3  # epochs
 
 
@@ -20,7 +20,8 @@ _RATE_FROM = 3  # epochs
 class RunLine:
     """One run. epochs: done and wanted, None for an evaluation; seconds_left: of training, at its last epochs' pace.
 
-    state: as status.json has it, but `killed` where it says running and no living process holds the lease.
+    state: as status.json has it, but `killed` where it says running and no living process holds the lease, and
+    `unreadable` where another version of galaxy10 wrote the directory, or the configuration is damaged.
     """
 
     path: Path
@@ -46,17 +47,23 @@ def list_runs(folder: Path) -> list[RunLine]:
 def _run_directories(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders.sort()
-        if "status.json" in files and "config.yaml" in files:
+        if _NAMES.status.name in files and _NAMES.config.name in files:
             folders.clear()  # what a run has inside is its own
             yield Path(place)
 
 
 def _line(path: Path) -> RunLine:
-    status, holder = read_json(path / "status.json"), read_json(path / "lease.json")
+    files = RunFiles(path)
+    provenance = files.read_provenance()
+    try:
+        check_format(path, provenance)
+        config = files.read_config()
+    except Galaxy10Error as error:
+        return RunLine(path, UNREADABLE, None, None, None, None, str(error).removeprefix(f"{path} "))
+    status, holder = files.read_status(), read_holder(path)
     state = str(status.get("state"))
     if state == "running" and not (holder and is_alive(holder)):
         state = KILLED
-    config = yaml.safe_load((path / "config.yaml").read_text()) or {}
     wanted = (config.get("trainer") or {}).get("max_epochs")
     rows = [row for _, row in epoch_rows(path, after=-1)]
     done = int(status["epoch"]) + 1 if status.get("epoch") is not None else 0
@@ -66,7 +73,7 @@ def _line(path: Path) -> RunLine:
     return RunLine(
         path=path,
         state=state,
-        epochs=None if "trained_run" in read_json(path / "provenance.json") else (done, wanted),
+        epochs=None if "trained_run" in provenance else (done, wanted),
         best=(best["metric"], float(best["value"])) if "value" in best else None,
         seconds_left=left,
         job=status.get("job"),
@@ -101,11 +108,3 @@ def print_runs(folder: Path) -> None:
     console.print(table)
     if any(line.state in (KILLED, "interrupted") for line in lines):
         console.print("\nkilled and interrupted runs go on with the same command and their run.dir", markup=False)
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes, or minutes and seconds: `2 h 05`, `3 min 20`, `40 s`."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d}"
-    return f"{whole // 60} min {whole % 60:02d}" if whole >= 60 else f"{whole} s"

@@ -1,9 +1,9 @@
 """Who may write a run directory: one living process at a time, also when the file system is shared by many hosts."""
 
 import json
+import logging
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -12,7 +12,10 @@ from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, replacing
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.slurm import job_name, restarts
+
+logger = logging.getLogger(__name__)
 
 BEAT_S = 10.0
 HANDOVER_S = 30.0  # longer than a beat and a training step
@@ -28,7 +31,7 @@ class RunLock:
     """
 
     def __init__(self, directory: Path):
-        self.path = directory / "lease.json"
+        self.path = RunFiles(directory).lease
         self.token = uuid.uuid4().hex
         self.lost = threading.Event()
         self._done = threading.Event()
@@ -61,10 +64,9 @@ class RunLock:
 
     def _outlive(self, earlier: dict[str, Any]) -> None:
         """Wait for an earlier start of this job to notice that its lease is gone; it stops within a beat and a step."""
-        say = (
+        logger.info(
             f"waiting for process {earlier.get('pid')} on {earlier.get('host')}, an earlier start of this job, to stop"
         )
-        print(say, file=sys.stderr, flush=True)
         deadline = time.monotonic() + HANDOVER_S
         while time.monotonic() < deadline and (_is_elsewhere(earlier) or is_alive(earlier)):
             time.sleep(0.2)
@@ -106,13 +108,18 @@ class RunLock:
                 continue  # a full disk is told where data is written; the lease may be renewed later
 
 
+def read_holder(directory: Path) -> dict[str, Any]:
+    """Return who holds a directory, by its lease; an empty dict where nobody does."""
+    return read_json(RunFiles(directory).lease)
+
+
 def check_free(directory: Path) -> None:
     """Whether nobody alive holds a run directory.
 
     Raises:
         Galaxy10Error: somebody does.
     """
-    holder = read_json(directory / "lease.json")
+    holder = read_holder(directory)
     if holder and is_alive(holder) and not _is_earlier_start(holder):
         job = f", SLURM job {holder['job']}" if holder.get("job") else ""
         raise Galaxy10Error(
@@ -151,7 +158,7 @@ def _is_elsewhere(holder: dict[str, Any]) -> bool:
 def wait_for_main_process(directory: Path) -> None:
     """Under srun all processes start at once: the others go on when the first one has the directory."""
     while True:
-        holder = read_json(directory / "lease.json")
+        holder = read_holder(directory)
         if [holder.get(key) for key in ("job", "step", "restarts")] == [
             job_name(),
             os.environ.get("SLURM_STEP_ID"),

@@ -16,6 +16,7 @@ import yaml
 
 from galaxy10.classes import slugs
 from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.runs.files import RunFiles, check_format
 
 SUBSETS = ("test", "val")
 JUDGED = (*SUBSETS, "train")  # a solved model judges its training galaxies, too
@@ -34,7 +35,7 @@ _PREDICTION_COLUMNS = {"row", "label", "predicted"}
 class RunRecord:
     """One run directory in memory. Every table is None, every mapping empty, where the file is missing.
 
-    predictions: by subset; row, label, predicted, p_<slug>… (one line per galaxy).
+    predictions: by subset; row, label, predicted, predicted_name, p_<slug>… (one line per galaxy).
     samples: by file name; `images` (n, h, w, 3) uint8 and what belongs to each image, all of length n.
     missing: file name → why it could not be read.
     """
@@ -95,44 +96,49 @@ def read_run(path: Path) -> RunRecord:
     """Read a run directory, or the directory of an evaluation.
 
     Raises:
-        Galaxy10Error: path is no directory, or nothing in it comes from a run.
+        Galaxy10Error: path is no directory, nothing in it comes from a run, or another version wrote it.
     """
     path = Path(path)
     if not path.is_dir():
         raise Galaxy10Error(f"{path} is not a folder; give the run directory that train.py printed as `run_dir`")
     missing: dict[str, str] = {}
 
-    def read(name: str, reader: Callable[[Path], Any]) -> Any:
+    def read(file: Path, reader: Callable[[Path], Any]) -> Any:
+        name = str(file.relative_to(path))
         try:
-            return reader(path / name)
+            return reader(file)
         except FileNotFoundError:
             missing[name] = "it is not in the run directory"
         except Exception as error:  # pandas, pyarrow, yaml and zipfile each have their own family for a damaged file
             missing[name] = f"it cannot be read ({first_line(error)})"
         return None
 
-    config = read("config.yaml", _read_yaml)
-    provenance = read("provenance.json", _read_json)
-    status = read("status.json", _read_json)
-    judged = [s for s in JUDGED if s in SUBSETS or (path / f"predictions/{s}.parquet").exists()]
-    predictions = {s: read(f"predictions/{s}.parquet", _read_predictions) for s in judged}
+    files = RunFiles(path)
+    provenance = read(files.provenance, _read_json)
+    check_format(path, provenance or {})
+    config = read(files.config, _read_yaml)
+    status = read(files.status, _read_json)
+    judged = [s for s in JUDGED if s in SUBSETS or files.predictions(s).exists()]
+    predictions = {s: read(files.predictions(s), _read_predictions) for s in judged}
     predictions = {s: table for s, table in predictions.items() if table is not None}
     if config is None and provenance is None and status is None and not predictions:
-        raise Galaxy10Error(f"{path} is not a run directory; expected status.json, config.yaml or predictions in it")
-    distribution = read("class_distribution.csv", _read_csv)
-    wanted = SAMPLES | {s: needs for s, needs in DEMONSTRATIONS.items() if (path / f"samples/{s}.npz").exists()}
-    samples = {s: read(f"samples/{s}.npz", partial(_read_samples, needs=needs)) for s, needs in wanted.items()}
+        raise Galaxy10Error(
+            f"{path} is not a run directory; expected {files.status.name}, {files.config.name} or predictions in it"
+        )
+    distribution = read(files.class_distribution, _read_csv)
+    wanted = SAMPLES | {s: needs for s, needs in DEMONSTRATIONS.items() if files.samples(s).exists()}
+    samples = {s: read(files.samples(s), partial(_read_samples, needs=needs)) for s, needs in wanted.items()}
     return RunRecord(
         path=path,
         class_names=_class_names(provenance or {}, distribution, predictions),
         config=config or {},
         provenance=provenance or {},
         status=status or {},
-        split=read("split.parquet", pd.read_parquet),
-        curves=read("metrics.csv", _read_csv),
-        profile=read("profile.csv", _read_csv),
+        split=read(files.split, pd.read_parquet),
+        curves=read(files.metrics, _read_csv),
+        profile=read(files.profile, _read_csv),
         distribution=distribution,
-        scree=read("scree.csv", _read_scree) if (path / "scree.csv").exists() else None,
+        scree=read(files.scree, _read_scree) if files.scree.exists() else None,
         predictions=predictions,
         samples={name: arrays for name, arrays in samples.items() if arrays is not None},
         missing=missing,

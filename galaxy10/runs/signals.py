@@ -1,14 +1,14 @@
-"""Signals: training is stopped at a place from which it can go on as if nothing had happened."""
+"""Signals that ask a process to stop: which they are, and the ways in which this project hears them."""
 
 import signal
 import time
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 # SIGUSR1 is what slurm/job.sbatch has sent before a time limit; the job is then requeued.
 TIME_LIMIT = signal.SIGUSR1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, TIME_LIMIT)
-LOOK_EVERY_STEPS = 8  # on GPUs, where asking the other processes waits for the step
 ONE_S = 3.0  # SLURM tells every process of a step, and a grid passes it on to its trial: that is one signal
 
 
@@ -24,7 +24,7 @@ class Interrupted(BaseException):
 
 
 class SignalHandler:
-    """Remembers a signal while training can be stopped safely only now and then; raises at once otherwise.
+    """Remembers a signal while work can be stopped safely only now and then; raises Interrupted at once otherwise.
 
     A second signal is not waited for. progressed: whether any training step has been made since the start.
     """
@@ -37,13 +37,11 @@ class SignalHandler:
 
     def install(self) -> None:
         """Handle SIGINT, SIGTERM and SIGUSR1 from here on."""
-        for number in SIGNALS:
-            signal.signal(number, self._handle)
+        set_handlers(self._handle)
 
     def ignore(self) -> None:
         """While a run is closed: what asked it to stop has been heard."""
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        ignore_signals()
 
     def _handle(self, number: int, frame: Any) -> None:
         now = time.monotonic()
@@ -61,49 +59,32 @@ class SignalHandler:
             raise Interrupted(self.number)
 
 
-def stop_callback(interruption: SignalHandler, last_checkpoint: Path, lost: Any) -> Any:
-    """A Lightning callback that stops training after a batch, with everything in last.ckpt, once a signal has come.
+@contextmanager
+def collect_signals(pass_on: Callable[[int], object] = lambda number: None) -> Iterator[list[int]]:
+    """Keep the numbers of the signals that come, in order, instead of ending; the handlers before are put back.
 
-    lost: an event; set when another process owns the run directory. Then training stops without writing.
+    Args:
+        pass_on: also called with each number, for instance to tell another process.
     """
-    import lightning as L
+    received: list[int] = []
 
-    class StopOnSignal(L.Callback):
-        """Looks after every batch. What comes during validation waits for the end of the epoch, which saves anyway.
+    def keep(number: int, frame: Any) -> None:
+        received.append(number)
+        pass_on(number)
 
-        All processes of a run look at the same batch, and stop together whichever of them was told.
-        """
+    before = set_handlers(keep)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            """Save and stop between two optimizer steps."""
-            interruption.progressed = True
-            batches = LOOK_EVERY_STEPS * trainer.accumulate_grad_batches  # so that it is between two steps
-            on_gpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
-            if on_gpus and (batch_idx + 1) % batches:
-                return
-            asked = lost.is_set() or interruption.number is not None
-            if not self._any_process(trainer, asked):
-                return
-            if self._any_process(trainer, lost.is_set()):
-                raise Interrupted(signal.SIGTERM)
-            if trainer.is_last_batch or trainer.fit_loop._should_accumulate():
-                return
-            if trainer.fit_loop.epoch_loop.batch_progress.current.ready and not trainer.fast_dev_run:
-                trainer.save_checkpoint(last_checkpoint)
-            raise Interrupted(interruption.number or signal.SIGTERM)
 
-        def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-            """The epoch before has been saved."""
-            if self._any_process(trainer, interruption.number is not None):
-                raise Interrupted(interruption.number or signal.SIGTERM)
+def ignore_signals() -> None:
+    """Let the signals that ask to stop pass: they are for another process, or have been heard."""
+    set_handlers(signal.SIG_IGN)
 
-        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-            """Let all processes know what came during the last epoch; they raise it outside of Lightning's loop."""
-            if self._any_process(trainer, interruption.number is not None):
-                interruption.number = interruption.number or signal.SIGTERM
 
-        @staticmethod
-        def _any_process(trainer: Any, here: bool) -> bool:
-            return trainer.strategy.reduce_boolean_decision(here, all=False) if trainer.world_size > 1 else here
-
-    return StopOnSignal()
+def set_handlers(handler: Any) -> dict[signal.Signals, Any]:
+    """Give SIGINT, SIGTERM and SIGUSR1 one handler; those that they had."""
+    return {number: signal.signal(number, handler) for number in SIGNALS}

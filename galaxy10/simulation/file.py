@@ -37,7 +37,7 @@ def simulate_survey(
     seed: int = 0,
     traps: bool = True,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Write a file like Galaxy10_DECals.h5 filled with simulated galaxies, and return its path.
 
@@ -48,7 +48,7 @@ def simulate_survey(
 
     The bytes depend on `num_images`, `size_px`, `seed` and `traps` alone, not on `workers` (default: the CPUs that this
     process may use; they are spawned, so a script needs the usual `if __name__ == "__main__"`). `progress` is called
-    with rows done and rows in all. A file that is there already is replaced once the new one is complete.
+    with the rows done. A file that is there already is replaced once the new one is complete.
 
     Raises Galaxy10Error for fewer than 10 images, a size outside 16–1024 pixels, a negative seed, or a path that cannot
     be written.
@@ -128,7 +128,7 @@ def draw_compressed_rows(survey: Survey, seed: int, first_row: int) -> list[tupl
     ]
 
 
-def _write(part: Path, survey: Survey, seed: int, workers: int, progress: Callable[[int, int], None] | None) -> None:
+def _write(part: Path, survey: Survey, seed: int, workers: int, progress: Callable[[int], None] | None) -> None:
     num_images, size = len(survey.labels), survey.size_px
     chunk = chunk_shape(num_images, size)
     with h5py.File(part, "w") as file:
@@ -155,7 +155,7 @@ def _write(part: Path, survey: Survey, seed: int, workers: int, progress: Callab
             for offset, data in chunks:
                 images.id.write_direct_chunk(offset, data)
             if progress:
-                progress(min(start + chunk[0], num_images), num_images)
+                progress(min(start + chunk[0], num_images))
 
 
 def _blocks(

@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import make_folder, read_json, write_json
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import RunLock
 from galaxy10.sweeps.local import shares
 from galaxy10.sweeps.recipe import ranked, trial_overrides
@@ -41,7 +42,7 @@ class Repeat:
     @property
     def metrics(self) -> dict[str, Any]:
         """Its final metrics; empty while it has not finished."""
-        status = read_json(self.directory / "status.json")
+        status = RunFiles(self.directory).read_status()
         return (status.get("metrics") or {}) if status.get("state") == "finished" else {}
 
 
@@ -197,7 +198,7 @@ def _test(number: int, repeats: list[Repeat], folder: Path) -> dict[str, Any]:
     """The winner's runs on their own file's test subset."""
     found = []
     for repeat in repeats:
-        data = read_json(repeat.directory / "provenance.json")["data"]["path"]
+        data = RunFiles(repeat.directory).read_provenance()["data"]["path"]
         out = folder / f"test-{repeat.directory.name}"
         command = [sys.executable, "-m", "galaxy10", "evaluate", str(repeat.directory), data, "-o", str(out)]
         path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -19,8 +19,9 @@ from typing import Any
 from galaxy10.config.compose import config_options
 from galaxy10.config.overrides import quoted
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json, strict
+from galaxy10.files import strict
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import SIGNALS
 from galaxy10.runs.slurm import job_step, outside_step
@@ -61,7 +62,7 @@ class Trial:
             return None
         if self.exit_code is not None and self.exit_code < 0:
             return f"killed by {signal.Signals(-self.exit_code).name}"
-        recorded = read_json(self.directory / "status.json").get("error")
+        recorded = RunFiles(self.directory).read_status().get("error")
         return recorded or f"ended with exit code {self.exit_code}; what it said is above"
 
     def command(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict, write_json
 from galaxy10.runs.devices import number_of_devices
+from galaxy10.runs.files import RunFiles
 from galaxy10.sweeps.grid import FAILED, FINISHED, GROUP_VARIABLE, Trial, plan_grid, print_table
 from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, gpus_of, submit_array, wait_for_array
 
@@ -102,12 +103,12 @@ def _already_submitted(grid: Path) -> dict[str, list[str]]:
 
 def _read_state(trial: Trial) -> None:
     """How a trial stands, by its directory: what has never begun has failed."""
-    status = read_json(trial.directory / "status.json")
+    files = RunFiles(trial.directory)
+    status = files.read_status()
     state = status.get("state")
     trial.state = state if state in ("finished", "failed", "interrupted") else "failed"
     if state == "finished":
-        split = read_json(trial.directory / "provenance.json").get("split") or {}
-        trial.result = {"state": state, "split_hash": split.get("hash"), **(status.get("metrics") or {})}
+        trial.result = {"state": state, "split_hash": files.split_hash(), **(status.get("metrics") or {})}
         trial.exit_code = 0
 
 

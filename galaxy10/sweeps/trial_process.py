@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from galaxy10.config.overrides import quoted
-from galaxy10.files import read_json
 from galaxy10.runs.directory import RUN_DIR_VARIABLE
 from galaxy10.runs.epochs import epoch_rows
-from galaxy10.runs.lock import is_alive
+from galaxy10.runs.files import RunFiles
+from galaxy10.runs.lock import is_alive, read_holder
 
 ROOT = Path(__file__).resolve().parents[2]
 GUARD = Path(__file__).with_name("exec_with_parent.py")
@@ -70,9 +70,8 @@ class TrialProcess:
 
     def new_epochs(self, metric: str) -> list[tuple[int, float]]:
         """(epochs done, value) for every epoch that has ended since the last call; NaN where it measured nothing."""
-        path = self.directory / "metrics.csv"
         try:
-            changed = path.stat().st_mtime_ns
+            changed = RunFiles(self.directory).metrics.stat().st_mtime_ns
         except FileNotFoundError:
             return []
         if changed == self._seen:
@@ -86,7 +85,7 @@ class TrialProcess:
     def error(self) -> str:
         """Why it failed, in one line: what its status says, else the end of what it printed."""
         code = self.exit_code
-        recorded = read_json(self.directory / "status.json")
+        recorded = RunFiles(self.directory).read_status()
         if recorded.get("state") == "failed" and recorded.get("error"):
             return str(recorded["error"])
         lines = [line.strip() for line in self._tail().splitlines() if line.strip()]
@@ -123,7 +122,7 @@ def wait_until_unlocked(directory: Path, should_stop: Callable[[], bool]) -> boo
         False if should_stop said so first.
     """
     asked: float | None = None
-    while (holder := read_json(directory / "lease.json")) and is_alive(holder):
+    while (holder := read_holder(directory)) and is_alive(holder):
         if should_stop():
             return False
         if holder.get("host") == socket.gethostname():

@@ -14,8 +14,9 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.overrides import overrides_of
-from galaxy10.files import read_json
+from galaxy10.console import set_up_logging
 from galaxy10.runs.directory import RunDirectory
+from galaxy10.runs.files import RunFiles
 from galaxy10.sweeps.recipe import write_best
 from galaxy10.sweeps.settings import AT_THE_END, Sweep
 from galaxy10.sweeps.study import COUNTED, failures_in_a_row, find_study, is_spent, study_lock
@@ -146,7 +147,7 @@ class Worker:
         return len(self.sweep.objectives) == 1 and self.sweep.objectives[0] not in AT_THE_END
 
     def _tell_result(self, claim: TrialLease) -> None:
-        status = read_json(self.sweep.trial_directory(claim.number) / "status.json")
+        status = RunFiles(self.sweep.trial_directory(claim.number)).read_status()
         metrics = status.get("metrics") or {}
         values = [math.nan if metrics.get(name) is None else float(metrics[name]) for name in self.sweep.objectives]
         bad = [name for name, value in zip(self.sweep.objectives, values, strict=True) if not math.isfinite(value)]
@@ -168,7 +169,7 @@ class Worker:
 
     def _tidy(self, claim: TrialLease) -> None:
         """An ended trial is not gone on with: what only that needs is two thirds of its size."""
-        (self.sweep.trial_directory(claim.number) / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+        RunFiles(self.sweep.trial_directory(claim.number)).last.unlink(missing_ok=True)
 
     def _tell_failure(self, claim: TrialLease, process: TrialProcess) -> None:
         memory = process.ran_out_of_memory()
@@ -220,6 +221,7 @@ def counted(trials: list[FrozenTrial]) -> int:
 
 def main() -> int:
     """A worker as a process. Its study comes as JSON on the first line of standard input, whose end ends it."""
+    set_up_logging()
     order = json.loads(sys.stdin.readline())
     sweep, name = Sweep.from_json(order["sweep"]), order["name"]
     stopping = threading.Event()

@@ -1,9 +1,8 @@
 """The processes of one run: who starts them, how many threads each has, and what happens when one of them dies."""
 
+import logging
 import os
-import signal
 import subprocess
-import sys
 import threading
 import time
 from typing import Any
@@ -12,12 +11,14 @@ import torch
 from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.strategies.launchers import subprocess_script
 
+from galaxy10.exit_codes import ExitCode, describe_exit
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.signals import SignalHandler
 from galaxy10.runs.slurm import job_name, job_step, threads_per_process
 from galaxy10.training.loggers import close_loggers
 
-FAILED = 1
+logger = logging.getLogger(__name__)
+
 LOOK_EVERY_S = 0.5
 # Having been told to stop, all processes stop; the first to end are not to take the last one with them.
 STOPPING_S = 60.0
@@ -90,8 +91,7 @@ def _death(children: list[Any]) -> str | None:
     for number, child in enumerate(children, 1):
         code = child.poll()
         if code:
-            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            return f"process {number} of {len(children) + 1} {how}"
+            return f"process {number} of {len(children) + 1}: {describe_exit(code)}"
     return None
 
 
@@ -108,7 +108,7 @@ def _watch(children: list[Any], directory: RunDirectory, interruption: SignalHan
         child.kill()
     message = directory.failure or _death(children)
     directory.end("failed", error=message)
-    print(f"error: {message}", file=sys.stderr, flush=True)
+    logger.error(f"error: {message}")
     directory.release()
-    close_loggers(FAILED)
-    os._exit(FAILED)
+    close_loggers(ExitCode.FAILED)
+    os._exit(ExitCode.FAILED)

@@ -1,5 +1,6 @@
 """One experiment, from its configuration to a finished run directory: one straight line."""
 
+import logging
 import os
 import random
 from pathlib import Path
@@ -12,7 +13,7 @@ from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 
 from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
-from galaxy10.console import display_callbacks, quiet_libraries, say
+from galaxy10.console import quiet_libraries
 from galaxy10.data.build import build_datamodule, set_up
 from galaxy10.data.contract import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
@@ -21,22 +22,30 @@ from galaxy10.data.resampling import presented
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
-from galaxy10.files import read_json, write_json
 from galaxy10.metrics.measures import better, directions_of
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
 from galaxy10.reports.run import build_report
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
-from galaxy10.runs.signals import SignalHandler, stop_callback
+from galaxy10.runs.signals import SignalHandler
 from galaxy10.system import keep_freed_memory
-from galaxy10.training.callbacks import EpochTotals, FiniteLoss, RestoreEarlyStopping, StepSeed
+from galaxy10.training.callbacks import (
+    EpochTotals,
+    FiniteLoss,
+    RestoreEarlyStopping,
+    StepSeed,
+    StopOnSignal,
+    TrainingProgress,
+)
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
 from galaxy10.training.loggers import open_loggers
 from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
+
+logger = logging.getLogger(__name__)
 
 OURS = ("direction", "label")  # of a metric in YAML, and no argument of its class
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
@@ -99,9 +108,9 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         if isinstance(data, GalaxyData):
             about["training"]["cache_on_device"] = data.uses_device_cache(trainer.strategy.root_device)
             shown = presented(data.labels("train"), data.balance, facts.num_classes)
-            save_batch(data, directory.path / "samples" / "batch.npz")
-            save_demonstrations(data, directory.path / "samples")
-        write_json(directory.path / "provenance.json", about)
+            save_batch(data, directory.files.samples("batch"))
+            save_demonstrations(data, directory.files)
+        directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
         announce(about, trainer, directory)
         trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
@@ -125,9 +134,9 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
     directory.end("finished", metrics={**metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
-    for table in sorted((directory.path / "profiler").glob("*.txt")):
-        say(f"profile {table}")
-    say(summary(metrics, report))
+    for table in sorted(directory.files.profiler.glob("*.txt")):
+        logger.info(f"profile {table}")
+    logger.info(summary(metrics, report))
     return directory.result(facts.hash)
 
 
@@ -137,7 +146,7 @@ def check_same_data(directory: RunDirectory, split_hash: str) -> None:
     Raises:
         Galaxy10Error: the file has changed since.
     """
-    before = (read_json(directory.path / "provenance.json").get("split") or {}).get("hash")
+    before = directory.files.split_hash()
     if directory.last_checkpoint.exists() and before not in (None, split_hash):
         raise Galaxy10Error(
             f"{directory.path} was trained on other galaxies (split {before}, the file now gives {split_hash}); "
@@ -155,7 +164,7 @@ def seed_everything(seed: int) -> None:
 def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: RunDirectory) -> None:
     """Let this project's way of stopping be the only one: Lightning's own handler ends with exit code 0."""
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
-    stop: Any = stop_callback(interruption, directory.last_checkpoint, directory.lost)
+    stop = StopOnSignal(interruption, directory.last_checkpoint, directory.lost)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.insert(0, stop)
 
@@ -180,12 +189,14 @@ def build_trainer(
     options.pop("compile")  # the network is compiled already, in place
     options.pop("scheduler_interval")
     bar = options.pop("enable_progress_bar")
-    callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals(), *display_callbacks(bar)]
+    callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals()]
     callbacks += [build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
-    callbacks += [RestoreEarlyStopping(), recorder]
+    own_bar = any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks)
+    shown = [config["monitor"], *(f"val/{name}" for name in config["metrics"])]
+    callbacks += [TrainingProgress(False if own_bar else bar, shown), RestoreEarlyStopping(), recorder]
     if options.pop("enable_checkpointing") is not False:
         mode = better(config["monitor"], context["directions"])
-        callbacks += checkpoint_callbacks(directory.path / "checkpoints", config["monitor"], mode)
+        callbacks += checkpoint_callbacks(directory.files.checkpoints, config["monitor"], mode)
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
     if options.pop("sync_batchnorm"):
         plugins.append(SyncedBatchNorm())
@@ -196,14 +207,13 @@ def build_trainer(
         options.pop("model_registry")
     profiler = PROFILERS.get(options["profiler"])
     if profiler is not None:  # Lightning would print its tables as news, which are silenced
-        options["profiler"] = profiler(dirpath=directory.path / "profiler", filename="table")
-    watched = any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks)
+        options["profiler"] = profiler(dirpath=directory.files.profiler, filename="table")
     return L.Trainer(
         **options,
         logger=False,
         callbacks=callbacks,
         plugins=plugins,
-        enable_progress_bar=watched,
+        enable_progress_bar=own_bar,
         default_root_dir=directory.path,
     )
 
@@ -212,26 +222,26 @@ def say_what_cannot_be_chosen(trainer: L.Trainer, recorder: MetricsCSV) -> None:
     """The best epoch is chosen among those that were validated: trainer.max_steps may end in the middle of one."""
     late = trainer.global_step - recorder.validated_step if recorder.validated_step else 0
     if late:
-        say(f"note    the last {late} steps came after the last validation: none of them can be the best epoch")
+        logger.info(f"note    the last {late} steps came after the last validation: none of them can be the best epoch")
 
 
 def announce(about: dict[str, Any], trainer: L.Trainer, directory: RunDirectory) -> None:
     """What is about to be trained, and where."""
     model, split, data = about["model"], about["split"], about["data"]
     counts = split["counts"]
-    say(f"run     {directory.path}")
-    say(f"data    {data['path']}: {data['num_images']} images, {len(data['class_names'])} classes")
-    say(f"split   {split['hash']}: " + ", ".join(f"{n} {name}" for name, n in counts.items() if n))
+    logger.info(f"run     {directory.path}")
+    logger.info(f"data    {data['path']}: {data['num_images']} images, {len(data['class_names'])} classes")
+    logger.info(f"split   {split['hash']}: " + ", ".join(f"{n} {name}" for name, n in counts.items() if n))
     for note in split["notes"]:
-        say(f"        {note}")
+        logger.info(f"        {note}")
     frozen = model["parameters"] - model["trainable_parameters"]
-    say(
+    logger.info(
         f"model   {model['name']}: {model['parameters'] / 1e6:.2f} M parameters"
         + (f" ({frozen / 1e6:.2f} M frozen)" if frozen else "")
         + f" at {model['image_size']} px, {model['weights']}"
     )
     device = trainer.strategy.root_device.type
-    say(f"device  {device} × {trainer.world_size}, {trainer.precision} ({about['training']['why']})")
+    logger.info(f"device  {device} × {trainer.world_size}, {trainer.precision} ({about['training']['why']})")
 
 
 def summary(metrics: dict[str, float | None], report: Path | None) -> str:

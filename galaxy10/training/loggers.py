@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.runs.directory import RunDirectory
+from galaxy10.runs.files import RunFiles
 
 SIGNALLED = 128  # exit codes from here on: a signal asked for the end, and whoever sent it does not wait long
 SIGNALLED_WAIT_S = 10.0
@@ -122,7 +123,7 @@ class WandbLog:
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]):
-        self.folder, self.upload_timeout_s = path / "wandb", float(settings["upload_timeout_s"])
+        self.folder, self.upload_timeout_s = RunFiles(path).wandb, float(settings["upload_timeout_s"])
         self.folder.mkdir(exist_ok=True)
         self._heard: SimpleQueue[dict[str, Any]] = SimpleQueue()
         self._done = False

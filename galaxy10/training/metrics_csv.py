@@ -50,8 +50,8 @@ class MetricsCSV(Checkpoint):
     def __init__(self, directory: RunDirectory, monitor: str, directions: Mapping[str, str] | None = None):
         self.directory, self.monitor = directory, monitor
         self.lower_is_better = lower_is_better(monitor, directions)
-        self.metrics = EpochTable(directory.path / "metrics.csv")
-        self.profile = EpochTable(directory.path / "profile.csv")
+        self.metrics = EpochTable(directory.files.metrics)
+        self.profile = EpochTable(directory.files.profile)
         self._started = self._validating = self._validation_started = self._data_before = 0.0
         self._images = self._validated = self._scored_images = 0
         self._scored_s = self._scoring_started = 0.0

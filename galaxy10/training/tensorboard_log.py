@@ -1,5 +1,6 @@
 """TensorBoard's event files: derived from the run directory, and written anew by every start."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ import yaml
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from galaxy10.console import say
 from galaxy10.errors import first_line
-from galaxy10.files import read_json
 from galaxy10.runs.epochs import epoch_rows
+from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
 
 
 class TensorBoardLog:
@@ -40,12 +42,13 @@ class TensorBoardLog:
 
     def _open(self) -> None:
         # The tables hold every epoch, so that a resumed run can write all of them: none is missing or there twice.
-        folder = self.path / "tensorboard"
+        files = RunFiles(self.path)
+        folder = files.tensorboard
         shutil.rmtree(folder, ignore_errors=True)
         self.writer = SummaryWriter(str(folder))
         for name, content in (
-            ("config", yaml.safe_load((self.path / "config.yaml").read_text())),
-            ("provenance", read_json(self.path / "provenance.json")),
+            ("config", files.read_config()),
+            ("provenance", files.read_provenance()),
         ):
             text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
             self.writer.add_text(name, "\n".join(f"    {line}" for line in text.splitlines()))
@@ -59,11 +62,11 @@ class TensorBoardLog:
         self.writer.flush()
 
     def _write_results(self) -> None:
-        metrics = read_json(self.path / "status.json").get("metrics") or {}
+        metrics = RunFiles(self.path).read_status().get("metrics") or {}
         for key, value in metrics.items():
             if value is not None:
                 self.writer.add_scalar(f"final/{key}", value, self.last_epoch)
-        for file in sorted((self.path / "figures").glob("*.png")):
+        for file in sorted(RunFiles(self.path).figures.glob("*.png")):
             pixels = np.asarray(Image.open(file).convert("RGB"))
             self.writer.add_image(file.stem, pixels, self.last_epoch, dataformats="HWC")
 
@@ -75,4 +78,4 @@ class TensorBoardLog:
             step()
         except Exception as error:
             self.working = False
-            say(f"tensorboard stopped: {first_line(error)}")
+            logger.info(f"tensorboard stopped: {first_line(error)}")

@@ -24,11 +24,10 @@ from textwrap import shorten
 from threading import Thread
 from typing import Any
 
-import yaml
-
 from galaxy10.errors import first_line
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.epochs import epoch_rows
+from galaxy10.runs.files import RunFiles
 from galaxy10.training.wandb_server import ANSWER_S, server_answers, why_offline
 
 KILLED = 1
@@ -46,10 +45,10 @@ class Follower:
     """
 
     def __init__(self, path: Path, parent: int):
-        self.path, self.parent = path, parent
-        self.config: dict[str, Any] = yaml.safe_load((path / "config.yaml").read_text())
+        self.path, self.files, self.parent = path, RunFiles(path), parent
+        self.config = self.files.read_config()
         self.settings = self.config["logger"]
-        known = read_json(path / "wandb" / "run.json")
+        known = read_json(self.files.wandb / "run.json")
         self.id: str = known.get("id") or secrets.token_hex(6)
         self.last_epoch: int = known.get("last_epoch", -1)
         self.parts: dict[str, str] = known.get("parts", {})
@@ -87,7 +86,7 @@ class Follower:
 
     def _is_waiting(self, part: str) -> bool:
         """Whether a part still has to be uploaded; `wandb sync` leaves a marker."""
-        folder = self.path / "wandb" / part
+        folder = self.files.wandb / part
         return self.parts[part] != "uploaded" and folder.is_dir() and not list(folder.glob("*.synced"))
 
     def _init(self, mode: str) -> dict[str, str]:
@@ -116,7 +115,7 @@ class Follower:
             resume="allow",
             dir=str(self.path),
             mode=mode,  # type: ignore[arg-type]
-            config={**self.config, "provenance": read_json(self.path / "provenance.json")},
+            config={**self.config, "provenance": self.files.read_provenance()},
             allow_val_change=True,
             settings=wandb_settings,
         )
@@ -130,15 +129,13 @@ class Follower:
         import wandb
 
         wandb.teardown()
-        for folder in (self.path / "wandb").glob(f"run-*-{self.id}"):
+        for folder in self.files.wandb.glob(f"run-*-{self.id}"):
             if folder.name not in self.parts:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _keep(self, state: str) -> None:
         self.parts[self.part] = state
-        write_json(
-            self.path / "wandb" / "run.json", {"id": self.id, "last_epoch": self.last_epoch, "parts": self.parts}
-        )
+        write_json(self.files.wandb / "run.json", {"id": self.id, "last_epoch": self.last_epoch, "parts": self.parts})
 
     # --- while the run goes on --------------------------------------------------------------------------------------
 
@@ -158,7 +155,7 @@ class Follower:
             self._close(exit_code, DROPPED_FINISH_S)
             self._end_offline(exit_code)
             return self.parts[self.part]
-        status = read_json(self.path / "status.json")
+        status = self.files.read_status()
         killed = status.get("state") == "running"
         self.run.summary.update({"state": "killed" if killed else status.get("state"), "error": status.get("error")})
         if status.get("state") == "finished":

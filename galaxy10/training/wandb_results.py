@@ -8,20 +8,20 @@ from typing import Any
 
 import wandb
 
-from galaxy10.files import read_json
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.record import RunRecord, read_run
 
 
 def log_summary(run: Any, path: Path) -> None:
     """The final metrics: the best epoch's, while W&B by itself shows the last epoch's."""
-    best = read_json(path / "status.json").get("best") or {}
-    split = read_json(path / "provenance.json").get("split") or {}
-    run.summary.update({**_metrics(path), "best/epoch": best.get("epoch"), "split_hash": split.get("hash")})
+    best = RunFiles(path).read_status().get("best") or {}
+    split_hash = RunFiles(path).split_hash()
+    run.summary.update({**_metrics(path), "best/epoch": best.get("epoch"), "split_hash": split_hash})
 
 
 def log_figures(run: Any, path: Path) -> None:
     """Every figure of the report."""
-    files = sorted((path / "figures").glob("*.png"))
+    files = sorted(RunFiles(path).figures.glob("*.png"))
     run.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in files})
 
 
@@ -50,7 +50,7 @@ def log_misclassified(run: Any, path: Path) -> None:
 
 def log_checkpoint(run: Any, path: Path) -> None:
     """The best epoch's weights, as an artifact."""
-    file = path / "checkpoints" / "best.ckpt"
+    file = RunFiles(path).best
     if file.exists():
         artifact = wandb.Artifact(f"galaxy10-{run.id}", type="model", metadata={"run": path.name, **_metrics(path)})
         artifact.add_file(str(file), skip_cache=True)
@@ -68,5 +68,5 @@ def _mistakes(record: RunRecord, subset: str) -> list[Any]:
 
 
 def _metrics(path: Path) -> dict[str, float]:
-    metrics = read_json(path / "status.json").get("metrics") or {}
+    metrics = RunFiles(path).read_status().get("metrics") or {}
     return {key: value for key, value in metrics.items() if value is not None}

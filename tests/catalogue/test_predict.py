@@ -41,7 +41,8 @@ def test_every_good_image_is_catalogued_and_every_bad_one_is_listed_with_its_rea
     probabilities = table[["p_spiral", "p_in_between", "p_edge_on"]].to_numpy()
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     classes = np.array(["Spiral", "In-between", "Edge-on"])
-    assert (classes[probabilities.argmax(axis=1)] == table["predicted"]).all()
+    assert (probabilities.argmax(axis=1) == table["predicted"]).all()
+    assert (classes[table["predicted"]] == table["predicted_name"]).all()
     calibration = json.loads((run / "calibration.json").read_text())["ways"]["views=2"]
     scores = np.sort(calibration["scores"])
     threshold = scores[int(np.ceil(13 * 0.9)) - 1]  # of twelve validation galaxies
@@ -157,7 +158,7 @@ def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10
     assert galaxy10("predict", run, "??.png", "-o", "files.parquet", "--batch-size", "16").code == 0
     file, files = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("file", "files"))
     assert file["objid"].tolist() == list(range(1000, 1050))
-    columns = ["predicted", "p_spiral", "entropy", "prediction_set", "ood_score"]
+    columns = ["predicted", "predicted_name", "p_spiral", "entropy", "prediction_set", "ood_score"]
     pd.testing.assert_frame_equal(file[columns], files[columns])
 
 

@@ -46,7 +46,7 @@ def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_p
     assert said.returncode == 0, said.stderr
     path, name, probability = said.stdout.strip().split("\t")
     assert path.endswith("g.png")
-    assert name == expected.predict(galaxy(1))["predicted"][0]
+    assert name == expected.predict(galaxy(1))["predicted_name"][0]
     assert float(probability) == pytest.approx(expected.probabilities(galaxy(1)).max(), abs=1e-4)
 
 

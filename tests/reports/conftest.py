@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
 from galaxy10.classes import GALAXY10_CLASSES, slugs
 from galaxy10.metrics.confusion import class_scores, confusion_counts
+from galaxy10.metrics.predictions import prediction_table
+from galaxy10.runs.files import FORMAT
 
 MakeRun = Callable[..., Path]
 
@@ -105,9 +108,8 @@ def _predictions(rng, rows: pd.DataFrame, num_classes: int, names: list[str], sk
     logits = rng.normal(size=(len(rows), num_classes))
     logits[np.arange(len(rows)), aim] += rng.uniform(2, 6, len(rows))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    table = pd.DataFrame({"row": rows["row"], "label": labels, "predicted": probabilities.argmax(axis=1)})
-    table[[f"p_{name}" for name in names]] = probabilities
-    return table.reset_index(drop=True)
+    scored = [torch.from_numpy(array) for array in (rows["row"].to_numpy(), labels, probabilities)]
+    return prediction_table([tuple(scored)], names)
 
 
 def _metrics(table: pd.DataFrame, subset: str, num_classes: int, names: list[str]) -> dict[str, Any]:
@@ -170,6 +172,7 @@ def _write_records(path: Path, class_names, counts, metrics, seed, split_seed, m
     }
     (path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     provenance = {
+        "format": FORMAT,
         "galaxy10": "0.1.0",
         "git": {"commit": "0123456789abcdef0123", "dirty": True},
         "packages": {"torch": "2.15.0", "timm": "1.0.20"},

@@ -149,7 +149,7 @@ def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(galaxy1
     assert lines["whole"][1:3] == ["finished", "1/1"]
     assert lines["judged"][1:3] == ["finished", "–"]
     assert lines["grid-1/alive"][1:3] == ["running", "4/10"]
-    assert " ".join(lines["grid-1/alive"]).endswith("1 h 00 42")
+    assert " ".join(lines["grid-1/alive"]).endswith("1 h 00 min 42")
     assert lines["grid-1/killed"][1] == "killed"
     assert "its status says running, but no process holds it" in done.out
     assert galaxy10("runs", "nowhere").message.startswith("error: there is no folder nowhere")

@@ -1,6 +1,7 @@
 """When a run stops, what it keeps, and that what stopped it stays decided."""
 
 import json
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -10,13 +11,13 @@ from galaxy10.cli import train as command
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs import directory as run_directory
 from galaxy10.runs.directory import RunDirectory
-from galaxy10.runs.signals import Interrupted, SignalHandler, stop_callback
+from galaxy10.runs.signals import Interrupted, SignalHandler
+from galaxy10.training.callbacks import RestoreEarlyStopping, StopOnSignal
 from galaxy10.training.checkpoints import checkpoint_callbacks
-from galaxy10.training.early_stopping import RestoreEarlyStopping
 
 
 def test_a_run_that_was_moved_remembers_its_best_epoch(tmp_path):
-    before, after = (checkpoint_callbacks(tmp_path / name, "val/macro_f1")[0] for name in ("before", "after"))
+    before, after = (checkpoint_callbacks(tmp_path / name, "val/macro_f1", "max")[0] for name in ("before", "after"))
     score, path = torch.tensor(0.9), str(tmp_path / "before" / "best.ckpt")
     before.best_model_score, before.best_model_path, before.kth_best_model_path = score, path, path
     before.best_k_models, before.kth_value = {path: score}, score
@@ -34,7 +35,7 @@ def test_a_run_that_was_moved_remembers_its_best_epoch(tmp_path):
 def test_several_gpus_stop_between_two_steps_whatever_they_accumulate(accumulate, tmp_path):
     interruption = SignalHandler()
     interruption.number = 15
-    callback = stop_callback(interruption, tmp_path / "last.ckpt", SimpleNamespace(is_set=lambda: False))
+    callback = StopOnSignal(interruption, tmp_path / "last.ckpt", threading.Event())
     position = SimpleNamespace(current=SimpleNamespace(ready=0))
     trainer = SimpleNamespace(
         world_size=2,

@@ -48,7 +48,7 @@ def test_a_run_leaves_a_complete_directory(finished):
     assert {"row", "subset", "fold", "group", "reason"} <= set(split.columns)
     assert split["subset"].value_counts().to_dict() == {"train": 42, "test": 12, "val": 6}
     table = pd.read_parquet(run / "predictions" / "test.parquet")
-    columns = ["row", "label", "predicted", "p_spiral", "p_in_between", "p_edge_on"]
+    columns = ["row", "label", "predicted", "predicted_name", "p_spiral", "p_in_between", "p_edge_on"]
     assert table.columns.tolist() == columns
     assert table["row"].tolist() == split.loc[split["subset"] == "test", "row"].tolist()
     assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [0, 1]

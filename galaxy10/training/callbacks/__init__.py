@@ -3,6 +3,16 @@
 from galaxy10.training.callbacks.early_stopping import EarlyStopping, RestoreEarlyStopping
 from galaxy10.training.callbacks.epoch_totals import EpochTotals
 from galaxy10.training.callbacks.finite_loss import FiniteLoss
+from galaxy10.training.callbacks.progress import TrainingProgress
 from galaxy10.training.callbacks.seeding import StepSeed
+from galaxy10.training.callbacks.stop_on_signal import StopOnSignal
 
-__all__ = ["EarlyStopping", "EpochTotals", "FiniteLoss", "RestoreEarlyStopping", "StepSeed"]
+__all__ = [
+    "EarlyStopping",
+    "EpochTotals",
+    "FiniteLoss",
+    "RestoreEarlyStopping",
+    "StepSeed",
+    "StopOnSignal",
+    "TrainingProgress",
+]

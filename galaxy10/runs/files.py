@@ -1,0 +1,156 @@
+"""The files of a run directory: the one place that spells their names, and reads and writes the small ones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.files import read_json, replacing, write_json
+from galaxy10.version import __version__
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 2  # of a run directory: one more with every change that other versions would misread
+
+
+class RunFiles:
+    """The paths of a run's files, whether they exist or not. An evaluation's directory has the same names.
+
+    Args:
+        path: the run directory; with `Path()` the attributes are the names within any run directory.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path = Path(path)
+        self.config = path / "config.yaml"
+        self.provenance = path / "provenance.json"
+        self.status = path / "status.json"
+        self.lease = path / "lease.json"
+        self.pruned = path / "pruned.json"
+        self.split = path / "split.parquet"
+        self.class_distribution = path / "class_distribution.csv"
+        self.metrics = path / "metrics.csv"
+        self.profile = path / "profile.csv"
+        self.scree = path / "scree.csv"
+        self.checkpoints = path / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
+        self.pca_arrays = self.checkpoints / "pca.npz"
+        self.calibration = path / "calibration.json"
+        self.validation_features = path / "validation_features.npz"
+        self.figures = path / "figures"
+        self.report = path / "report.html"
+        self.profiler = path / "profiler"
+        self.wandb = path / "wandb"
+        self.tensorboard = path / "tensorboard"
+        self.traceback = path / "traceback.txt"
+
+    def predictions(self, subset: str) -> Path:
+        """The prediction table of a subset: train, val or test."""
+        return self.path / "predictions" / f"{subset}.parquet"
+
+    def validation_samples(self, mode: str) -> Path:
+        """What the validation galaxies were given in another mode of prediction than the run's own.
+
+        Args:
+            mode: its key, such as `views=1 dropout=20`.
+        """
+        return self.path / "predictions" / f"val_{mode.replace('=', '').replace(' ', '_')}.npz"
+
+    def samples(self, name: str) -> Path:
+        """Images that the report shows: batch, augmentation, noise, components, misclassified_val, …."""
+        return self.path / "samples" / f"{name}.npz"
+
+    def is_run(self) -> bool:
+        """Whether anything here says that this is a run directory."""
+        return self.provenance.exists() or self.config.exists()
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the run's configuration; an empty one where there is none.
+
+        Raises:
+            Galaxy10Error: the file is damaged.
+        """
+        try:
+            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise Galaxy10Error(f"{self.config} cannot be read ({first_line(error)}); bring the file back") from error
+        return config if isinstance(config, dict) else {}
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the run's configuration, resolved and plain."""
+        with replacing(self.config) as part:
+            part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def read_status(self) -> dict[str, Any]:
+        """Return how the run stands; an empty dict where nothing readable says it."""
+        return read_json(self.status)
+
+    def write_status(self, status: dict[str, Any]) -> None:
+        """Write how the run stands."""
+        write_json(self.status, status)
+
+    def read_provenance(self) -> dict[str, Any]:
+        """Return where the run comes from, of any format; an empty dict where nothing readable says it."""
+        return read_json(self.provenance)
+
+    def write_provenance(self, about: dict[str, Any]) -> None:
+        """Write where the run comes from, with the format of its directory."""
+        write_json(self.provenance, {"format": FORMAT, **about})
+
+    def read_split(self) -> "pd.DataFrame":
+        """Return the split table: row, label, subset, fold, group, reason."""
+        import pandas as pd  # not for --help
+
+        return pd.read_parquet(self.split)
+
+    def write_split(self, table: "pd.DataFrame") -> None:
+        """Write the split table."""
+        with replacing(self.split) as part:
+            table.to_parquet(part, index=False)
+
+    def read_predictions(self, subset: str) -> "pd.DataFrame":
+        """Return the prediction table of a subset."""
+        import pandas as pd
+
+        return pd.read_parquet(self.predictions(subset))
+
+    def write_predictions(self, subset: str, table: "pd.DataFrame") -> None:
+        """Write the prediction table of a subset."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = pa.Table.from_pandas(table, preserve_index=False)
+        # Whatever this version of pandas keeps texts as.
+        fields = [f.with_type(pa.string()) if pa.types.is_large_string(f.type) else f for f in columns.schema]
+        with replacing(self.predictions(subset)) as part:
+            pq.write_table(columns.cast(pa.schema(fields, columns.schema.metadata)), part)
+
+    def split_hash(self) -> str | None:
+        """Return the hash of the split the run was trained or evaluated on, if it is known."""
+        return (self.read_provenance().get("split") or {}).get("hash")
+
+
+def check_format(path: Path, about: dict[str, Any]) -> None:
+    """Refuse a run directory that another version of galaxy10 wrote in another way.
+
+    Args:
+        about: its provenance; an empty one (of a run that was killed before it was written) passes.
+
+    Raises:
+        Galaxy10Error: it has another format, or none; names the version and commit that wrote it.
+    """
+    if not about or about.get("format") == FORMAT:
+        return
+    commit = (about.get("git") or {}).get("commit")
+    made = f"galaxy10 {about.get('galaxy10') or 'of an unknown version'}"
+    made += f", commit {commit[:12]}" if commit else ""
+    found = f"format {about['format']}" if "format" in about else "a format without number"
+    raise Galaxy10Error(
+        f"{path} was made by {made}, in {found}, and this version ({__version__}) reads format {FORMAT}; "
+        "use the version that made it, or train it again"
+    )
