@@ -1,4 +1,4 @@
-"""The `galaxy10` command: everything that is not an experiment."""
+"""The commands of `galaxy10`. train and sweep are listed here, and begin in entry.py."""
 
 import sys
 from glob import glob
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from galaxy10.cli.entry import run_composed
 from galaxy10.cli.predict import app as inference_commands
 from galaxy10.errors import Galaxy10Error
 
@@ -14,10 +15,24 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Galaxy morphology: data, trained runs and pages. Experiments are started with `python train.py`.",
+    help="Galaxy morphology: experiments, data, trained runs and pages.",
 )
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="where to write")]
+
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASSED_ON)
+def train(context: typer.Context) -> None:
+    """Train one experiment, or with -m a grid of them: galaxy10 train model=resnet50 data=galaxy10."""
+    sys.exit(run_composed("train", context.args))
+
+
+@app.command(context_settings=_PASSED_ON)
+def sweep(context: typer.Context) -> None:
+    """Search hyperparameters: galaxy10 sweep sweep=simple_cnn data=simulated sweep.n_trials=20."""
+    sys.exit(run_composed("sweep", context.args))
 
 
 @app.command()
@@ -98,6 +113,11 @@ def inspect(
 
 
 app.add_typer(inference_commands)
+
+
+def command_names() -> list[str]:
+    """Return the commands, as --help lists them."""
+    return list(getattr(typer.main.get_command(app), "commands", {}))
 
 
 def find_runs(patterns: list[str]) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A grid of experiments (`train.py -m`): every trial a process of its own, in a directory that only its settings name.
+"""A grid of experiments (`train -m`): every trial a process of its own, in a directory that only its settings name.
 
 Given again, the same command skips what is finished and goes on with the rest. Nothing here imports torch.
 """
@@ -16,14 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.compose import config_options
 from galaxy10.config.overrides import quoted
+from galaxy10.config.paths import child_environment, program
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import SIGNALS
 from galaxy10.runs.slurm import job_step, outside_step
+from galaxy10.sweeps.trial_process import train_command
 from galaxy10.training.preflight import check_experiment
 
 GROUP_VARIABLE = "WANDB_RUN_GROUP"
@@ -38,13 +39,15 @@ _ENLARGES = ("seed=", "experiment=")
 class Trial:
     """One experiment of a grid.
 
-    overrides: what was typed for it; directory: where its run is; result: the object of its last output line.
+    overrides: what was typed for it; options: the words that say which files it is composed from.
+    directory: where its run is; result: the object of its last output line.
     state: waiting, running (in a job), finished, failed, interrupted.
     exit_code: None while it has not run in this command.
     """
 
     overrides: list[str]
     directory: Path
+    options: Sequence[str] = ()
     state: str = "waiting"
     result: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
@@ -66,17 +69,21 @@ class Trial:
 
     def command(self) -> list[str]:
         """What runs it alone, composed from the same files as this command."""
-        program = [sys.executable, os.path.abspath(sys.argv[0]), *config_options(sys.argv[1:])]
-        return [*program, *self.overrides, f"run.dir={quoted(self.directory)}"]
+        return train_command([*self.options, *self.overrides, f"run.dir={quoted(self.directory)}"])
 
 
 def plan_grid(
-    experiments: Sequence[tuple[dict[str, Any], list[str]]], *, here: bool = True, only: int | None = None
+    experiments: Sequence[tuple[dict[str, Any], list[str]]],
+    options: Sequence[str],
+    *,
+    here: bool = True,
+    only: int | None = None,
 ) -> list[Trial]:
     """Check every experiment of a grid and give each its directory, before the first one starts.
 
     Args:
         experiments: (configuration, overrides) of each.
+        options: the words that say which files all of them are composed from.
         here: whether they are to run on this machine, rather than in jobs of their own.
         only: check the one with this number alone; others may be running meanwhile.
 
@@ -91,7 +98,7 @@ def plan_grid(
     checked: set[str] = set()
     for number, ((config, overrides), words) in enumerate(zip(experiments, given, strict=True)):
         directory = Path(config["run"]["root"]) / name / trial_name(config, words, given)
-        trial = trials.setdefault(directory, Trial(overrides, directory))
+        trial = trials.setdefault(directory, Trial(overrides, directory, options))
         if only not in (None, number):
             continue
         try:
@@ -133,7 +140,7 @@ def _digest(words: Any) -> str:
     return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]
 
 
-def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
+def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str]) -> int:
     """Run what is not finished, one trial after the other, and say what became of each.
 
     Returns:
@@ -147,9 +154,9 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
         raise Galaxy10Error(
             f"each of this job's {step.tasks} tasks would run the whole grid; type "
             f"`sbatch --array=0-{len(experiments) - 1} slurm/array.sbatch …`, or on the login node "
-            "`python train.py -m … hydra/launcher=slurm`"
+            f"`{program('train')} -m … hydra/launcher=slurm`"
         )
-    trials = plan_grid(experiments)
+    trials = plan_grid(experiments, options)
     grid = trials[0].directory.parent
     done = sum(trial.state == "finished" for trial in trials)
     _say(f"grid    {grid}: {len(trials)} trials" + (f", {done} of them finished already" if done else ""))
@@ -167,7 +174,7 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
     return 128 + stopped if stopped is not None else FAILED if state == "failed" else FINISHED
 
 
-def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], number: int) -> int:
+def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str], number: int) -> int:
     """Replace this process by one trial of a grid, the same that run_grid would run, in the same directory.
 
     Raises:
@@ -184,16 +191,17 @@ def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], number
         _say(f"these settings make {last + 1} trials, and this array runs {given} of them")
     words = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
     config, overrides = experiments[number]
-    plan_grid(experiments, only=number)
+    plan_grid(experiments, options, only=number)
     directory = Path(config["run"]["root"]) / grid_name(words) / trial_name(config, words[number], words)
     environment = _environment(directory)
     environment.pop(TRIAL_VARIABLE)
-    os.execve(sys.executable, Trial(overrides, directory).command(), environment)
+    os.execve(sys.executable, Trial(overrides, directory, options).command(), environment)
 
 
 def _environment(directory: Path) -> dict[str, str]:
     """A trial's: its W&B group, and no other run's directory."""
-    return {GROUP_VARIABLE: directory.parent.name, **{k: v for k, v in os.environ.items() if k != RUN_DIR_VARIABLE}}
+    kept = child_environment({k: v for k, v in os.environ.items() if k != RUN_DIR_VARIABLE})
+    return {GROUP_VARIABLE: directory.parent.name, **kept}
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A grid on SLURM: `train.py -m … hydra/launcher=slurm` submits what is not finished, and waits for it or returns."""
+"""A grid on SLURM: `train -m … hydra/launcher=slurm` submits what is not finished, and waits for it or returns."""
 
 import json
 import signal
@@ -16,7 +16,7 @@ from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, gpus_of, sub
 SUBMITTED = "slurm/submitted.json"  # in the grid's directory: {job: [trial directory's name of task 0, 1, …]}
 
 
-def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
+def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str]) -> int:
     """Every experiment that is not finished, and not submitted already, as one task of a job array.
 
     Returns:
@@ -27,7 +27,7 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
     """
     check_slurm()
     settings, plain = _settings(experiments)
-    trials = plan_grid(plain, here=False)
+    trials = plan_grid(plain, options, here=False)
     grid = trials[0].directory.parent
     waiting = _already_submitted(grid)
     submitted = {name for names in waiting.values() for name in names}

@@ -1,4 +1,4 @@
-"""One trial's training: train.py in a fresh process, watched through the files of its run directory alone."""
+"""One trial's training: `galaxy10 train` in a fresh process, watched through the files of its run directory alone."""
 
 import contextlib
 import math
@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from galaxy10.config.overrides import quoted
+from galaxy10.config.paths import child_environment, command_line
 from galaxy10.files import read_json
 from galaxy10.runs.directory import RUN_DIR_VARIABLE
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.lock import is_alive
 
-ROOT = Path(__file__).resolve().parents[2]
 GUARD = Path(__file__).with_name("exec_with_parent.py")
 STOP_S = 60.0  # a run saves within a batch; one that does not is killed
 _TAIL_BYTES = 20_000
@@ -29,7 +29,7 @@ _OUT_OF_MEMORY = re.compile(
 
 
 class TrialProcess:
-    """train.py for one trial. Its output goes to a file, so that nothing but the file system connects it with us."""
+    """One trial's process. Its output goes to a file, so that nothing but the file system connects it with us."""
 
     def __init__(self, overrides: Sequence[str], directory: Path, log: Path, environment: dict[str, str]):
         self.directory, self.log = directory, log
@@ -39,7 +39,7 @@ class TrialProcess:
         command = guarded(
             train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false", "run.report=false"])
         )
-        environment = {key: value for key, value in environment.items() if key != RUN_DIR_VARIABLE}
+        environment = child_environment({k: v for k, v in environment.items() if k != RUN_DIR_VARIABLE})
         self._log_start = log.stat().st_size if log.exists() else 0
         with log.open("ab") as output:
             # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
@@ -107,8 +107,8 @@ class TrialProcess:
 
 
 def train_command(overrides: Sequence[str]) -> list[str]:
-    """train.py with this Python."""
-    return [sys.executable, str(ROOT / "train.py"), *overrides]
+    """Return the words that train with this Python and this package, from any folder."""
+    return [*command_line("train"), *overrides]
 
 
 def guarded(command: Sequence[str]) -> list[str]:

@@ -5,8 +5,8 @@ import shutil
 from typing import Any
 
 from galaxy10.classes import slugs
-from galaxy10.config.compose import trainer_keys
 from galaxy10.config.fields import SOLVED_AT_ONCE, did_you_mean
+from galaxy10.config.groups import trainer_keys
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from galaxy10.config.compose import trainer_keys
 from galaxy10.config.fields import (
     Field,
     anything,
@@ -17,6 +16,7 @@ from galaxy10.config.fields import (
     optional,
     text,
 )
+from galaxy10.config.groups import trainer_keys
 from galaxy10.data import settings as data
 from galaxy10.models import settings as models
 
