@@ -1,5 +1,6 @@
 """The commands of `galaxy10`. train and sweep are listed here, and begin in entry.py."""
 
+import shutil
 import sys
 from glob import glob
 from pathlib import Path
@@ -110,6 +111,23 @@ def inspect(
     from galaxy10.reports.inspect import inspect_file
 
     print(inspect_file(file, output, store_dir=store_dir))
+
+
+@app.command()
+def slurm(folder: Annotated[Path, typer.Argument(help="a new folder")] = Path("slurm")) -> None:
+    """Copy the SLURM job scripts, to write account, partition and time limit at the top of job.sbatch."""
+    from galaxy10.config.paths import SLURM_SCRIPTS
+
+    if folder.exists():
+        raise Galaxy10Error(f"{folder} exists already; give another folder")
+    folder.mkdir(parents=True)
+    for script in sorted(SLURM_SCRIPTS.glob("*.sbatch")):
+        if script.name == "job.sbatch":
+            shutil.copy(script, folder)
+        else:
+            (folder / script.name).symlink_to("job.sbatch")
+    shutil.copy(SLURM_SCRIPTS / "README.md", folder)
+    print(folder)
 
 
 app.add_typer(inference_commands)
