@@ -16,60 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.overrides import quoted
 from galaxy10.config.paths import child_environment, program
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json, strict
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import SIGNALS
 from galaxy10.runs.slurm import job_step, outside_step
-from galaxy10.sweeps.trial_process import train_command
+from galaxy10.sweeps.trials import Trial, conclude, say, say_grid
 from galaxy10.training.preflight import check_experiment
 
 GROUP_VARIABLE = "WANDB_RUN_GROUP"
 TRIAL_VARIABLE = "GALAXY10_TRIAL"  # slurm/array.sbatch: which trial of the grid this process is
-FINISHED, FAILED = 0, 1
 _LONGEST_NAME = 60
 # Not part of what a grid is: with another list of these it is the same grid, enlarged.
 _ENLARGES = ("seed=", "experiment=")
-
-
-@dataclass
-class Trial:
-    """One experiment of a grid.
-
-    overrides: what was typed for it; options: the words that say which files it is composed from.
-    directory: where its run is; result: the object of its last output line.
-    state: waiting, running (in a job), finished, failed, interrupted.
-    exit_code: None while it has not run in this command.
-    """
-
-    overrides: list[str]
-    directory: Path
-    options: Sequence[str] = ()
-    state: str = "waiting"
-    result: dict[str, Any] = field(default_factory=dict)
-    exit_code: int | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """This trial's part of the last output line."""
-        about = {"overrides": self.overrides, "state": self.state, "exit_code": self.exit_code, "error": self.error}
-        return {"run_dir": str(self.directory), **self.result, **about}
-
-    @property
-    def error(self) -> str | None:
-        """Why it failed, as far as it is known."""
-        if self.state != "failed":
-            return None
-        if self.exit_code is not None and self.exit_code < 0:
-            return f"killed by {signal.Signals(-self.exit_code).name}"
-        recorded = read_json(self.directory / "status.json").get("error")
-        return recorded or f"ended with exit code {self.exit_code}; what it said is above"
-
-    def command(self) -> list[str]:
-        """What runs it alone, composed from the same files as this command."""
-        return train_command([*self.options, *self.overrides, f"run.dir={quoted(self.directory)}"])
 
 
 def plan_grid(
@@ -157,21 +117,13 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: S
             f"`{program('train')} -m … hydra/launcher=slurm`"
         )
     trials = plan_grid(experiments, options)
-    grid = trials[0].directory.parent
-    done = sum(trial.state == "finished" for trial in trials)
-    _say(f"grid    {grid}: {len(trials)} trials" + (f", {done} of them finished already" if done else ""))
+    say_grid(trials)
     with _signals_for_the_trial() as signals:
         for number, trial in enumerate(trials, 1):
             if trial.state != "finished" and not signals.received:
-                _say(f"\n[{number}/{len(trials)}] {trial.directory.name}")
+                say(f"\n[{number}/{len(trials)}] {trial.directory.name}")
                 run_trial(trial, signals)
-    stopped = signals.received[0] if signals.received else None
-    print_table(trials)
-    states = {trial.state for trial in trials}
-    state = "interrupted" if stopped is not None else "failed" if "failed" in states else "finished"
-    summary = {"state": state, "grid": str(grid), "trials": [trial.describe() for trial in trials]}
-    print(json.dumps(strict(summary), allow_nan=False), flush=True)
-    return 128 + stopped if stopped is not None else FAILED if state == "failed" else FINISHED
+    return conclude(trials, signals.received[0] if signals.received else None)
 
 
 def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str], number: int) -> int:
@@ -188,7 +140,7 @@ def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], option
         )
     given = int(os.environ.get("SLURM_ARRAY_TASK_COUNT") or last + 1)
     if given <= last and is_main_process():
-        _say(f"these settings make {last + 1} trials, and this array runs {given} of them")
+        say(f"these settings make {last + 1} trials, and this array runs {given} of them")
     words = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
     config, overrides = experiments[number]
     plan_grid(experiments, options, only=number)
@@ -229,13 +181,13 @@ def run_trial(trial: Trial, signals: Signals) -> None:
         last = ""
         for line in process.stdout:
             if last.strip():
-                _say(last.rstrip("\n"))
+                say(last.rstrip("\n"))
             last = line
         trial.exit_code = process.wait()
         signals.process = None
     trial.result = _read_result(last)
     if not trial.result and last.strip():
-        _say(last.rstrip("\n"))
+        say(last.rstrip("\n"))
     trial.state = "finished" if trial.exit_code == 0 and trial.result else "failed"
     if signals.received and trial.state != "finished":
         trial.state = "interrupted"
@@ -259,29 +211,3 @@ def _read_result(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return result if isinstance(result, dict) else {}
-
-
-def print_table(trials: Sequence[Trial]) -> None:
-    """What finished and what did not, on standard error."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("trial", "state", "subset", "accuracy", "macro-F1", "run directory", box=None, pad_edge=False)
-    for trial in trials:
-        subset = "test" if "test/accuracy" in trial.result else "val"
-        numbers = [trial.result.get(f"{subset}/{metric}") for metric in ("accuracy", "macro_f1")]
-        shown = [f"{number:.3f}" if isinstance(number, float) else "–" for number in numbers]
-        name, _, _ = trial.directory.name.rpartition("-")
-        table.add_row(name, trial.state, subset if trial.result else "–", *shown, str(trial.directory))
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console.width = 1000  # logs have no edge to wrap at
-    console.print()
-    console.print(table)
-    for trial in trials:
-        if trial.error:
-            _say(f"failed  {trial.directory.name}: {trial.error}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

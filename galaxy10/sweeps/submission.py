@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, strict, write_json
 from galaxy10.runs.devices import number_of_devices
-from galaxy10.sweeps.grid import FAILED, FINISHED, GROUP_VARIABLE, Trial, plan_grid, print_table
+from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
 from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, gpus_of, submit_array, wait_for_array
+from galaxy10.sweeps.trials import FAILED, FINISHED, Trial, print_table, read_state, say, say_grid
 
 SUBMITTED = "slurm/submitted.json"  # in the grid's directory: {job: [trial directory's name of task 0, 1, …]}
 
@@ -32,10 +32,9 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options
     waiting = _already_submitted(grid)
     submitted = {name for names in waiting.values() for name in names}
     new = [trial for trial in trials if trial.state == "waiting" and trial.directory.name not in submitted]
-    done = sum(trial.state == "finished" for trial in trials)
-    _say(f"grid    {grid}: {len(trials)} trials" + (f", {done} of them finished already" if done else ""))
+    say_grid(trials)
     for job, names in waiting.items():
-        _say(f"slurm   job {job} has {len(names)} of them already")
+        say(f"slurm   job {job} has {len(names)} of them already")
     if new:
         job = submit_array(
             [["env", f"{GROUP_VARIABLE}={grid.name}", *trial.command()] for trial in new],
@@ -45,17 +44,17 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options
         )
         waiting[job] = [trial.directory.name for trial in new]
         write_json(grid / SUBMITTED, {**read_json(grid / SUBMITTED), job: waiting[job]})
-        _say(f"slurm   job {job}: {len(new)} submitted, their output is in {grid}/slurm/{job}_<task>.log")
+        say(f"slurm   job {job}: {len(new)} submitted, their output is in {grid}/slurm/{job}_<task>.log")
     if not settings["wait"]:
         return _report(trials, grid, waiting, "submitted")
     try:
         for job in waiting:
             wait_for_array(job, _Progress(job).show)
     except KeyboardInterrupt:
-        _say(f"the jobs go on; the same command waits for them again, and scancel {' '.join(waiting)} ends them")
+        say(f"the jobs go on; the same command waits for them again, and scancel {' '.join(waiting)} ends them")
         return 128 + signal.SIGINT
     for trial in trials:
-        _read_state(trial)
+        read_state(trial)
     print_table(trials)
     failed = any(trial.state != "finished" for trial in trials)
     _report(trials, grid, waiting, "failed" if failed else "finished")
@@ -100,17 +99,6 @@ def _already_submitted(grid: Path) -> dict[str, list[str]]:
     return found
 
 
-def _read_state(trial: Trial) -> None:
-    """How a trial stands, by its directory: what has never begun has failed."""
-    status = read_json(trial.directory / "status.json")
-    state = status.get("state")
-    trial.state = state if state in ("finished", "failed", "interrupted") else "failed"
-    if state == "finished":
-        split = read_json(trial.directory / "provenance.json").get("split") or {}
-        trial.result = {"state": state, "split_hash": split.get("hash"), **(status.get("metrics") or {})}
-        trial.exit_code = 0
-
-
 def _report(trials: Sequence[Trial], grid: Path, jobs: dict[str, list[str]], state: str) -> int:
     summary = {"state": state, "grid": str(grid), "jobs": list(jobs), "trials": [trial.describe() for trial in trials]}
     print(json.dumps(strict(summary), allow_nan=False), flush=True)
@@ -130,8 +118,4 @@ class _Progress:
         line = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
         if line and line != self._said:
             self._said = line
-            _say(f"slurm   job {self._job}: {line}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+            say(f"slurm   job {self._job}: {line}")

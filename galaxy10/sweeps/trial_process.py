@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from galaxy10.config.overrides import quoted
@@ -35,17 +35,9 @@ class TrialProcess:
         self.directory, self.log = directory, log
         self._seen, self._last_epoch = 0, -1
         self._asked: float | None = None
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = guarded(
-            train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false", "run.report=false"])
-        )
-        environment = child_environment({k: v for k, v in environment.items() if k != RUN_DIR_VARIABLE})
         self._log_start = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as output:
-            # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, process_group=0
-            )
+        command = train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false", "run.report=false"])
+        self._process = start_logged(command, log, environment)
 
     @property
     def exit_code(self) -> int | None:
@@ -89,8 +81,7 @@ class TrialProcess:
         recorded = read_json(self.directory / "status.json")
         if recorded.get("state") == "failed" and recorded.get("error"):
             return str(recorded["error"])
-        lines = [line.strip() for line in self._tail().splitlines() if line.strip()]
-        said = next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "")
+        said = last_words(self._tail())
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}" + (f"; last words: {said}" if said else "")
         return said.removeprefix("error: ") or f"ended with exit code {code}"
@@ -104,6 +95,23 @@ class TrialProcess:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(self._log_start, size - _TAIL_BYTES))
             return file.read().decode(errors="replace")
+
+
+def start_logged(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a training that does not outlive this process, and whose output goes to the end of a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = child_environment({k: v for k, v in environment.items() if k != RUN_DIR_VARIABLE})
+    with log.open("ab") as output:
+        # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
+        return subprocess.Popen(
+            guarded(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, process_group=0
+        )
+
+
+def last_words(output: str) -> str:
+    """Return the error that a command's output ends with, else its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "")
 
 
 def train_command(overrides: Sequence[str]) -> list[str]:

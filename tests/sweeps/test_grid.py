@@ -11,7 +11,7 @@ import pytest
 
 from galaxy10.config.command_line import config_options
 from galaxy10.config.paths import child_environment
-from galaxy10.sweeps.grid import Trial
+from galaxy10.sweeps.trials import Trial
 from tests.conftest import ROOT, write_galaxies
 
 PCA = ("model=pca_logreg", "model.image_size=16", "model.scree_components=10")
