@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.exit_codes import ExitCode
 from galaxy10.files import strict
 
 app = typer.Typer()
-FAILED, PARTLY = 1, 3
 
 TtaViews = Annotated[
     int | None,
@@ -293,7 +293,7 @@ def stoppable(work: Callable[[], Any]) -> Any:
         return work()
     except IncompleteCatalogue as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(FAILED)
+        sys.exit(ExitCode.FAILED)
     except KeyboardInterrupt as interrupted:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(128 + (interrupted.args[0] if interrupted.args else signal.SIGINT))
@@ -303,4 +303,4 @@ def end_with(path: Path, about: dict[str, Any]) -> None:
     """The last line of standard output, and the exit code."""
     print(path)
     if about["failed"]:
-        sys.exit(PARTLY)
+        sys.exit(ExitCode.PARTLY)

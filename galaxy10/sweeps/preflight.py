@@ -8,8 +8,10 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from galaxy10.classes import slugs
-from galaxy10.config.compose import CONF, explain, plain
+from galaxy10.config.compose import to_container
+from galaxy10.config.explain import Vocabulary, explain
 from galaxy10.config.overrides import overrides_of
+from galaxy10.config.paths import CONF
 from galaxy10.data.build import check_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import covering
@@ -55,6 +57,7 @@ def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", overrides=[*search, *overrides])
-            return complete(plain(config))
+            return complete(to_container(config))
     except (HydraException, OmegaConfBaseException) as error:
-        raise Galaxy10Error(explain(error, overrides, known_keys())) from error
+        vocabulary = Vocabulary.of("train", [*search, *overrides], known_keys())
+        raise Galaxy10Error(explain(error, overrides, vocabulary)) from error

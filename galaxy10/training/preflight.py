@@ -6,8 +6,8 @@ from typing import Any
 
 from galaxy10.classes import slugs
 from galaxy10.config.building import HYDRA_WORDS, check_signature, targets
-from galaxy10.config.compose import trainer_keys
 from galaxy10.config.fields import did_you_mean, field_of
+from galaxy10.config.groups import trainer_keys
 from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import is_own

@@ -33,7 +33,7 @@ def provenance(
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device_state(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "galaxy10"), *sys.argv[1:]]),
         "seed": config["seed"],
         **data,
         "model": {

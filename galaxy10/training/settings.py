@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from galaxy10.config.building import targets
-from galaxy10.config.compose import trainer_keys
 from galaxy10.config.fields import (
     Field,
     anything,
@@ -20,6 +19,7 @@ from galaxy10.config.fields import (
     optional,
     text,
 )
+from galaxy10.config.groups import trainer_keys
 from galaxy10.data import settings as data
 from galaxy10.models import settings as models
 from galaxy10.models.settings import complete_model

@@ -6,8 +6,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from galaxy10.cli.sweep import fixed_settings
-from galaxy10.config.compose import CONF, groups, plain
+from galaxy10.config.compose import to_container
+from galaxy10.config.groups import groups
 from galaxy10.config.overrides import overrides_of
+from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import all_points, choose, covering, named
 from galaxy10.sweeps.preflight import trial_config
@@ -51,7 +53,7 @@ def test_the_first_trial_is_the_studys_own_recipe(name, experiment):
     section = section_of(name)
     sweep, _ = read_sweep(section, fixed_settings(section["overrides"]), GROUPS, None)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        recipe = complete(plain(compose("train", overrides=[f"experiment={experiment}"])))
+        recipe = complete(to_container(compose("train", overrides=[f"experiment={experiment}"])))
     trial = trial_config(sweep, overrides_of(sweep.initial_points[0]))
     for part in ("data", "model", "augment", "loss", "param_groups", "optimizer", "scheduler", "trainer", "callbacks"):
         # image_size: the recipe says the network's own size, which auto gives for these files

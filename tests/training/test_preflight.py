@@ -8,8 +8,9 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from galaxy10.config.compose import CONF, plain
+from galaxy10.config.compose import to_container
 from galaxy10.config.fields import field_of, leaves
+from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.training import preflight as door
 from galaxy10.training.settings import FIELDS
@@ -67,7 +68,7 @@ def login_node(monkeypatch):
 def test_what_runs_elsewhere_is_not_checked_against_this_machine(word, login_node, galaxies):
     words = ["data=hdf5", f"data.path={galaxies}", "logger=csv", "model=simple_cnn", word]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(compose("train", overrides=words))
+        config = to_container(compose("train", overrides=words))
     with pytest.raises(Galaxy10Error, match=word.partition("=")[0]):
         door.check_experiment(config)
     door.check_experiment(config, here=False)
@@ -76,7 +77,7 @@ def test_what_runs_elsewhere_is_not_checked_against_this_machine(word, login_nod
 def test_what_contradicts_itself_is_refused_wherever_it_runs(login_node, galaxies):
     words = ["data=hdf5", f"data.path={galaxies}", "logger=csv", "data.cache_on_device=true", "trainer.accelerator=cpu"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = plain(compose("train", overrides=words))
+        config = to_container(compose("train", overrides=words))
     with pytest.raises(Galaxy10Error, match=r"type data\.cache_on_device=auto"):
         door.check_experiment(config, here=False)
 
