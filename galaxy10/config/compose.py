@@ -92,9 +92,15 @@ def _options_and_settings(arguments: Sequence[str]) -> tuple[list[str], list[str
     before = ""
     for argument in arguments:
         is_option = argument.startswith("-") or (before in _OPTIONS_WITH_VALUE and "=" not in argument)
-        (options if is_option else settings).append(argument)
+        (options if is_option else settings).append(argument if is_option else _none_of_group(argument))
         before = argument
     return options, settings
+
+
+def _none_of_group(argument: str) -> str:
+    """`group=null` as Hydra takes it: the empty list of choices."""
+    key, _, value = argument.partition("=")
+    return f"{key}=[]" if value == "null" and key in groups() else argument
 
 
 def _option_value(arguments: Sequence[str], *names: str) -> str | None:
@@ -203,7 +209,7 @@ def _explain_override(key: str, value: str, added: bool, keys: Collection[str]) 
     if key == "hydra/launcher" and value not in ("slurm", "basic"):
         return f"there is no hydra/launcher={value}{did_you_mean(value, ['slurm'])}"
     if key in choices:
-        unknown = [name for name in value.split(",") if name not in (*choices[key], "null")]
+        unknown = [name for name in value.strip("[]").split(",") if name not in (*choices[key], "null", "")]
         if unknown and key == "data" and ("." in unknown[0] or "/" in unknown[0]):
             return f"there is no data={unknown[0]}; for a file of yours type data=hdf5 data.path={unknown[0]}"
         if unknown:

@@ -32,7 +32,8 @@ from galaxy10.system import keep_freed_memory
 from galaxy10.training.callbacks import EpochTotals, FiniteLoss, RestoreEarlyStopping, StepSeed
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
-from galaxy10.training.loggers import open_loggers
+from galaxy10.training.loggers import build_loggers
+from galaxy10.training.loggers.epoch_tables import LogEpochTables
 from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
@@ -113,7 +114,6 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         save_batch(data, directory.path / "samples" / "batch.npz")
         save_demonstrations(data, directory.path / "samples")
         announce(about, trainer, directory)
-        trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
 
     # Train; then score the best epoch
     keep_freed_memory()
@@ -191,7 +191,7 @@ def build_trainer(
     bar = options.pop("enable_progress_bar")
     callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals(), *display_callbacks(bar)]
     callbacks += [build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
-    callbacks += [RestoreEarlyStopping(), recorder]
+    callbacks += [RestoreEarlyStopping(), recorder, LogEpochTables()]
     if options.pop("enable_checkpointing") is not False:
         mode = better(config["monitor"], context["directions"])
         callbacks += checkpoint_callbacks(directory.path / "checkpoints", config["monitor"], mode)
@@ -209,7 +209,7 @@ def build_trainer(
     watched = any(isinstance(c, L.pytorch.callbacks.ProgressBar) for c in callbacks)
     return L.Trainer(
         **options,
-        logger=False,
+        logger=build_loggers(config["logger"], directory.path),
         callbacks=callbacks,
         plugins=plugins,
         enable_progress_bar=watched,

@@ -15,7 +15,7 @@ from galaxy10.metrics.direction import USUAL, better, directions_of
 from galaxy10.models.settings import FOR_THE_INPUT, class_arguments
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job
-from galaxy10.training.loggers import check_logger
+from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
 
 # What is handed to whatever names it; see the README on extending.
@@ -45,7 +45,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     if here:
         check_devices(config["trainer"])
         check_job(config["trainer"])
-    check_logger(config["logger"])
+    check_loggers(config["logger"])
     _check_batches(config, here)
     _check_precision(config)
     _check_compile(config, here)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import wandb
-
 from galaxy10.files import read_json
 from galaxy10.runs.record import RunRecord, read_run
 
