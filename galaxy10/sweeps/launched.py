@@ -28,6 +28,7 @@ from galaxy10.config.overrides import quoted
 from galaxy10.config.paths import CONF, child_environment
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import SIGNALS
 from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
@@ -122,7 +123,7 @@ def _read_outcome(trial: Trial, folder: Path) -> None:
     trial.exit_code = read_json(outcome_of(folder, trial.directory)).get("exit_code")
     if is_held(trial.directory):
         trial.state = "running"
-    elif trial.exit_code is None and not (trial.directory / "status.json").exists():
+    elif trial.exit_code is None and not RunFiles(trial.directory).status.exists():
         trial.state = "waiting"
     else:
         read_state(trial)

@@ -18,6 +18,7 @@ from typing import Any
 
 from galaxy10.errors import first_line
 from galaxy10.files import read_json, write_json
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.slurm import job_step, outside_step
 from galaxy10.sweeps.trial_process import STOP_S, start_logged, wait_until_unlocked
 
@@ -61,7 +62,7 @@ class TrialTask:
             for number, handler in before.items():
                 signal.signal(number, handler)
         write_json(outcome_of(folder, directory), {"exit_code": code})
-        value = (read_json(directory / "status.json").get("metrics") or {}).get(self.monitor)
+        value = (RunFiles(directory).read_status().get("metrics") or {}).get(self.monitor)
         return float(value) if code == 0 and value is not None else math.nan
 
 

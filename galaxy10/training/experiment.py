@@ -40,7 +40,8 @@ from galaxy10.training.callbacks import (
 )
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
-from galaxy10.training.loggers import open_loggers
+from galaxy10.training.loggers import build_loggers
+from galaxy10.training.loggers.epoch_tables import LogEpochTables
 from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
@@ -113,7 +114,6 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
         announce(about, trainer, directory)
-        trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
 
     # Train; then score the best epoch
     keep_freed_memory()
@@ -194,6 +194,7 @@ def build_trainer(
     own_bar = any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks)
     shown = [config["monitor"], *(f"val/{name}" for name in config["metrics"])]
     callbacks += [TrainingProgress(False if own_bar else bar, shown), RestoreEarlyStopping(), recorder]
+    callbacks.append(LogEpochTables())
     if options.pop("enable_checkpointing") is not False:
         mode = better(config["monitor"], context["directions"])
         callbacks += checkpoint_callbacks(directory.files.checkpoints, config["monitor"], mode)
@@ -210,7 +211,7 @@ def build_trainer(
         options["profiler"] = profiler(dirpath=directory.files.profiler, filename="table")
     return L.Trainer(
         **options,
-        logger=False,
+        logger=build_loggers(config["logger"], directory.path),
         callbacks=callbacks,
         plugins=plugins,
         enable_progress_bar=own_bar,

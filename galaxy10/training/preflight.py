@@ -16,7 +16,7 @@ from galaxy10.metrics.measures import USUAL_NAMES, better, directions_of
 from galaxy10.models.settings import FOR_THE_INPUT, class_arguments
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job
-from galaxy10.training.loggers import check_logger
+from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
 
 # What is handed to whatever names it; see the README on extending.
@@ -44,7 +44,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     if here:
         check_devices(config["trainer"])
         check_job(config["trainer"])
-    check_logger(config["logger"])
+    check_loggers(config["logger"])
     if is_own(config["data"]):
         _check_batches(config, here)
         _check_device_cache(config, here)
