@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from galaxy10.cli.entry import run_composed
+from galaxy10.cli.composed import run_composed
 from galaxy10.cli.predict import app as inference_commands
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
