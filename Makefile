@@ -3,7 +3,7 @@
 # make test    run the tests                                               (ARGS="-k split")
 # make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
 # make bench   measure ours beside the alternatives, then print the table (half an hour; the machine idle)
-# make check   format, lint, type-check
+# make check   format, lint, type-check, and who may import whom
 # Each sets up .venv by itself, once. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -42,7 +42,7 @@ study: $(READY)
 	test $$code -gt 1 || $(BIN)/galaxy10 compare '$(STUDY)/grid-*' -o $(STUDY)/comparison || code=1; exit $$code
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not long" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not long" --max-torch-imports 30 $(ARGS)
 
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long $(ARGS)
@@ -55,6 +55,7 @@ check: $(READY)
 	@$(BIN)/ruff format $(if $(CI),--check) .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -1,22 +1,9 @@
 #!/usr/bin/env python3
-"""A hyperparameter study: python sweep.py sweep=resnet50 sweep.n_trials=40 (see --help)."""
+"""A hyperparameter study: python sweep.py sweep=resnet50 sweep.n_trials=40 (see --help). As `galaxy10 sweep`."""
 
 import sys
 
-import hydra
-from omegaconf import DictConfig
-
 from galaxy10.cli.sweep import main
-from galaxy10.config.compose import ComposedConfigs
-
-composed = ComposedConfigs()
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="sweep")
-def take(config: DictConfig) -> None:
-    """Hydra's part ends here: what it composed is run outside of it."""
-    composed.take(config)
-
 
 if __name__ == "__main__":
-    sys.exit(main(take, composed))
+    sys.exit(main(sys.argv[1:]))

@@ -12,20 +12,19 @@ from side_by_side import arguments
 
 from galaxy10.models.precision import choose_precision
 
-SIZE_PX, BATCH = 224, 32
-
 
 def main() -> None:
-    given = arguments(__doc__, repeats=1, images=640, compiled=0)
+    given = arguments(__doc__, repeats=1, images=640, compiled=0, batch=32, size_px=224)
+    batch, size_px = given.batch, given.size_px
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    bf16 = choose_precision("auto", "auto", "resnet50", SIZE_PX).name == "bf16-mixed"
+    bf16 = choose_precision("auto", "auto", "resnet50", size_px).name == "bf16-mixed"
     network: torch.nn.Module = timm.create_model("resnet50", num_classes=10)
     network = network.to(device, memory_format=torch.channels_last).train()
     if given.compiled:
         network.compile()
     optimizer = torch.optim.AdamW(network.parameters(), lr=5e-4, fused=True)
-    inputs = torch.randn(BATCH, 3, SIZE_PX, SIZE_PX, device=device).to(memory_format=torch.channels_last)
-    labels = torch.arange(BATCH, device=device) % 10
+    inputs = torch.randn(batch, 3, size_px, size_px, device=device).to(memory_format=torch.channels_last)
+    labels = torch.arange(batch, device=device) % 10
 
     def step() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
@@ -35,7 +34,7 @@ def main() -> None:
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 
-    steps = max(1, given.images // BATCH)
+    steps = max(1, given.images // batch)
     if device.type == "cuda":
         for _ in range(3):
             step()
@@ -45,7 +44,7 @@ def main() -> None:
         step()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    print(json.dumps({"images_per_s": steps * BATCH / (time.perf_counter() - start)}))
+    print(json.dumps({"images_per_s": steps * batch / (time.perf_counter() - start)}))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ SIZES_PX = {
     "vit_small_patch16_224": (224,),
     "simple_cnn": (84,),
 }
-CLASSES = {"simple_cnn": "simple_cnn.SimpleCNN", "inception_v3": "inception.InceptionV3Classifier"}
+CLASSES = {"simple_cnn": "SimpleCNN", "inception_v3": "InceptionV3Classifier"}
 
 
 class Training:
@@ -30,9 +30,9 @@ class Training:
 
     def __init__(self, architecture: str, size_px: int, batch: int):
         recipe = {
-            "_target_": f"galaxy10.models.{CLASSES.get(architecture, 'transfer.TimmClassifier')}",
-            "name": architecture, "backbone": architecture, "image_size": size_px, "dropout": 0.2, "freeze": "none",
-            "pretrained": False, "weights": None, "label_smoothing": 0.1, "min_image_size": 1,
+            "_target_": f"galaxy10.models.{CLASSES.get(architecture, 'TimmClassifier')}",
+            "name": architecture, "image_size": size_px, "dropout": 0.2, "min_image_size": 1,
+            **({} if architecture == "simple_cnn" else {"backbone": architecture}),
         }  # fmt: skip
         statistics = ([0.2] * 3, [0.1] * 3)
         self.module = build_classifier(recipe, [str(i) for i in range(10)], size_px, statistics)[0].train()

@@ -22,7 +22,9 @@ def data_folder() -> Path:
 
 
 def survey() -> Path:
-    """2,000 simulated galaxies at 256 px."""
+    """2,000 simulated galaxies at 256 px; or the file that GALAXY10_SURVEY names."""
+    if "GALAXY10_SURVEY" in os.environ:
+        return Path(os.environ["GALAXY10_SURVEY"])
     settings = {**SURVEY, "dir": str(data_folder()), "simulation_seed": 0}
     return obtain_source(settings).path
 

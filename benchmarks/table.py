@@ -1,4 +1,5 @@
-"""All stored results as Markdown: a table for each machine and day, of what was asked and what was reached."""
+"""All stored results as Markdown: a table for each machine and day, of what was asked and what was reached; and one
+for each time that a GPU was measured (benchmarks/gpu)."""
 
 import json
 from statistics import median
@@ -7,6 +8,7 @@ from typing import Any
 from side_by_side import RESULTS, Row
 
 HEAD = "| what | asked | reached | spread | ours | the alternative |\n|---|---|---|---|---|---|"
+GPU_HEAD = "| step | what | shows |\n|---|---|---|"
 
 
 def place(content: dict[str, Any]) -> str:
@@ -34,6 +36,23 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
+def gpu_lines(content: dict[str, Any]) -> list[str]:
+    """The table of one results.json of benchmarks/gpu: a line for everything that a step has shown."""
+    lines = [f"{content['card']}, {content['date'][:10]}, all steps in {content['seconds']:.0f} s:", "", GPU_HEAD]
+    for step in content["steps"]:
+        if step["state"] not in ("done", "skipped") or not step["rows"]:
+            reason = step.get("reason", "").replace("|", "/")
+            lines.append(f"| {step['step']} | {step['title']} | {step['state']}{': ' if reason else ''}{reason} |")
+        for row in step["rows"]:
+            values = (f"{key} {_cell(value)}" for key, value in row.items() if key != "what")
+            lines.append(f"| {step['step']} | {row['what']} | {', '.join(values)} |")
+    return lines
+
+
+def _cell(value: Any) -> str:
+    return _short(value) if isinstance(value, float) else str(value).replace("|", "/")
+
+
 def main() -> None:
     """Print the tables."""
     tables: dict[str, list[str]] = {}
@@ -42,6 +61,8 @@ def main() -> None:
         tables.setdefault(place(content), []).extend(line(row) for row in content["rows"])
     for name, lines in tables.items():
         print(f"{name}:\n\n{HEAD}", *lines, "", sep="\n")
+    for path in sorted((RESULTS / "gpu").glob("*.json")):
+        print(*gpu_lines(json.loads(path.read_text())), "", sep="\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
 
     from galaxy10.catalogue.image_classifier import ImageClassifier
@@ -20,6 +21,7 @@ def load(
     stretch: str = "auto",
     batch_size: int = 64,
     device: str = "auto",
+    trust: "Sequence[str]" = (),
 ) -> "ImageClassifier":
     """A trained run, or several as an ensemble, ready for `predict(images)`.
 
@@ -29,6 +31,7 @@ def load(
         mc_dropout: number of answers drawn with dropout, 0 for none.
         temperature: probabilities as calibrated on the run's validation galaxies.
         coverage: share of galaxies whose true class is to be in the prediction set.
+        trust: packages whose code runs if a checkpoint names it, such as a network of your own.
         stretch: what becomes of values that are no picture yet; see `galaxy10 predict --help`.
 
     Raises:
@@ -37,8 +40,10 @@ def load(
     from pathlib import Path
 
     from galaxy10.catalogue.image_classifier import ImageClassifier
+    from galaxy10.config.trust import trust as trust_packages
     from galaxy10.prediction.options import Options
 
+    trust_packages(trust)
     options = Options(
         tta_views=tta_views,
         mc_dropout=mc_dropout,

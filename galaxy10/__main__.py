@@ -1,5 +1,6 @@
 """`python -m galaxy10`: the galaxy10 command."""
 
-from galaxy10.cli.main import main
+from galaxy10.cli.entry import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,52 +1,47 @@
-"""Files and commands that all tests share."""
+"""Commands and files that all tests share."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
 
+from tests.galaxies import write_galaxies
+from tests.here import run_here
+from tests.session import FOLDER, Session, shared_folder
+from tests.waiting import PATIENCE_S
 from tests.warm import Warm, WarmProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
+# One thread: tests run side by side, and OpenMP's threads wait for each other by spinning.
+# Offline: what tests train does not belong into the account of whoever runs them.
+QUIET = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+
+# A network of timm's own tests, of half a million weights: the study's CNN writes nine million after each epoch.
+TINY = ("model=timm", "model.backbone=test_resnet", "model.pretrained=false", "model.image_size=32")
+# A short experiment. Its page, which takes longer than its training, is drawn where a test looks at it.
+QUICK = (*TINY, "data.batch_size=8", "trainer.max_epochs=2", "logger=csv", "run.report=false")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--max-torch-imports", type=int, help="fail if more processes than this import torch")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if FOLDER not in os.environ:
+        config.pluginmanager.register(Session(config.getoption("--max-torch-imports")))
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
-
-
-def write_galaxies(
-    path: Path,
-    per_class: int = 12,
-    num_classes: int = 3,
-    size: tuple[int, int] = (32, 32),
-    names: list[str] | None = None,
-    chunks: tuple[int, ...] | None = None,
-    coordinates: bool = False,
-    seed: int = 0,
-) -> Path:
-    """A small labelled file whose classes can be told apart: class k is brighter in one channel and position."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(num_classes), per_class)
-    images = rng.integers(0, 60, (len(labels), *size, 3), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[size[0] // 3 : 2 * size[0] // 3, size[1] // 3 : 2 * size[1] // 3, label % 3] += np.uint8(60 + 10 * label)
-    with h5py.File(path, "w") as file:
-        file.create_dataset("images", data=images, chunks=chunks, compression="gzip" if chunks else None)
-        file["ans"] = labels.astype(np.uint8)
-        if names:
-            file["ans"].attrs["class_names"] = names
-        if coordinates:
-            file["ra"] = np.linspace(10, 200, len(labels))
-            file["dec"] = np.linspace(-5, 30, len(labels))
-    return path
 
 
 @pytest.fixture
@@ -98,15 +93,10 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
-    """A process that has imported torch and the rest, once for all tests that run commands."""
-    process = Warm(tmp_path_factory.mktemp("warm"))
+    """The process that has imported torch and the rest, once for all tests that run commands."""
+    process = Warm(shared_folder(), tmp_path_factory.mktemp("warm"))
     yield process
     process.close()
-
-
-# One thread: tests run side by side, and OpenMP's threads wait for each other by spinning.
-# Offline: what tests train does not belong into the account of whoever runs them.
-QUIET = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
 @pytest.fixture
@@ -123,11 +113,11 @@ def start(warm: Warm) -> Callable[..., WarmProcess | subprocess.Popen[str]]:
     return begin
 
 
-def ended(process: WarmProcess | subprocess.Popen[str], timeout: float) -> Finished:
-    """Wait for a command; one that takes too long is killed."""
+def ended(process: WarmProcess | subprocess.Popen[str]) -> Finished:
+    """Wait for a command; one that would take for ever is killed."""
     with process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(timeout=PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
@@ -138,8 +128,8 @@ def ended(process: WarmProcess | subprocess.Popen[str], timeout: float) -> Finis
 def train(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
     """Run train.py as a user does, in an empty folder; runs end up in its `runs`."""
 
-    def run(*arguments: str, timeout: float = 240, cwd: Path = tmp_path, fresh: bool = False, **env: str) -> Finished:
-        return ended(start(ROOT / "train.py", *arguments, cwd=cwd, fresh=fresh, **env), timeout)
+    def run(*arguments: object, cwd: Path = tmp_path, fresh: bool = False, **env: str) -> Finished:
+        return ended(start(ROOT / "train.py", *arguments, cwd=cwd, fresh=fresh, **env))
 
     return run
 
@@ -148,7 +138,64 @@ def train(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
 def galaxy10(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
     """Run the galaxy10 command as a user does."""
 
-    def run(*arguments: object, timeout: float = 240, **env: str) -> Finished:
-        return ended(start("-m", "galaxy10", *arguments, cwd=tmp_path, **env), timeout)
+    def run(*arguments: object, **env: str) -> Finished:
+        return ended(start("-m", "galaxy10", *arguments, cwd=tmp_path, **env))
 
     return run
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Callable[..., Finished]:
+    """Run train.py, sweep.py or galaxy10 in the test's own process: for commands that are refused, or only read."""
+
+    def run(program: str, *arguments: object, cwd: Path = tmp_path, **env: str) -> Finished:
+        return Finished(*run_here(program, list(map(str, arguments)), cwd, {**QUIET, **env}))
+
+    return run
+
+
+@contextmanager
+def once_a_session(name: str) -> Iterator[Path]:
+    """A folder that all test processes share; one after the other they find what those before have left in it."""
+    folder = shared_folder() / name
+    folder.mkdir(exist_ok=True)
+    with (shared_folder() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
+
+NAMES = ["Spiral", "In-between", "Edge-on"]
+
+
+@pytest.fixture(scope="session")
+def trained(warm: Warm) -> Callable[..., Path]:
+    """A function that trains the study's CNN on small galaxies, once per seed and session, and gives its run directory.
+
+    The runs lie beside g.h5. They are everybody's: a test that changes one takes a copy.
+    """
+
+    def train(seed: int = 0) -> Path:
+        with once_a_session("trained") as folder:
+            if not (folder / "g.h5").exists():
+                write_galaxies(folder / "g.h5", per_class=40, names=NAMES, coordinates=True)
+            if not (folder / f"r{seed}").exists():
+                words = ["data=hdf5", "data.path=g.h5", "model.image_size=32", "model.tta_views=2", f"seed={seed}"]
+                words += ["data.batch_size=8", "trainer.max_epochs=2", f"run.dir=r{seed}", "logger=csv"]
+                done = ended(warm.start([str(ROOT / "train.py"), *words], folder, {**os.environ, **QUIET}))
+                assert done.code == 0, done.err
+                (shared_folder() / f"trained-{seed}.json").write_text(json.dumps([done.code, done.out, done.err]))
+        return folder / f"r{seed}"
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def run(trained: Callable[..., Path]) -> Path:
+    """A run directory of three classes: 84 training, 12 validation and 24 test galaxies."""
+    return trained(0)
+
+
+@pytest.fixture(scope="session")
+def finished(run: Path) -> Finished:
+    """What the command that trained `run` left behind."""
+    return Finished(*json.loads((shared_folder() / "trained-0.json").read_text()))

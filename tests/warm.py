@@ -6,9 +6,11 @@ this project), and forks whenever a command is wanted; what the fork runs, print
 
 import atexit
 import gc
+import importlib
 import json
 import os
 import runpy
+import selectors
 import signal
 import socket
 import subprocess
@@ -16,6 +18,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 
 LIBRARIES = (
@@ -23,6 +26,7 @@ LIBRARIES = (
     "sklearn.decomposition", "sklearn.linear_model", "sklearn.model_selection",
     "timm", "torch", "torchmetrics", "torchvision",
 )  # fmt: skip
+SOCKET = "warm.socket"
 
 
 class WarmProcess:
@@ -64,22 +68,24 @@ class WarmProcess:
         self.wait()
 
 
+def search_path(environment: Mapping[str, str]) -> list[str]:
+    """The folders of PYTHONPATH."""
+    return [folder for folder in environment.get("PYTHONPATH", "").split(os.pathsep) if folder]
+
+
 class Warm:
-    """A process that has imported the libraries; `start` forks a command from it."""
+    """The session's process that has imported the libraries, as one test process sees it; `start` forks a command."""
 
     # What a command may set differently (CUDA's is read when a GPU is first asked for, not while importing):
     # other variables are read by libraries while they are imported.
     FREE = ("WANDB", "SLURM", "HOME", "NETRC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTEST")
 
-    def __init__(self, folder: Path):
+    def __init__(self, server: Path, folder: Path):
         self._folder, self._started = folder, 0
         self._environment = dict(os.environ)
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-        ours, theirs = socket.socketpair()
-        command = [sys.executable, __file__, str(theirs.fileno())]
-        self._process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()])
-        theirs.close()
-        self._answers = ours.makefile("rw")
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(server / SOCKET))
+        self._answers = connection.makefile("rw")
 
     def output(self, number: int, name: str) -> Path:
         return self._folder / f"{number}.{name}"
@@ -88,9 +94,12 @@ class Warm:
         return self._folder / f"{number}.code"
 
     def suits(self, environment: dict[str, str]) -> bool:
-        """Whether the libraries, imported here, are as they would be if imported under this environment."""
+        """Whether the libraries, imported there, are as they would be if imported under this environment."""
         differing = dict(environment.items() ^ self._environment.items())
-        return all(name.startswith(self.FREE) for name in differing)
+        added = set(search_path(environment)) - set(search_path(self._environment))
+        if any((Path(folder) / "sitecustomize.py").exists() for folder in added):  # which a new process would run
+            return False
+        return all(name.startswith(self.FREE) or name == "PYTHONPATH" for name in differing)
 
     def start(self, arguments: list[str], cwd: Path, environment: dict[str, str]) -> WarmProcess:
         """Run `python` with these arguments (a script or -m module, then its own) as a fork."""
@@ -108,19 +117,29 @@ class Warm:
 
     def close(self) -> None:
         self._answers.close()
-        self._process.kill()
-        self._process.wait()
 
 
-def _serve(connection: socket.socket) -> None:
+class WarmServer:
+    """The warm process, started by the session's first process; it imports nothing before it is first asked."""
+
+    def __init__(self, folder: Path):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(folder / SOCKET))
+        listening.listen(64)
+        command, handle = [sys.executable, __file__, str(listening.fileno())], [listening.fileno()]
+        # It ends when its standard input does: also when this process is killed.
+        self._process = subprocess.Popen(command, env=environment, pass_fds=handle, stdin=subprocess.PIPE)
+        listening.close()
+
+    def close(self) -> None:
+        """End it, and wait for what it has started."""
+        self._process.communicate()
+
+
+def _serve(listening: socket.socket) -> None:
     """Fork for every line read; say each fork's process id, and write its exit code into a file when it has ended."""
-    import importlib
-
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
-    connection.set_inheritable(False)
+    listening.set_inheritable(False)
     bases: dict[int, str] = {}
 
     def reap(*_) -> None:
@@ -134,17 +153,43 @@ def _serve(connection: socket.socket) -> None:
             _write_code(bases.pop(pid), os.waitstatus_to_exitcode(status))
 
     signal.signal(signal.SIGCHLD, reap)
-    lines = connection.makefile("rw")
-    while line := lines.readline():
-        job = json.loads(line)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-        pid = os.fork()
-        if pid == 0:
-            _become(job)
-        bases[pid] = job["base"]
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-        lines.write(f"{pid}\n")
-        lines.flush()
+    connections = {}
+    with selectors.DefaultSelector() as selector:
+        selector.register(sys.stdin, selectors.EVENT_READ)
+        selector.register(listening, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is sys.stdin:
+                    return
+                if key.fileobj is listening:
+                    connection, _ = listening.accept()
+                    connections[connection] = connection.makefile("rw")
+                    selector.register(connection, selectors.EVENT_READ)
+                    _import_libraries()
+                    continue
+                lines = connections[key.fileobj]
+                line = lines.readline()  # one test process asks for one thing at a time: no second line waits behind
+                if not line:
+                    selector.unregister(key.fileobj)
+                    del connections[key.fileobj]
+                    continue
+                job = json.loads(line)
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+                pid = os.fork()
+                if pid == 0:
+                    _become(job)
+                bases[pid] = job["base"]
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+                lines.write(f"{pid}\n")
+                lines.flush()
+
+
+def _import_libraries() -> None:
+    if "torch" not in sys.modules:
+        for name in LIBRARIES:
+            importlib.import_module(name)
+        gc.collect()
+        gc.freeze()
 
 
 def _write_code(base: str, code: int) -> None:
@@ -158,8 +203,11 @@ def _become(job: dict) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     os.chdir(job["cwd"])
+    before = search_path(os.environ)
+    sys.path[1:] = [*search_path(job["environment"]), *(folder for folder in sys.path[1:] if folder not in before)]
     os.environ.clear()
     os.environ.update(job["environment"])
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(f"{job['base']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, descriptor)

@@ -1,5 +1,6 @@
-"""The `galaxy10` command: everything that is not an experiment."""
+"""The commands of `galaxy10`. train and sweep are listed here, and begin in entry.py."""
 
+import shutil
 import sys
 from glob import glob
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from galaxy10.cli.entry import run_composed
 from galaxy10.cli.predict import app as inference_commands
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
@@ -16,10 +18,24 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Galaxy morphology: data, trained runs and pages. Experiments are started with `python train.py`.",
+    help="Galaxy morphology: experiments, data, trained runs and pages.",
 )
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="where to write")]
+
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASSED_ON)
+def train(context: typer.Context) -> None:
+    """Train one experiment, or with -m a grid of them: galaxy10 train model=resnet50 data=galaxy10."""
+    sys.exit(run_composed("train", context.args))
+
+
+@app.command(context_settings=_PASSED_ON)
+def sweep(context: typer.Context) -> None:
+    """Search hyperparameters: galaxy10 sweep sweep=simple_cnn data=simulated sweep.n_trials=20."""
+    sys.exit(run_composed("sweep", context.args))
 
 
 @app.command()
@@ -99,6 +115,23 @@ def inspect(
     print(inspect_file(file, output, store_dir=store_dir))
 
 
+@app.command()
+def slurm(folder: Annotated[Path, typer.Argument(help="a new folder")] = Path("slurm")) -> None:
+    """Copy the SLURM job scripts, to write account, partition and time limit at the top of job.sbatch."""
+    from galaxy10.config.paths import SLURM_SCRIPTS
+
+    if folder.exists():
+        raise Galaxy10Error(f"{folder} exists already; give another folder")
+    folder.mkdir(parents=True)
+    for script in sorted(SLURM_SCRIPTS.glob("*.sbatch")):
+        if script.name == "job.sbatch":
+            shutil.copy(script, folder)
+        else:
+            (folder / script.name).symlink_to("job.sbatch")
+    shutil.copy(SLURM_SCRIPTS / "README.md", folder)
+    print(folder)
+
+
 app.add_typer(inference_commands)
 
 
@@ -110,6 +143,11 @@ def before_any_command(
 ) -> None:
     """Messages go to standard error."""
     set_up_logging(verbose)
+
+
+def command_names() -> list[str]:
+    """Return the commands, as --help lists them."""
+    return list(getattr(typer.main.get_command(app), "commands", {}))
 
 
 def find_runs(patterns: list[str]) -> list[Path]:

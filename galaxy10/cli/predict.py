@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.exit_codes import ExitCode
 from galaxy10.files import strict
 
 app = typer.Typer()
-FAILED, PARTLY = 1, 3
 
 TtaViews = Annotated[
     int | None,
@@ -32,6 +32,25 @@ Stretch = Annotated[
     typer.Option(
         help="how measured light becomes a picture: auto (FITS: legacy; other floats: unit), legacy (nanomaggies, as "
         "the Legacy Surveys viewer), asinh (any unit), linear, unit (0 to 1 is a picture already)"
+    ),
+]
+
+
+def _trust(packages: list[str] | None) -> list[str] | None:
+    from galaxy10.config.trust import trust
+
+    trust(packages or [])
+    return packages
+
+
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="PACKAGE",
+        help="run this package's code if a run's checkpoint names it (also: the environment variable GALAXY10_TRUST)",
+        callback=_trust,
+        show_default=False,
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what has this name")]
@@ -59,6 +78,7 @@ def predict(
     device: Device = "auto",
     workers: Annotated[int | None, typer.Option(help="threads that read images (default: one per processor)")] = None,
     overwrite: Overwrite = False,
+    trust: Trust = None,
 ) -> None:
     """Evaluate images of any kind: a catalogue with honest probabilities. Killed, the same command goes on.
 
@@ -109,6 +129,7 @@ def evaluate(
     ] = None,
     coverage: Annotated[float | None, typer.Option(help="of the prediction sets (default: 0.9)")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, …")] = None,
+    trust: Trust = None,
 ) -> None:
     """Evaluate a trained run, or several as one, on any labelled file: metrics, tables and a page."""
     from galaxy10.evaluation.evaluate import evaluate_run
@@ -150,6 +171,7 @@ def calibrate(
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
     device: Device = "auto",
+    trust: Trust = None,
 ) -> None:
     """Fit temperature and prediction sets to a run's validation galaxies, for one way of asking it."""
     from galaxy10.prediction.calibrate import calibrate_run
@@ -179,6 +201,7 @@ def uncertainty(
     ] = None,
     coverage: Coverage = 0.9,
     device: Device = "auto",
+    trust: Trust = None,
 ) -> None:
     """Measure every kind of uncertainty side by side: a page and a table."""
     from galaxy10.reports.uncertainty import compare_ways
@@ -225,6 +248,7 @@ def export(
     tta_views: TtaViews = None,
     temperature: Temperature = True,
     overwrite: Overwrite = False,
+    trust: Trust = None,
 ) -> None:
     """Write a run as one file that takes pixels and gives probabilities; it is checked against the run first."""
     from galaxy10.prediction.export import export as write
@@ -269,7 +293,7 @@ def stoppable(work: Callable[[], Any]) -> Any:
         return work()
     except IncompleteCatalogue as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(FAILED)
+        sys.exit(ExitCode.FAILED)
     except KeyboardInterrupt as interrupted:
         print("stopped; the same command goes on", file=sys.stderr)
         sys.exit(128 + (interrupted.args[0] if interrupted.args else signal.SIGINT))
@@ -279,4 +303,4 @@ def end_with(path: Path, about: dict[str, Any]) -> None:
     """The last line of standard output, and the exit code."""
     print(path)
     if about["failed"]:
-        sys.exit(PARTLY)
+        sys.exit(ExitCode.PARTLY)

@@ -1,37 +1,47 @@
-"""The command behind sweep.py: door, study, workers, exit code. Optuna is imported behind the door, torch never."""
+"""`galaxy10 sweep`, and sweep.py: preflight, study, workers, exit code. Optuna is imported late, torch never."""
 
-import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
-
-from galaxy10.config.compose import CONF, SEARCH_PATH, ComposedConfigs, compose, groups, own_config_dir, refuse
+from galaxy10.cli.output import print_error, print_result
+from galaxy10.config.command_line import SEARCH_PATH, asks_for_help_alone, in_our_words, own_config_dir
+from galaxy10.config.explain import Vocabulary, refuse_mistyped
+from galaxy10.config.groups import config_folders, default_choice, help_text, read
+from galaxy10.config.paths import import_from_working_directory
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import strict
+from galaxy10.exit_codes import ExitCode
+from galaxy10.metrics.measures import directions_of
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
 from galaxy10.training.settings import checked, known_keys
 
-FINISHED, FAILED = 0, 1
 _KEYS = (*SWEEP_FIELDS, "sweep.space", "sweep.space.")
 
 
-def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
-    """Compose, check, do; the exit code: 0 finished, 1 failed, 2 refused, 130, 138 or 143 on a signal."""
+def main(arguments: Sequence[str]) -> int:
+    """Compose, check, do; the exit code: 0 finished, 1 failed, 2 refused, 130, 138 or 143 on a signal.
+
+    Args:
+        arguments: the command line without the program's name.
+    """
+    if asks_for_help_alone(arguments):
+        print(help_text("sweep"))
+        return ExitCode.FINISHED
+    import_from_working_directory()
     try:
         set_up_logging()
-        typed = sys.argv[1:]
-        fixed = insert_fixed(sys.argv)
-        compose(hydra_main, composed, _check_settings, {*known_keys(), *_KEYS})
+        words = Vocabulary.of("sweep", arguments, {*known_keys(), *_KEYS})
+        typed = in_our_words(arguments, words.choices)
+        refuse_mistyped(typed, words)
+        fixed, completed = insert_fixed(typed)
+        from galaxy10.config.compose import compose
+
+        composed = compose(completed, words, _check_settings)
         if not composed.experiments:
-            return FINISHED  # --help, --cfg
+            return ExitCode.FINISHED  # --help, --cfg
         if composed.multirun:
             raise Galaxy10Error("a study is many runs by itself; leave out -m (several studies are several commands)")
         if any(word.startswith(SEARCH_PATH) for word in typed):
@@ -42,12 +52,13 @@ def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
             raise Galaxy10Error(
                 "sweep.overrides stands in the space's file; type what is fixed as it is, e.g. model=resnet50"
             )
-        sweep, remarks = read_sweep(section, fixed_settings(overrides), groups(), own_config_dir(sys.argv))
+        own = directions_of(config["metrics"])
+        sweep, remarks = read_sweep(section, fixed_settings(overrides), words.choices, own_config_dir(typed), own)
         if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
             sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
         return _act(section, sweep, config, typed, remarks)
     except Galaxy10Error as error:
-        return refuse(error)
+        return print_error(error)
 
 
 def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed: list[str], remarks: list[str]) -> int:
@@ -87,12 +98,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
             print_result(result)
             return code
     print_result(result)
-    return FINISHED
-
-
-def print_result(result: dict[str, Any]) -> None:
-    """The last line of standard output: one strict JSON object."""
-    print(json.dumps(strict(result), allow_nan=False), flush=True)
+    return ExitCode.FINISHED
 
 
 def _check_settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -100,42 +106,23 @@ def _check_settings(config: dict[str, Any]) -> dict[str, Any]:
     return {**checked({key: value for key, value in config.items() if key != "sweep"}), "sweep": config["sweep"]}
 
 
-def insert_fixed(arguments: list[str]) -> list[str]:
+def insert_fixed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Put what the space's file fixes for every trial before what was typed, so that both are composed and checked.
 
-    Args:
-        arguments: sys.argv, changed in place.
-
     Returns:
-        What was put in.
+        What was put in, and the command line with it.
     """
-    name = next((word.partition("=")[2] for word in reversed(arguments[1:]) if word.startswith("sweep=")), None)
+    name = next((word.partition("=")[2] for word in reversed(arguments) if word.startswith("sweep=")), None)
     if name is None:
-        name = _default_space()
-    own = own_config_dir(arguments)
-    for folder in [CONF, *([Path(own)] if own else [])]:
+        name = default_choice("sweep", "sweep")
+    for folder in config_folders(arguments):
         path = folder / "sweep" / f"{name}.yaml"
         if path.exists():
-            fixed = [str(word) for word in _read(path).get("overrides") or []]
+            fixed = [str(word) for word in read(path).get("overrides") or []]
             # Beside the other settings: Hydra reads only one row of them, options before or after.
-            place = next(
-                (n for n, word in enumerate(arguments[1:], 1) if "=" in word and word[0] != "-"), len(arguments)
-            )
-            arguments[place:place] = fixed
-            return fixed
-    return []  # Hydra says that there is no such space
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _default_space() -> str:
-    return next(d["sweep"] for d in _read(CONF / "sweep.yaml")["defaults"] if isinstance(d, dict) and "sweep" in d)
+            place = next((n for n, word in enumerate(arguments) if "=" in word and word[0] != "-"), len(arguments))
+            return fixed, [*arguments[:place], *fixed, *arguments[place:]]
+    return [], list(arguments)  # Hydra says that there is no such space
 
 
 def fixed_settings(overrides: list[str]) -> list[str]:
@@ -144,6 +131,9 @@ def fixed_settings(overrides: list[str]) -> list[str]:
     Raises:
         Galaxy10Error: it belongs to the study, or cannot be given to every trial.
     """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
     parser = OverridesParser.create()
     kept: dict[str, str] = {}
     for word in overrides:

@@ -1,78 +1,97 @@
-"""The command behind train.py: door, run directory, experiment, exit code. Imports torch only behind the door."""
+"""`galaxy10 train`, and train.py: preflight, run directory, experiment, exit code. torch is imported late."""
 
-import json
 import os
 import shutil
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from galaxy10.config.compose import REFUSED, ComposedConfigs, compose, refuse
+from galaxy10.cli.output import print_error, print_result
+from galaxy10.config.command_line import asks_for_help_alone, in_our_words
+from galaxy10.config.explain import Vocabulary, refuse_mistyped
+from galaxy10.config.groups import help_text
+from galaxy10.config.paths import import_from_working_directory
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error, TrainingError, first_line
-from galaxy10.files import strict
+from galaxy10.exit_codes import ExitCode
 from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, is_main_process, process_number
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
 from galaxy10.training.loggers import close_loggers
 from galaxy10.training.settings import checked, known_keys
 
-FINISHED, FAILED = 0, 1
+if TYPE_CHECKING:
+    from galaxy10.config.compose import ComposedConfigs
+
 FIRST_PROCESS_FIRST_S = 3.0
 
 
-def main(hydra_main: Callable[[], None], composed: ComposedConfigs) -> int:
-    """Compose, check, run; the exit code: 0 finished, 1 failed, 2 refused, 130 or 143 on a signal."""
+def main(arguments: Sequence[str]) -> int:
+    """Compose, check, run; the exit code: 0 finished, 1 failed, 2 refused, 130 or 143 on a signal.
+
+    Args:
+        arguments: the command line without the program's name.
+    """
+    if asks_for_help_alone(arguments):
+        print(help_text("train"))
+        return ExitCode.FINISHED
+    import_from_working_directory()
     try:
         set_up_logging()
-        compose(hydra_main, composed, checked, known_keys())
+        words = Vocabulary.of("train", arguments, known_keys())
+        typed = in_our_words(arguments, words.choices)
+        refuse_mistyped(typed, words)
+        from galaxy10.config.compose import compose
+
+        composed = compose(typed, words, checked)
         if not composed.experiments:
-            return FINISHED  # --help, --cfg
+            return ExitCode.FINISHED  # --help, --cfg
         from galaxy10.training.preflight import check_experiment  # the data libraries: not for --help
 
         if composed.multirun:
-            return run_many(composed.experiments)
+            return run_many(composed)
         config, overrides = composed.experiments[0]
-        if "slurm" in config:
-            raise Galaxy10Error("hydra/launcher=slurm submits grids: add -m, or type `sbatch slurm/train.sbatch …`")
+        if composed.launcher != "basic":
+            raise Galaxy10Error(f"hydra/launcher={composed.launcher} starts grids: add -m")
         check_experiment(config)
         directory = choose_run_directory(config, overrides)
     except Galaxy10Error as error:
-        return refuse(error) if is_main_process() else _refuse_later(error)
+        return print_error(error) if is_main_process() else _refuse_later(error)
     if directory.finished is not None:
         if not is_main_process():
-            return FINISHED
+            return ExitCode.FINISHED
         if config["run"]["report"] and not directory.files.report.exists():  # killed between the two
             from galaxy10.reports.run import build_report
 
             build_report(directory.path)
         print_result(directory.finished)
-        return FINISHED
+        return ExitCode.FINISHED
     code = run(config, directory)
     close_loggers(code)
     return code
 
 
-def run_many(experiments: list[tuple[dict[str, Any], list[str]]]) -> int:
-    """A grid: on this machine, as a job array, or (in a task of slurm/array.sbatch) one of its trials."""
-    if "slurm" in experiments[0][0]:
+def run_many(composed: "ComposedConfigs") -> int:
+    """Run a grid: here, as a job array, by a plugin's launcher, or (in a task of slurm/array.sbatch) one trial."""
+    if composed.launcher == "slurm":
         from galaxy10.sweeps.submission import submit_grid
 
-        return submit_grid(experiments)
+        return submit_grid(composed.experiments, composed.options)
+    if composed.launcher != "basic":
+        from galaxy10.sweeps.launched import launch_grid
+
+        return launch_grid(composed)
     from galaxy10.sweeps.grid import TRIAL_VARIABLE, become_trial, run_grid
 
     number = os.environ.get(TRIAL_VARIABLE)
-    return run_grid(experiments) if number is None else become_trial(experiments, int(number))
-
-
-def print_result(result: dict[str, Any]) -> None:
-    """The last line of standard output: one strict JSON object."""
-    print(json.dumps(strict(result), allow_nan=False), flush=True)
+    if number is not None:
+        return become_trial(composed.experiments, composed.options, int(number))
+    return run_grid(composed.experiments, composed.options)
 
 
 def run(config: dict[str, Any], directory: RunDirectory) -> int:
@@ -101,13 +120,13 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
             return _failed_beside(directory, error)
         if not taken or (not started and not new):  # another process's, or as it was
             _remove_if_empty(made)
-            return refuse(error)
+            return print_error(error)
         if new and not isinstance(error, TrainingError) and not directory.files.metrics.exists():
-            close_loggers(REFUSED)
+            close_loggers(ExitCode.REFUSED)
             directory.release()
             shutil.rmtree(directory.path, ignore_errors=True)
             _remove_if_empty(made[1:])
-            return refuse(error)
+            return print_error(error)
         return _failed(directory, str(error))
     except (Interrupted, KeyboardInterrupt) as interrupted:
         interruption.ignore()
@@ -128,7 +147,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         directory.release()
     if writes:
         print_result(result)
-    return FINISHED
+    return ExitCode.FINISHED
 
 
 def _check_resumable(directory: RunDirectory, config: dict[str, Any]) -> None:
@@ -154,7 +173,7 @@ def _remove_if_empty(folders: list[Path]) -> None:
 def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
     in_vain = number == TIME_LIMIT and job_name() is not None and not progressed  # going on would not end either
     if not is_main_process():
-        return FAILED if in_vain else 128 + number
+        return ExitCode.FAILED if in_vain else 128 + number
     if directory.lost.is_set():
         print(f"stopped: another process has taken over {directory.path}", file=sys.stderr)
     elif directory.failure:
@@ -163,7 +182,7 @@ def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
         print("interrupted before anything began; the same command begins again", file=sys.stderr)
     elif (epochs := directory.pruned_after) is not None:
         directory.end("pruned", error=f"given up by its study after {epochs} epoch{'s' if epochs != 1 else ''}")
-        return FINISHED
+        return ExitCode.FINISHED
     elif in_vain:
         return _failed(
             directory,
@@ -180,7 +199,7 @@ def _failed(directory: RunDirectory, message: str) -> int:
     with suppress(Galaxy10Error):  # a full disk takes no status either; the first error is the one to show
         directory.end("failed", error=message)
     print(f"error: {message}", file=sys.stderr)
-    return FAILED
+    return ExitCode.FAILED
 
 
 def _failed_beside(directory: RunDirectory, error: Galaxy10Error) -> int:
@@ -190,10 +209,10 @@ def _failed_beside(directory: RunDirectory, error: Galaxy10Error) -> int:
         with suppress(Galaxy10Error):
             directory.update_status(state="failed", error=f"{error} (process {process_number()})")
         print(f"error: {error} (process {process_number()})", file=sys.stderr)
-    return FAILED
+    return ExitCode.FAILED
 
 
 def _refuse_later(error: Galaxy10Error) -> int:
     """What all processes of a run refuse, the first one says, before srun ends them all."""
     time.sleep(FIRST_PROCESS_FIRST_S)
-    return refuse(Galaxy10Error(f"{error} (process {process_number()})"))
+    return print_error(Galaxy10Error(f"{error} (process {process_number()})"))

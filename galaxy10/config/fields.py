@@ -102,8 +102,10 @@ def leaves(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def field_of(key: str, fields: dict[str, Field]) -> Field | None:
-    """Return the field of a dotted key, or None where the key is unknown."""
-    return fields.get(key) or fields.get(f"{key.split('.')[0]}.*")
+    """Return the field of a dotted key, else that of the nearest `section.*` above it; None where it is unknown."""
+    parts = key.split(".")
+    above = (".".join(parts[:depth]) + ".*" for depth in range(len(parts), 0, -1))
+    return fields.get(key) or next((fields[name] for name in above if name in fields), None)
 
 
 def check_fields(settings: dict[str, Any], fields: dict[str, Field]) -> None:
@@ -134,5 +136,6 @@ def show(value: Any) -> str:
 
 def did_you_mean(typed: str, known: list[str], template: str = ": did you mean {}?") -> str:
     """The nearest right spelling as the tail of a message, or nothing."""
-    nearest = get_close_matches(typed.lower(), known, n=1, cutoff=0.55)
-    return template.format(nearest[0]) if nearest else ""
+    by_lower = {name.lower(): name for name in reversed(known)}
+    nearest = get_close_matches(typed.lower(), list(by_lower), n=1, cutoff=0.55)
+    return template.format(by_lower[nearest[0]]) if nearest else ""

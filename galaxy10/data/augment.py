@@ -1,6 +1,6 @@
 """Batch augmentation on the device that trains: uint8 galaxies in, the network's input out.
 
-Every draw is a function of (seed, epoch, row): independent of batch, device count and restart (see draws.py).
+Every draw is a function of (seed, epoch, row): independent of batch, device count and restart (see counter_rng.py).
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from galaxy10.data import counter_rng as draws
+from galaxy10.data import counter_rng
 
 DIHEDRAL = {"none": 0b000, "horizontal_flip": 0b001, "all": 0b111}
 
@@ -30,6 +30,7 @@ class Augmentation:
     zoom: magnification (low, high), drawn uniformly in the logarithm.
     shift: moved by up to this share of the picture's width and height.
     noise: Gaussian noise β in units of the data set's standard deviation σ (of each channel).
+    before, after: somebody's own modules, around all of these (see variations.py).
     """
 
     name: str = "none"
@@ -40,6 +41,8 @@ class Augmentation:
     zoom: tuple[float, float] = (1.0, 1.0)
     shift: float = 0.0
     noise: float = 0.0
+    before: tuple[Any, ...] = ()
+    after: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Augmentation":
@@ -93,7 +96,8 @@ class Preprocessing:
         copies: torch.Tensor,
         dihedral: torch.Tensor,
     ) -> torch.Tensor:
-        """(B, H, W, 3) uint8 → (B, 3, S, S) float32 in channels-last memory order, augmented and normalised.
+        """(B, H, W, 3) uint8, or floats from 0 to 255 → (B, 3, S, S) float32 in channels-last memory order, augmented
+        and normalised.
 
         rows, copies: (B,) which galaxy, and the how-manieth showing of it in this epoch.
         dihedral: (B,) 0–7, how the balancing wants this showing turned, before anything is drawn.
@@ -102,9 +106,9 @@ class Preprocessing:
         mask = DIHEDRAL[augmentation.dihedral]
         if mask:
             # One draw for all showings of a galaxy, so that what balancing turned apart stays apart.
-            drawn = (draws.uniform(draws.keys(seed, epoch, rows), 1)[:, 0] * 8).to(torch.int64)
+            drawn = (counter_rng.uniform(counter_rng.sample_seeds(seed, epoch, rows), 1)[:, 0] * 8).to(torch.int64)
             dihedral = compose(dihedral, drawn & mask)
-        key = draws.keys(seed, epoch, rows, copies)
+        key = counter_rng.sample_seeds(seed, epoch, rows, copies)
         if augmentation.resamples:
             # What no window can show is filtered out beforehand, which is cheaper than many samples per pixel.
             images = resize(images, min(images.shape[1], math.ceil(self.image_size * augmentation.magnification)))
@@ -114,7 +118,7 @@ class Preprocessing:
             images = apply_dihedral(resize(images, self.image_size), dihedral)
         inputs = self._normalise(images)
         if augmentation.noise > 0:
-            noise = draws.normal(draws.mix(key + 1), inputs.shape[1:].numel())
+            noise = counter_rng.normal(counter_rng.splitmix64(key + 1), inputs.shape[1:].numel())
             unit = [augmentation.noise * sigma / std for sigma, std in zip(self.noise_sigma, self.std, strict=True)]
             lines = inputs.view(-1, inputs.shape[2] * 3)
             lines.addcmul_(noise.view_as(lines), _along_line(tuple(unit), inputs.shape[2], inputs.device))
@@ -197,11 +201,12 @@ def resize(images: torch.Tensor, size_px: int) -> torch.Tensor:
     """(B, S, S, 3) uint8 → (B, size, size, 3) uint8, with the low-pass filter without which shrinking aliases.
 
     Rounded to whole grey levels, as image libraries do it: on CPUs that is ten times as fast as in floating point.
+    Floats, which somebody's own module has made, stay floats.
     """
     if images.shape[1] == size_px:
         return images
     planes = to_nchw(images)
-    if images.device.type == "cpu":
+    if images.device.type == "cpu" or images.is_floating_point():
         planes = F.interpolate(planes, size=(size_px, size_px), mode="bilinear", antialias=True)
     else:  # CUDA has no such filter for bytes
         planes = F.interpolate(planes.float(), size=(size_px, size_px), mode="bilinear", antialias=True)
@@ -274,9 +279,9 @@ def _grid(windows: torch.Tensor, size_px: int) -> torch.Tensor:
 
 def _random_windows(augmentation: Augmentation, key: torch.Tensor) -> torch.Tensor:
     """(B, 2, 3) affine maps: crop, shift, zoom and rotation in one."""
-    draw = draws.uniform(key, 8)
-    area = draws.between(*augmentation.crop_area, draw[:, 0])
-    aspect = draws.log_between(*augmentation.crop_aspect, draw[:, 1])
+    draw = counter_rng.uniform(key, 8)
+    area = counter_rng.scale_to(*augmentation.crop_area, draw[:, 0])
+    aspect = counter_rng.log_scale_to(*augmentation.crop_aspect, draw[:, 1])
     width = (area * aspect).sqrt().clamp(max=1.0)
     height = (area / aspect).sqrt().clamp(max=1.0)
     # The window's centre may go only so far that the galaxy, in the middle of the picture, stays inside:
@@ -284,7 +289,7 @@ def _random_windows(augmentation: Augmentation, key: torch.Tensor) -> torch.Tens
     reach_x, reach_y = torch.minimum(1 - width, width), torch.minimum(1 - height, height)
     centre_x = reach_x * (2 * draw[:, 2] - 1) + 2 * augmentation.shift * (2 * draw[:, 3] - 1)
     centre_y = reach_y * (2 * draw[:, 4] - 1) + 2 * augmentation.shift * (2 * draw[:, 5] - 1)
-    zoom = draws.log_between(*augmentation.zoom, draw[:, 6])
+    zoom = counter_rng.log_scale_to(*augmentation.zoom, draw[:, 6])
     angle = math.radians(augmentation.rotation_deg) * (2 * draw[:, 7] - 1)
     width, height = width / zoom, height / zoom
     row_x = torch.stack([width * angle.cos(), -height * angle.sin(), centre_x], dim=1)

@@ -17,7 +17,7 @@ def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
-def mix(x: torch.Tensor) -> torch.Tensor:
+def splitmix64(x: torch.Tensor) -> torch.Tensor:
     """Int64 → int64 of the same shape; every bit of the answer depends on every bit of x."""
     x = x + _GOLDEN
     x = (x ^ _shift_right(x, 30)) * _FIRST
@@ -25,17 +25,19 @@ def mix(x: torch.Tensor) -> torch.Tensor:
     return x ^ _shift_right(x, 31)
 
 
-def keys(seed: int, epoch: int, rows: torch.Tensor, copies: torch.Tensor | None = None) -> torch.Tensor:
+def sample_seeds(seed: int, epoch: int, rows: torch.Tensor, copies: torch.Tensor | None = None) -> torch.Tensor:
     """(B,) int64 keys for rows (B,), and for the how-manieth showing of the row in this epoch, copies (B,)."""
-    start = int(mix(mix(torch.tensor(seed, dtype=torch.int64)) + epoch))  # a number: copying one to a GPU stops it
-    key = mix(start + rows.to(torch.int64))
-    return key if copies is None else mix(key + copies.to(torch.int64))
+    start = int(
+        splitmix64(splitmix64(torch.tensor(seed, dtype=torch.int64)) + epoch)
+    )  # a number: copying one to a GPU stops it
+    key = splitmix64(start + rows.to(torch.int64))
+    return key if copies is None else splitmix64(key + copies.to(torch.int64))
 
 
 def uniform(key: torch.Tensor, num: int) -> torch.Tensor:
     """(B, num) float32 in [0, 1), from keys (B,)."""
     counter = torch.arange(num, device=key.device, dtype=torch.int64)
-    bits = mix(key[:, None] + mix(counter)[None, :])
+    bits = splitmix64(key[:, None] + splitmix64(counter)[None, :])
     return _shift_right(bits, 40).to(torch.float32) * 2.0**-24
 
 
@@ -56,17 +58,17 @@ def counted_normal(key: torch.Tensor, num: int) -> torch.Tensor:
     stop a GPU, and without a loop over rows. Twelve passes over 64-bit integers: on CPUs a generator is faster.
     """
     pairs = torch.arange((num + 1) // 2, device=key.device, dtype=torch.int64)
-    bits = mix(key[:, None] + mix(pairs)[None, :])
+    bits = splitmix64(key[:, None] + splitmix64(pairs)[None, :])
     radius = (-2 * torch.log1p(-_shift_right(bits, 40).float() * 2.0**-24)).sqrt()
     angle = ((bits >> 8) & 0xFFFFFF).float() * (2 * math.pi * 2.0**-24)
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :num]
 
 
-def between(low: float, high: float, draw: torch.Tensor) -> torch.Tensor:
+def scale_to(low: float, high: float, draw: torch.Tensor) -> torch.Tensor:
     """Draws in [0, 1) stretched to [low, high)."""
     return low + (high - low) * draw
 
 
-def log_between(low: float, high: float, draw: torch.Tensor) -> torch.Tensor:
+def log_scale_to(low: float, high: float, draw: torch.Tensor) -> torch.Tensor:
     """Draws in [0, 1) stretched to [low, high), uniform in the logarithm."""
-    return torch.exp(between(math.log(low), math.log(high), draw))
+    return torch.exp(scale_to(math.log(low), math.log(high), draw))

@@ -1,56 +1,207 @@
 """The LightningDataModule: one labelled file, its split, and batches that the training device augments."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 
-from galaxy10.data.augment import Augmentation, Preprocessing
+from galaxy10.data.augment import Augmentation, Preprocessing, to_nchw
 from galaxy10.data.device_cache import upload, use_device_cache
+from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
-from galaxy10.data.split import Split
+from galaxy10.data.settings import own_settings
+from galaxy10.data.source import obtain_source, obtain_store
+from galaxy10.data.split import Split, make_split
 from galaxy10.data.store import Store, channel_statistics
+from galaxy10.data.variations import Variations
+from galaxy10.errors import Galaxy10Error
+
+_SPLIT_SETTINGS = ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks")
 
 
 class GalaxyData(L.LightningDataModule):
-    """Train, val and test batches of one store under one split.
+    """Train, val and test batches of one labelled file under one split, for any lightning.Trainer.
+
+    The file is found, downloaded or simulated, and its store and split are made, in `prepare_data` and `setup`. From
+    then on there are `source`, `store`, `split`, `class_names`, `class_counts` and `preprocessing`.
 
     Batches cross to the device as uint8; normalisation and augmentation act there, on the whole batch, and leave
     {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}. Where the CPU trains, the thread that reads ahead
     does it, meanwhile.
 
     Args:
-        batch_size: galaxies per optimizer step, over all devices.
-        eval_batch_size: galaxies per evaluation batch, per device.
+        name: galaxy10 (the published file), hdf5 (the file at `path`) or simulated; default: hdf5 if there is a path.
+        path: an HDF5 file with `images` (N, H, W, 3) uint8 and `ans` (N,), a folder with one folder per class, a table
+            of paths and labels, or whatever `reader` reads.
+        dir: folder of downloaded and simulated files.
+        variant: of the published file: full (default) or no_duplicates.
+        class_names: names in label order; default: the file's.
+        store_dir: folder of stores; default: beside the file if writable, else `dir`.
+        reader: read(path) → (images, labels, class names[, table]), see readers.py; or a mapping with its `_target_`
+            and further arguments. Default: by what `path` is.
+        protocol, split_seed, num_folds, fold, duplicates, blanks: see split.make_split.
+        balance: none, soft, dihedral or weighted, see resampling.py.
+        batch_size: images per optimizer step, over all devices.
+        eval_batch_size: images per evaluation batch, per device.
         cache_on_device: keep the training images in the GPU's memory: true, false or auto (see device_cache.py).
+        num_images, image_px, simulation_seed: of a simulated survey.
+        augmentation: an Augmentation, or a mapping of its settings; default: none.
+        image_size: px of the network's square input; default: the smaller side of the file's images.
+        preprocessing: how stored pixels become inputs; default: the training subset's mean and standard deviation at
+            image_size. A LightningModule whose `preprocessing` is not None decides instead; one where it is None is
+            given this one.
         seed: moves order and augmentation, never the split.
+
+    Raises:
+        Galaxy10Error: a setting that does not fit; what is wrong with the file.
     """
 
     def __init__(
         self,
+        name: str | None = None,
+        *,
+        path: str | PathLike[str] | None = None,
+        dir: str | PathLike[str] = "data",
+        variant: str | None = None,
+        class_names: Sequence[str] | None = None,
+        store_dir: str | PathLike[str] | None = None,
+        reader: Callable[..., Any] | Mapping[str, Any] | None = None,
+        protocol: str = "default",
+        split_seed: int = 0,
+        num_folds: int | None = None,
+        fold: int | None = None,
+        duplicates: str = "drop",
+        blanks: str = "drop",
+        balance: str = "soft",
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        cache_on_device: bool | str = "auto",
+        num_images: int = 2000,
+        image_px: int = 256,
+        simulation_seed: int = 0,
+        augmentation: Augmentation | Mapping[str, Any] | None = None,
+        image_size: int | None = None,
+        preprocessing: Preprocessing | None = None,
+        seed: int = 0,
+    ):
+        arguments = dict(locals())
+        super().__init__()
+        self.settings = own_settings(arguments)
+        self.settings["reader"] = _plain(reader)
+        self.batch_size, self.eval_batch_size, self.balance, self.seed = batch_size, eval_batch_size, balance, seed
+        self.cache_on_device, self.image_size = cache_on_device, image_size
+        given = _plain(augmentation)
+        self.augmentation = given if isinstance(given, Augmentation) else Augmentation.of(given or {})
+        self.variations = Variations(self.augmentation.before, self.augmentation.after)
+        self.source: SourceFile | None = None
+        self.loaders: dict[str, GalaxyLoader] = {}
+        self._store: Store | None = None
+        self._split: Split | None = None
+        self._class_names: tuple[str, ...] = ()
+        self._own_preprocessing, self._preprocessing_of_module = preprocessing, None
+        self._resident: torch.Tensor | None = None
+        self._prepared_s = 0.0
+        self._batches_done = 0
+
+    @classmethod
+    def from_store(
+        cls,
         store: Store,
         split: Split,
         class_names: Sequence[str],
         *,
-        batch_size: int = 32,
-        eval_batch_size: int = 64,
         balance: str = "none",
-        augmentation: Augmentation | None = None,
         cache_on_device: bool | str = False,
-        seed: int = 0,
-    ):
-        super().__init__()
-        self.store, self.split, self.class_names = store, split, tuple(class_names)
-        self.batch_size, self.eval_batch_size, self.balance, self.seed = batch_size, eval_batch_size, balance, seed
-        self.augmentation, self.cache_on_device = augmentation or Augmentation(), cache_on_device
-        self.preprocessing: Preprocessing | None = None
-        self.loaders: dict[str, GalaxyLoader] = {}
-        self._resident: torch.Tensor | None = None
-        self._prepared_s = 0.0
-        self._batches_done = 0
+        **options: Any,
+    ) -> "GalaxyData":
+        """Return the data module of a store and a split that are there already; nothing is read or made.
+
+        Args:
+            options: batch_size, eval_batch_size, augmentation, image_size, preprocessing, seed.
+        """
+        data = cls("hdf5", path=store.path, balance=balance, cache_on_device=cache_on_device, **options)
+        data._store, data._split, data._class_names = store, split, tuple(class_names)
+        return data
+
+    # --- what there is --------------------------------------------------------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Bring the file here and build its store; Lightning calls it once per machine."""
+        self._read()
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the store, make the split, and agree with the trainer's module on the preprocessing."""
+        self._read()
+        if self._split is None:
+            settings = {key: self.settings[key] for key in _SPLIT_SETTINGS}
+            self._split = make_split(self.store.table, self.store.content, self.class_names, **settings)
+        self._agree_on_preprocessing()
+
+    def _read(self) -> None:
+        if self._store is None:
+            self.source = obtain_source(self.settings)
+            self._class_names = self.source.names
+            self._store = obtain_store(self.settings, self.source)
+
+    @property
+    def store(self) -> Store:
+        """All images of the file, and a table with a line for each."""
+        if self._store is None:
+            raise _not_set_up("store")
+        return self._store
+
+    @property
+    def split(self) -> Split:
+        """Which images train, validate and test."""
+        if self._split is None:
+            raise _not_set_up("split")
+        return self._split
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in label order."""
+        if not self._class_names:
+            raise _not_set_up("class names")
+        return self._class_names
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """(C,) int64: how many training images each class has."""
+        return np.bincount(self.labels("train"), minlength=self.num_classes)
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How stored pixels become inputs: as the trainer's module says, else as given, else from the training subset.
+
+        None before setup, if nobody says.
+        """
+        if self._preprocessing_of_module is not None:
+            return self._preprocessing_of_module
+        if self._own_preprocessing is None and self._split is not None:
+            mean, std = self.training_statistics()
+            size = self.image_size or min(self.store.images.shape[1:3])
+            self._own_preprocessing = Preprocessing(size, mean, std, noise_sigma=std)
+        return self._own_preprocessing
+
+    @preprocessing.setter
+    def preprocessing(self, preprocessing: Preprocessing | None) -> None:
+        self._own_preprocessing = preprocessing
+
+    def _agree_on_preprocessing(self) -> None:
+        module: Any = self.trainer.lightning_module if self.trainer is not None else None
+        self._preprocessing_of_module = getattr(module, "preprocessing", None)
+        if self._preprocessing_of_module is None and hasattr(module, "preprocessing"):
+            module.preprocessing = self.preprocessing
 
     def training_statistics(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation per channel, on the 0–1 scale, of the training subset."""
@@ -60,6 +211,8 @@ class GalaxyData(L.LightningDataModule):
         """(n,) int64 labels of one subset, in file order."""
         table = self.split.table
         return table.loc[table["subset"] == subset, "label"].to_numpy(np.int64)
+
+    # --- loaders --------------------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> GalaxyLoader:
         """Batches of the training subset, in an order that depends on (seed, epoch) alone."""
@@ -78,14 +231,22 @@ class GalaxyData(L.LightningDataModule):
         """The test subset, every galaxy once."""
         return self._sequential("test")
 
+    def predict_dataloader(self) -> GalaxyLoader:
+        """The test subset, every galaxy once."""
+        return self._sequential("test")
+
     def _sequential(self, subset: str) -> GalaxyLoader:
         rank, world = self._processes()
         return self._loader(subset, SequentialSampler(len(self.split.rows(subset)), self.eval_batch_size, rank, world))
 
     def _loader(self, subset: str, sampler: EpochSampler | SequentialSampler) -> GalaxyLoader:
+        self._agree_on_preprocessing()  # again: a module may have decided in its own setup
         device = self.trainer.strategy.root_device.type if self.trainer is not None else None
-        prepare = (self.prepared if subset == "train" else self._prepared_plainly) if device == "cpu" else None
+        transform = self._transformed if subset == "train" else self._prepared_plainly
+        # A module of somebody's own draws from the generators of the main thread: so it cannot run in another.
+        ahead = device == "cpu" and not (subset == "train" and "before" in self.variations)
         images = None if subset == "train" and self._on_device() else self.store.images
+        prepare = transform if ahead else None
         loader = GalaxyLoader(images, self.split.rows(subset), self.labels(subset), sampler, device == "cuda", prepare)
         self.loaders[subset] = loader
         return loader
@@ -109,26 +270,17 @@ class GalaxyData(L.LightningDataModule):
     def _processes(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    # --- batches --------------------------------------------------------------------------------------------------
+
     def augmented(self, batch: dict[str, Any], epoch: int) -> torch.Tensor:
         """A training batch's network input (B, 3, S, S) as it is in a given epoch."""
-        assert self.preprocessing is not None
-        return self.preprocessing.train_transform(
-            batch["images"],
-            self.augmentation,
-            self.seed,
-            epoch,
-            batch["rows"],
-            batch["copies"],
-            batch["dihedral"],
-        )
+        return self.prepared(batch, epoch)["inputs"]
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, torch.Tensor]:
         """Lightning's hook: from pixels to network input, on the device that trains, unless that is done already."""
         assert self.trainer is not None
-        if "inputs" in batch:
-            return batch
         if not self.trainer.training:
-            return self._prepared_plainly(batch)
+            return batch if "inputs" in batch else self._prepared_plainly(batch)
         start = time.perf_counter()
         batch = self.prepared(batch, self.trainer.current_epoch)
         self._prepared_s += time.perf_counter() - start
@@ -136,14 +288,32 @@ class GalaxyData(L.LightningDataModule):
 
     def prepared(self, batch: dict[str, Any], epoch: int) -> dict[str, torch.Tensor]:
         """A batch as the loader gathers it → inputs (B, 3, S, S), labels and rows, augmented for an epoch."""
-        if self._resident is not None:
-            batch = {**batch, "images": self._resident[batch["positions"]]}
-        return {"inputs": self.augmented(batch, epoch), "labels": batch["labels"], "rows": batch["rows"]}
+        if "inputs" not in batch:
+            batch = self._transformed(batch, epoch)
+        inputs = batch["inputs"]
+        if "after" in self.variations:
+            inputs = self.variations.apply("after", inputs, self.seed, epoch, batch["first"])
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
+
+    def _transformed(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
+        """All but the modules that come after ours."""
+        assert self.preprocessing is not None
+        images = batch["images"] if self._resident is None else self._resident[batch["positions"]]
+        if "before" in self.variations:
+            pixels = to_nchw(images).to(torch.float32) / 255
+            pixels = self.variations.apply("before", pixels, self.seed, epoch, batch["first"])
+            images = pixels.permute(0, 2, 3, 1) * 255
+        drawn = (self.seed, epoch, batch["rows"], batch["copies"], batch["dihedral"])
+        inputs = self.preprocessing.train_transform(images, self.augmentation, *drawn)
+        return {"inputs": inputs, **{key: batch[key] for key in ("labels", "rows", "first")}}
 
     def _prepared_plainly(self, batch: dict[str, Any], epoch: int = 0) -> dict[str, torch.Tensor]:
         assert self.preprocessing is not None
         inputs = self.preprocessing.eval_transform(batch["images"])
         return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
+
+    # --- restart --------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint: how many batches of the running epoch are behind it (0 between epochs)."""
@@ -158,3 +328,14 @@ class GalaxyData(L.LightningDataModule):
     def training_data_seconds(self) -> float:
         """Seconds for which training has waited for its batches, and on a GPU launched the work of preparing them."""
         return self.loaders["train"].waited_s + self._prepared_s if "train" in self.loaders else 0.0
+
+
+def _plain(settings: Any) -> Any:
+    """Settings as Hydra hands them over, as plain containers; anything else as it is."""
+    return OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else settings
+
+
+def _not_set_up(what: str) -> Galaxy10Error:
+    return Galaxy10Error(
+        f"the data module has no {what} yet: call its prepare_data() and setup(), or let a Trainer do it"
+    )

@@ -9,9 +9,9 @@ from astropy.coordinates import angular_separation
 from galaxy10.data.groups import (
     FIELD_ARCSEC,
     TWIN_ARCSEC,
+    equal_pairs,
     find_conflicting_duplicates,
     find_groups,
-    pixel_pairs,
     sky_pairs,
 )
 
@@ -75,7 +75,7 @@ def contradictory_twins(table: pd.DataFrame) -> pd.DataFrame:
 def same_label_repeats(table: pd.DataFrame) -> int:
     """Pairs of rows that show one galaxy (closer than 0.5″, or identical pixels) under one label; blanks apart."""
     ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
-    pairs = np.vstack([sky_pairs(ra, dec, TWIN_ARCSEC), pixel_pairs(table["pixel_hash"].to_numpy())])
+    pairs = np.vstack([sky_pairs(ra, dec, TWIN_ARCSEC), equal_pairs(table["pixel_hash"].to_numpy())])
     if not len(pairs):
         return 0
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)

@@ -24,10 +24,10 @@ def sky_pairs(ra: np.ndarray, dec: np.ndarray, radius_arcsec: float) -> np.ndarr
     return rows[cKDTree(unit).query_pairs(chord, output_type="ndarray")]
 
 
-def pixel_pairs(pixel_hash: np.ndarray) -> np.ndarray:
-    """Pairs of rows (P, 2) that chain all rows of identical pixels together."""
-    order = np.argsort(pixel_hash, kind="stable")
-    same = pixel_hash[order[1:]] == pixel_hash[order[:-1]]
+def equal_pairs(values: np.ndarray) -> np.ndarray:
+    """Pairs of rows (P, 2) that chain all rows of equal values together: of identical pixels, or of one group."""
+    order = np.argsort(values, kind="stable")
+    same = values[order[1:]] == values[order[:-1]]
     return np.column_stack([order[:-1][same], order[1:][same]])
 
 
@@ -45,13 +45,18 @@ def has_positions(table: pd.DataFrame) -> bool:
 
 
 def find_groups(table: pd.DataFrame) -> np.ndarray:
-    """Rows that must stay together: within one field of each other, or of identical pixels. (N,) group numbers.
+    """Rows that must stay together: within one field of each other, of identical pixels, or of one group of the file's
+    own. (N,) group numbers.
 
-    table: ra, dec (degrees), pixel_hash. All rows take part, also those that are dropped later: what links two
-    galaxies links them whether or not it is kept.
+    table: ra, dec (degrees), pixel_hash, and perhaps group (−1: none). All rows take part, also those that are dropped
+    later: what links two galaxies links them whether or not it is kept.
     """
     sky = sky_pairs(table["ra"].to_numpy(), table["dec"].to_numpy(), FIELD_ARCSEC)
-    return group_rows(len(table), np.vstack([sky, pixel_pairs(table["pixel_hash"].to_numpy())]))
+    pairs = [sky, equal_pairs(table["pixel_hash"].to_numpy())]
+    if "group" in table:
+        grouped = np.flatnonzero(table["group"].to_numpy() >= 0)
+        pairs.append(grouped[equal_pairs(table["group"].to_numpy()[grouped])])
+    return group_rows(len(table), np.vstack(pairs))
 
 
 def find_conflicting_duplicates(table: pd.DataFrame) -> np.ndarray:
@@ -60,7 +65,7 @@ def find_conflicting_duplicates(table: pd.DataFrame) -> np.ndarray:
     Same galaxy: closer than 0.5″ or identical pixels; blank images are no galaxy.
     """
     sky = sky_pairs(table["ra"].to_numpy(), table["dec"].to_numpy(), TWIN_ARCSEC)
-    pairs = np.vstack([sky, pixel_pairs(table["pixel_hash"].to_numpy())])
+    pairs = np.vstack([sky, equal_pairs(table["pixel_hash"].to_numpy())])
     blank = table["blank"].to_numpy()
     galaxy = group_rows(len(table), pairs[~blank[pairs].any(axis=1)])
     labels_of_galaxy = pd.Series(table["label"].to_numpy()).groupby(galaxy).transform("nunique").to_numpy()

@@ -21,7 +21,8 @@ class SourceFile:
     """A checked HDF5 file: what it holds, without its pixels.
 
     table has one line per image, in file order: row, label, ra, dec (degrees), redshift, pxscale (arcsec/pixel);
-    what the file lacks is NaN. class_names is None where the file names none and none were given.
+    what the file lacks is NaN. Where the file has a `group`, so has the table: int64, −1 for none. class_names
+    is None where the file names none and none were given.
     """
 
     path: Path
@@ -43,7 +44,8 @@ def open_source(path: Path, class_names: Sequence[str] | None = None, key: str =
     """Check an HDF5 file of galaxies and read everything but its pixels.
 
     Args:
-        path: a file with `images` (N, H, W, 3) uint8 and `ans` (N,) integers; ra, dec, redshift, pxscale are optional.
+        path: a file with `images` (N, H, W, 3) uint8 and `ans` (N,) integers; ra, dec, redshift, pxscale are optional,
+            as is `group` (N,), whole numbers or texts: rows of one group stay in one subset.
         class_names: names in label order; else the attribute `class_names` on `ans`; else None.
         key: what the user typed the path as, for messages.
 
@@ -86,6 +88,8 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
     table = pd.DataFrame({"row": np.arange(num_images), "label": _read_labels(labels, num_images, path)})
     for key in COORDINATES:
         table[key] = _read_column(file, key, num_images, path)
+    if "group" in file:
+        table["group"] = _read_groups(file["group"], num_images, path)
     table.loc[_is_placeholder(table["ra"], table["dec"]), ["ra", "dec"]] = np.nan
     names = _class_names(labels, class_names, path)
     highest = int(table["label"].max())
@@ -134,6 +138,20 @@ def _read_column(file: h5py.File, key: str, num_images: int, path: Path) -> np.n
         found = column.shape if isinstance(column, h5py.Dataset) else "a group"
         raise Galaxy10Error(f"{path}: `{key}` is {found}; expected ({num_images},) numbers, or leave it out")
     return column[:].astype(np.float64)
+
+
+def _read_groups(column: object, num_images: int, path: Path) -> np.ndarray:
+    """(N,) int64: equal numbers for equal values; −1 where there is none (an empty text, NaN, a negative number)."""
+    if not isinstance(column, h5py.Dataset) or column.shape != (num_images,):
+        found = column.shape if isinstance(column, h5py.Dataset) else "a group of HDF5's"
+        raise Galaxy10Error(f"{path}: `group` is {found}; expected ({num_images},), one value per image")
+    if h5py.check_string_dtype(column.dtype) is not None:
+        texts = pd.Series(column.asstr()[:], dtype=object)
+        return pd.factorize(texts.where(texts != "", None))[0].astype(np.int64)
+    if column.dtype.kind not in "iuf":
+        raise Galaxy10Error(f"{path}: `group` is {column.dtype}; expected whole numbers or texts")
+    values = column[:]
+    return np.where(values < 0, -1, pd.factorize(values)[0]).astype(np.int64)
 
 
 def _is_placeholder(ra: pd.Series, dec: pd.Series) -> pd.Series:

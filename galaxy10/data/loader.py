@@ -90,7 +90,8 @@ class SequentialSampler:
 
 
 class GalaxyLoader:
-    """Batches of one subset: dicts of images (B, H, W, 3) uint8, labels, rows, copies, dihedral (B,) int64.
+    """Batches of one subset: dicts of images (B, H, W, 3) uint8, labels, rows, copies, dihedral (B,) int64, and
+    `first`, the row and the copy number of the first image, which on a GPU would cost a wait to look up.
 
     images: the store's whole array; None where the pixels wait on the device: then batches have `positions` (B,)
     within the subset in place of images.
@@ -121,16 +122,19 @@ class GalaxyLoader:
         positions, copies, dihedral = plan
         rows = self.rows[positions]
         pixels = {"positions": positions} if self.images is None else {"images": self.images[rows]}
-        batch = {
+        batch: dict[str, Any] = {
             **{key: torch.from_numpy(value) for key, value in pixels.items()},
             "labels": torch.from_numpy(self.labels[positions]),
             "rows": torch.from_numpy(rows),
             "copies": torch.from_numpy(copies),
             "dihedral": torch.from_numpy(dihedral),
+            "first": (int(rows[0]), int(copies[0])),
         }
         if self.prepare is not None:
             batch = self.prepare(batch, epoch)
-        return {key: value.pin_memory() for key, value in batch.items()} if self.pin_memory else batch
+        if not self.pin_memory:
+            return batch
+        return {key: x.pin_memory() if isinstance(x, torch.Tensor) else x for key, x in batch.items()}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         epoch = getattr(self.sampler, "epoch", 0)

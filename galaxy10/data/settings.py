@@ -1,14 +1,46 @@
-"""Values that the settings of `data` and `augment` may have."""
+"""Values that the settings of `data` and `augment` may have. Imports neither torch nor the data libraries."""
 
-from galaxy10.config.fields import Field, boolean, choice, integer, name_list, number, one_of, optional, pair, text
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from galaxy10.config.fields import (
+    Field,
+    anything,
+    boolean,
+    check_fields,
+    choice,
+    integer,
+    name_list,
+    number,
+    one_of,
+    optional,
+    pair,
+    text,
+)
+from galaxy10.errors import Galaxy10Error
+
+OWN_TARGET = "galaxy10.data.GalaxyData"
+
+_COMPONENTS = Field(
+    lambda v: isinstance(v, list) and all(isinstance(x, Mapping) and isinstance(x.get("_target_"), str) for x in v),
+    "a list of modules, as in '[{_target_: torchvision.transforms.v2.GaussianBlur, kernel_size: 3}]'",
+)
 
 FIELDS: dict[str, Field] = {
+    "data._target_": text(),
+    "data._recursive_": Field(lambda v: v is False, "false (GalaxyData builds what is named below it)"),
     "data.name": choice("galaxy10", "hdf5", "simulated"),
     "data.path": optional(text()),
     "data.dir": text(),
     "data.variant": optional(choice("full", "no_duplicates")),
     "data.class_names": optional(name_list()),
     "data.store_dir": optional(text()),
+    "data.reader": optional(
+        Field(lambda v: isinstance(v, Mapping) and "_target_" in v, "a function, as in '{_target_: mypkg.read}'")
+    ),
+    "data.reader._target_": text(),
+    "data.reader.*": anything(),
     "data.protocol": choice("default", "baseline_80_20", "baseline_90_10"),
     "data.split_seed": integer(0, 2**31 - 1),
     "data.num_folds": optional(integer(3, 100)),
@@ -30,4 +62,60 @@ FIELDS: dict[str, Field] = {
     "augment.zoom": pair(0),
     "augment.shift": number(0, 0.5),
     "augment.noise": number(0, 100),
+    "augment.before": _COMPONENTS,
+    "augment.after": _COMPONENTS,
 }
+
+
+def is_own(data: Mapping[str, Any]) -> bool:
+    """Return whether a `data` section describes GalaxyData rather than somebody's own LightningDataModule."""
+    return data.get("_target_", OWN_TARGET) in (OWN_TARGET, "galaxy10.data.datamodule.GalaxyData")
+
+
+def own_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return GalaxyData's arguments as the `data` section that a configuration would have, checked.
+
+    Args:
+        arguments: all of GalaxyData's; those that are no settings of `data` are left out.
+
+    Raises:
+        Galaxy10Error: a value that does not fit, or values that do not go together.
+    """
+    data = {key: value for key, value in arguments.items() if f"data.{key}" in FIELDS}
+    for key in ("path", "dir", "store_dir"):
+        data[key] = os.fspath(data[key]) if data[key] is not None else None
+    if data["class_names"] is not None:
+        data["class_names"] = [*data["class_names"]]
+    data["name"] = data["name"] or ("galaxy10" if data["path"] is None else "hdf5")
+    if data["name"] == "galaxy10":
+        data["variant"] = data["variant"] or "full"
+    check_fields({f"data.{key}": value for key, value in data.items() if key != "reader"}, FIELDS)
+    check_settings(data)
+    return data
+
+
+def check_settings(data: Mapping[str, Any]) -> None:
+    """Check that GalaxyData's settings go together: nothing is missing, nothing would be passed over.
+
+    Args:
+        data: the `data` section of a configuration, all settings of GalaxyData present.
+
+    Raises:
+        Galaxy10Error: says which setting to change.
+    """
+    name = data["name"]
+    if name == "hdf5" and data["path"] is None:
+        raise Galaxy10Error("data=hdf5 needs a file: add data.path=FILE.h5")
+    if name == "simulated" and data["path"] is not None:
+        raise Galaxy10Error("data=simulated makes its own file; for a file of yours type data=hdf5 data.path=FILE.h5")
+    if name == "galaxy10" and data["variant"] is None:
+        raise Galaxy10Error("data=galaxy10 comes in two variants; type data.variant=full or data.variant=no_duplicates")
+    if name != "galaxy10" and data["variant"] is not None:
+        raise Galaxy10Error(f"data.variant belongs to data=galaxy10; leave it out with data={name}")
+    if name != "hdf5" and data.get("reader") is not None:
+        raise Galaxy10Error(f"data.reader reads data.path and belongs to data=hdf5; leave it out with data={name}")
+    folds, fold = data["num_folds"], data["fold"]
+    if (folds is None) != (fold is None):
+        raise Galaxy10Error("data.num_folds and data.fold go together: data.num_folds=5 data.fold=0")
+    if folds is not None and fold is not None and fold >= folds:
+        raise Galaxy10Error(f"data.fold={fold}, but with data.num_folds={folds} folds count from 0 to {folds - 1}")

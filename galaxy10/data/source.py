@@ -1,20 +1,24 @@
-"""Which file an experiment reads: the published one, anyone's, or a simulated survey made on first use."""
+"""Which file an experiment reads: the published one, anyone's, what a reader reads, or a simulated survey."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from galaxy10.data.folders import find_classes
 from galaxy10.data.hdf5 import SourceFile, open_source, published_names
+from galaxy10.data.readers import convert, converted_path, is_converted, reader_of
 from galaxy10.data.store import Store, open_store, store_directory
 from galaxy10.progress import progress
 
 
-def check_source(data: dict[str, Any]) -> SourceFile | None:
+def check_source(data: Mapping[str, Any]) -> SourceFile | None:
     """What can be said of an experiment's file before anything heavy is done.
 
-    data: the `data` section of the configuration. None where the file is still to be downloaded or simulated.
+    data: the `data` section of the configuration. None where the file is still to be downloaded, simulated, or written
+    from what a reader reads.
 
     Raises:
         Galaxy10Error: it is not there and cannot be had, or it is not what it should be.
@@ -26,13 +30,20 @@ def check_source(data: dict[str, Any]) -> SourceFile | None:
         from galaxy10.data.download import check_published_available
 
         check_published_available(_path(data["path"]), Path(data["dir"]), data["variant"])
+    elif data["name"] == "hdf5" and data.get("reader") is None and Path(data["path"]).is_dir():
+        find_classes(Path(data["path"]))
     return None
 
 
-def source_path(data: dict[str, Any]) -> Path | None:
+def source_path(data: Mapping[str, Any]) -> Path | None:
     """The experiment's file if it is there."""
     if data["name"] == "hdf5":
-        return Path(data["path"])
+        path = Path(data["path"])
+        reader = reader_of(path, data.get("reader"))
+        if reader is None:
+            return path
+        target = converted_path(reader, path, _converted_directory(data))
+        return target if is_converted(reader, path, target) else None
     if data["name"] == "simulated":
         path = _simulated_path(data)
         return path if path.exists() else None
@@ -41,25 +52,18 @@ def source_path(data: dict[str, Any]) -> Path | None:
     return locate_published(_path(data["path"]), Path(data["dir"]), data["variant"])
 
 
-def obtain_source(data: dict[str, Any]) -> SourceFile:
-    """The experiment's file, downloaded or simulated if it is not there yet, and checked."""
-    path = source_path(data)
-    if path is None:
-        from galaxy10.data.download import download_published
-
-        path = (
-            _simulate(data) if data["name"] == "simulated" else download_published(Path(data["dir"]), data["variant"])
-        )
-    return _open(data, path)
+def obtain_source(data: Mapping[str, Any]) -> SourceFile:
+    """The experiment's file, downloaded, simulated or read by a reader if it is not there yet, and checked."""
+    return _open(data, _MAKERS[data["name"]](data))
 
 
-def obtain_store(data: dict[str, Any], source: SourceFile) -> Store:
+def obtain_store(data: Mapping[str, Any], source: SourceFile) -> Store:
     """The store of the experiment's file, built if it is not there yet."""
     directory = store_directory(source.path, _path(data["store_dir"]), Path(data["dir"]))
     return open_store(source, directory)
 
 
-def _open(data: dict[str, Any], path: Path) -> SourceFile:
+def _open(data: Mapping[str, Any], path: Path) -> SourceFile:
     source = open_source(path, data["class_names"])
     if source.class_names is None and data["name"] == "galaxy10":
         source = replace(source, class_names=published_names(source), num_classes=len(published_names(source)))
@@ -70,12 +74,28 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
 
 
-def _simulated_path(data: dict[str, Any]) -> Path:
+def _simulated_path(data: Mapping[str, Any]) -> Path:
     name = f"simulated-{data['num_images']}x{data['image_px']}px-seed{data['simulation_seed']}.h5"
     return Path(data["dir"]) / name
 
 
-def _simulate(data: dict[str, Any]) -> Path:
+def _converted_directory(data: Mapping[str, Any]) -> Path:
+    return store_directory(Path(data["path"]).resolve(), _path(data["store_dir"]), Path(data["dir"]))
+
+
+def _convert(data: Mapping[str, Any]) -> Path:
+    path = Path(data["path"])
+    reader = reader_of(path, data.get("reader"))
+    return path if reader is None else convert(reader, path, _converted_directory(data))
+
+
+def _download(data: Mapping[str, Any]) -> Path:
+    from galaxy10.data.download import download_published
+
+    return source_path(data) or download_published(Path(data["dir"]), data["variant"])
+
+
+def _simulate(data: Mapping[str, Any]) -> Path:
     from galaxy10.simulation import simulate_survey
 
     path = _simulated_path(data)
@@ -91,3 +111,6 @@ def _simulate(data: dict[str, Any]) -> Path:
                     progress=tell,
                 )
     return path
+
+
+_MAKERS = {"galaxy10": _download, "hdf5": _convert, "simulated": _simulate}

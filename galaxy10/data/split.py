@@ -50,10 +50,10 @@ def make_split(
     duplicates: str = "drop",
     blanks: str = "drop",
 ) -> Split:
-    """Stratified by class, and no group (one field of sky, or identical pixels) crosses a border.
+    """Stratified by class; no group (one field of sky, identical pixels, a `group` of the file) crosses a border.
 
     Args:
-        table: the store's table: row, label, ra, dec, pixel_hash, blank.
+        table: the store's table: row, label, ra, dec, pixel_hash, blank, and perhaps group.
         content: the store's content hash, part of the split's hash.
         num_folds, fold: n-fold protocol: fold k is test, fold (k+1) mod n is val.
         duplicates: what becomes of one galaxy under contradictory labels: drop both, keep the first row, keep all.
@@ -115,10 +115,11 @@ def _reasons(table: pd.DataFrame, duplicates: str, blanks: str) -> np.ndarray:
 
 def _notes(table: pd.DataFrame, result: pd.DataFrame) -> tuple[str, ...]:
     notes = []
+    by = "by the file's `group` and identical pixels" if "group" in table else "by identical pixels"
     if not has_positions(table):
-        notes.append("the file has no sky positions (ra, dec): galaxies are grouped by identical pixels only")
+        notes.append(f"the file has no sky positions (ra, dec): galaxies are grouped {by} only")
     elif missing := int((table["ra"].isna() | table["dec"].isna()).sum()):
-        notes.append(f"{missing} images have no sky position (ra, dec): they are grouped by identical pixels only")
+        notes.append(f"{missing} images have no sky position (ra, dec): they are grouped {by} only")
     for reason, count in result.loc[result["reason"] != "", "reason"].value_counts().items():
         notes.append(f"{count} images dropped: {reason}")
     return tuple(notes)

@@ -40,7 +40,8 @@ MOMENTS = ("mean_0", "mean_1", "mean_2", "square_0", "square_1", "square_2")
 class Store:
     """A converted file. images: (N, H, W, 3) uint8, memory-mapped read-only, nothing is copied per process.
 
-    table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS — one line per image, in file order.
+    table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS, and group where the file has it: one line
+    per image, in file order.
     content: a hash of all pixels and labels, the same wherever the file lies and whenever it was copied.
     """
 
@@ -77,8 +78,8 @@ def store_of_run(source: Path, settings: dict[str, Any]) -> Path:
     Args:
         settings: the `data` section of the run's configuration.
     """
-    own = settings["store_dir"] and Path(settings["store_dir"])
-    return store_directory(source, own if own and own.is_dir() else None, Path(settings["dir"]))
+    own = Path(settings["store_dir"]) if settings.get("store_dir") else None
+    return store_directory(source, own if own and own.is_dir() else None, Path(settings.get("dir") or "data"))
 
 
 def _is_writable(folder: Path) -> bool:
@@ -253,6 +254,8 @@ def _load(target: Path, source: SourceFile) -> Store:
         content = json.loads((target / "store.json").read_text())["content"]
         if images.shape != (source.num_images, source.height, source.width, 3) or len(table) != source.num_images:
             raise ValueError("it does not fit the file")
+        if "group" in source.table and "group" not in table:
+            raise ValueError("it lacks the file's groups")
     except (OSError, ValueError, KeyError) as error:
         raise Galaxy10Error(
             f"the store {target} is damaged ({first_line(error)}); delete that folder, it is built again"

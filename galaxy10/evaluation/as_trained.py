@@ -13,6 +13,7 @@ import torch
 from galaxy10.console import quiet_libraries
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import SourceFile
+from galaxy10.data.resampling import presented
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.labelled_file import subset_table
@@ -40,7 +41,9 @@ def score_file(
     torch.manual_seed(config["seed"])
     module = load_classifier(RunFiles(run).best)
     store, split = evaluation_split(run, about, source, labels, subset)
-    data = GalaxyData(store, split, module.class_names, eval_batch_size=config["data"]["eval_batch_size"])
+    data = GalaxyData.from_store(
+        store, split, module.class_names, eval_batch_size=config["data"].get("eval_batch_size", 64)
+    )
     data.preprocessing = module.preprocessing
     make_folder(out_dir)
     trainer = L.Trainer(
@@ -85,7 +88,8 @@ def write_evaluation(
     out_dir: Path, data: GalaxyData, metrics: dict[str, float | None], provenance: dict[str, Any]
 ) -> dict[str, Any]:
     """What stands beside the predictions of an evaluation; the JSON line's object."""
-    write_split(out_dir, data.split, data)
+    shown = presented(data.labels("train"), data.balance, len(data.class_names))
+    write_split(out_dir, data.split.table, data.class_names, shown)
     files = RunFiles(out_dir)
     files.write_provenance(provenance)
     files.write_status({"state": "finished", "metrics": metrics})

@@ -70,11 +70,17 @@ def _side_by_side(
     }
 
 
-def save_misclassified(images: np.ndarray, table: pd.DataFrame, class_names: tuple[str, ...], path: Path) -> None:
+def save_misclassified(
+    images: np.ndarray | None, table: pd.DataFrame, class_names: tuple[str, ...], path: Path
+) -> None:
     """The most confident mistakes of a prediction table.
 
-    images: the store's array (N, H, W, 3); table: row, label, predicted, predicted_name, p_<slug>….
+    images: the store's array (N, H, W, 3); None where there is no store: then nothing is kept. table: row, label,
+    predicted, predicted_name, p_<slug>….
     """
+    if images is None:
+        path.unlink(missing_ok=True)
+        return
     columns = [f"p_{name}" for name in slugs(class_names)]
     confidence = table[columns].max(axis=1)
     wrong = table.assign(confidence=confidence)[table["predicted"] != table["label"]]

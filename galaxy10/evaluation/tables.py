@@ -1,35 +1,39 @@
 """The tables of a run directory that come from data and network: split, class distribution, predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import pandas as pd
 
-from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.resampling import presented
-from galaxy10.data.split import SUBSETS, Split
+from galaxy10.data.contract import store_of
+from galaxy10.data.split import SUBSETS
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import replacing
 from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
 
 
-def write_split(path: Path, split: Split, data: GalaxyData) -> None:
-    """split.parquet and class_distribution.csv."""
+def write_split(path: Path, table: pd.DataFrame, class_names: Sequence[str], shown: np.ndarray) -> None:
+    """Write split.parquet and class_distribution.csv.
+
+    table: a Split's. shown: how many images of each class an epoch shows, (C,).
+    """
     files = RunFiles(path)
-    files.write_split(split.table)
-    counts = pd.crosstab(split.table["label"], split.table["subset"])
-    classes = range(len(data.class_names))
-    table = pd.DataFrame({"class_id": classes, "class_name": data.class_names})
+    files.write_split(table)
+    counts = pd.crosstab(table["label"], table["subset"])
+    classes = range(len(class_names))
+    found = pd.DataFrame({"class_id": classes, "class_name": class_names})
     for subset in (*SUBSETS, "dropped"):
-        table[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
-    table["presented"] = presented(data.labels("train"), data.balance, len(data.class_names)).round(1)
+        found[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
+    found["presented"] = np.round(shown, 1)
     with replacing(files.class_distribution) as part:
-        table.to_csv(part, index=False)
+        found.to_csv(part, index=False)
 
 
 def score(
-    trainer: L.Trainer, module: Classifier, data: GalaxyData, subsets: list[str], path: Path
+    trainer: L.Trainer, module: Classifier, data: L.LightningDataModule, subsets: list[str], path: Path
 ) -> dict[str, float | None]:
     """Evaluate subsets, write their tables and most confident mistakes, and return `<subset>/<metric>`."""
     files, metrics = RunFiles(path), dict[str, float | None]()
@@ -41,7 +45,7 @@ def score(
             continue
         metrics |= {key: value for key, value in module.metrics.items() if key.startswith(f"{subset}/")}
         files.write_predictions(subset, module.predictions)
-        save_misclassified(
-            data.store.images, module.predictions, module.class_names, files.samples(f"misclassified_{subset}")
-        )
+        store = store_of(data)
+        images = None if store is None else store.images
+        save_misclassified(images, module.predictions, module.class_names, files.samples(f"misclassified_{subset}"))
     return metrics

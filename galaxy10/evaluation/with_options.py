@@ -55,5 +55,5 @@ def score_uncertain(
     }
     provenance = evaluation_provenance(about, source, store.content, split, runs[0])
     trained = ", ".join(str(run.resolve()) for run in runs)
-    data = GalaxyData(store, split, networks.class_names)
+    data = GalaxyData.from_store(store, split, networks.class_names)
     return write_evaluation(out_dir, data, metrics, {**provenance, "trained_run": trained, "asked": asked})

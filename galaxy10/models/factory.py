@@ -12,7 +12,7 @@ from galaxy10.config.trust import check_trusted
 from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.models.classifier import Classifier
-from galaxy10.models.settings import class_arguments
+from galaxy10.models.settings import class_arguments, complete_model
 from galaxy10.models.weights import find_weights, load_pretrained
 
 _IN_TRAINING_ONLY = ("criterion.",)  # parts of a checkpoint that prediction has no use for
@@ -21,28 +21,35 @@ _IN_TRAINING_ONLY = ("criterion.",)  # parts of a checkpoint that prediction has
 def build_classifier(
     model: Mapping[str, Any],
     class_names: Sequence[str],
-    image_px: int,
-    training_statistics: tuple[Sequence[float], Sequence[float]],
+    image_px: int | None,
+    training_statistics: tuple[Sequence[float], Sequence[float]] | None,
     **training: Any,
 ) -> tuple[Classifier, str]:
     """Return the module of one experiment, and a line that says where its weights come from.
 
     Args:
-        model: the `model` section of the configuration, complete.
-        image_px: the smaller side of the file's images.
-        training_statistics: mean and standard deviation per channel of the training subset, scale 0–1.
+        model: the `model` section of the configuration.
+        image_px: the smaller side of the file's images; without statistics, the side of the inputs.
+        training_statistics: mean and standard deviation per channel of the training subset, scale 0–1; None where a
+            data module of somebody's own makes the inputs: it decides their size, and what it says of preprocessing.
         training: loss, metrics, optimizer, scheduler … for the module.
     """
-    mean, std = training_statistics
+    model = complete_model(dict(model))
     source = find_weights(model["backbone"], model["weights"]) if model["pretrained"] else None
-    natural_px = source.input_size_px if source else None
-    preprocessing = Preprocessing(
-        image_size=_image_size(model, image_px, natural_px, fixed_input_px(model["backbone"])),
-        mean=list(source.mean) if source else mean,
-        std=list(source.std) if source else std,
-        noise_sigma=std,
-    )
-    module = _build(model, class_names, preprocessing, **training)
+    fixed_px = fixed_input_px(model["backbone"])
+    if training_statistics is None:
+        preprocessing, size = None, _given_size(model, image_px, fixed_px)
+    else:
+        assert image_px is not None
+        mean, std = training_statistics
+        size = _image_size(model, image_px, source.input_size_px if source else None, fixed_px)
+        preprocessing = Preprocessing(
+            image_size=size,
+            mean=list(source.mean) if source else mean,
+            std=list(source.std) if source else std,
+            noise_sigma=std,
+        )
+    module = _build(model, class_names, size, preprocessing, **training)
     if source is None:
         return module, module.initialisation
     load_pretrained(module.network, source, module.head)
@@ -50,12 +57,14 @@ def build_classifier(
 
 
 def _build(
-    model: Mapping[str, Any], class_names: Sequence[str], preprocessing: Preprocessing | None, **training: Any
+    model: Mapping[str, Any],
+    class_names: Sequence[str],
+    image_size: int,
+    preprocessing: Preprocessing | None,
+    **training: Any,
 ) -> Classifier:
     names = list(class_names)
-    context: dict[str, Any] = {"num_classes": len(names), "class_names": names}
-    if preprocessing is not None:
-        context["image_size"] = preprocessing.image_size
+    context: dict[str, Any] = {"num_classes": len(names), "class_names": names, "image_size": image_size}
     make = build({**class_arguments(dict(model)), "_partial_": True}, context, "model")
     try:
         module = make(preprocessing=preprocessing, **training)
@@ -70,7 +79,7 @@ def _build(
             f"model._target_={model['_target_']} is no galaxy10.models.Classifier; a network alone goes into "
             "model.network, as in {_target_: galaxy10.models.Classifier, network: {_target_: mypkg.MyNet}}"
         )
-    module.recipe = dict(model)
+    module.recipe = {**model, "image_size": image_size}
     return module
 
 
@@ -82,6 +91,21 @@ def fixed_input_px(backbone: str | None) -> int | None:
 
     known = timm.get_pretrained_cfg(backbone)
     return known.input_size[-1] if known is not None and known.fixed_input_size else None
+
+
+def _given_size(model: Mapping[str, Any], inputs_px: int | None, fixed_px: int | None) -> int:
+    """The side of the inputs that a data module of somebody's own makes."""
+    asked = None if model["image_size"] == "auto" else int(model["image_size"])
+    size = inputs_px or asked
+    if size is None:
+        raise Galaxy10Error(
+            "how large the data module's inputs are does not show in its batches; add model.image_size=…"
+        )
+    if asked not in (None, size) or fixed_px not in (None, size):
+        raise Galaxy10Error(
+            f"the data module makes inputs of {size} px, the network expects {asked or fixed_px}; change one of them"
+        )
+    return size
 
 
 def _image_size(model: Mapping[str, Any], image_px: int, natural_px: int | None, fixed_px: int | None) -> int:
@@ -138,7 +162,8 @@ def load_classifier(path: Path) -> Classifier:
         )
     check_trusted(about["model"], str(path))
     told = about["preprocessing"]
-    module = _build(about["model"], about["class_names"], Preprocessing(**told) if told else None)
+    size = int(about["model"]["image_size"])
+    module = _build(about["model"], about["class_names"], size, Preprocessing(**told) if told else None)
     weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(_IN_TRAINING_ONLY)}
     own = {k for k in module.state_dict() if not k.startswith(_IN_TRAINING_ONLY)}
     try:

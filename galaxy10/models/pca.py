@@ -26,6 +26,7 @@ from galaxy10.data.loader import GalaxyLoader, SequentialSampler
 from galaxy10.data.resampling import showings_per_row
 from galaxy10.data.store import forget_pages
 from galaxy10.data.thumbnails import save_arrays, thumbnails
+from galaxy10.errors import TrainingError
 from galaxy10.files import replacing
 from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
@@ -119,8 +120,11 @@ class PCAClassifier(Classifier):
         """Solve, in the first process; the others receive its weights."""
         if self.current_epoch > 0:
             return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, GalaxyData):
+            raise TrainingError(f"{type(self).__name__} reads its images from galaxy10.data.GalaxyData's store alone")
         if self.trainer.is_global_zero:
-            self._solve_and_show(self.trainer.datamodule)  # type: ignore[attr-defined]
+            self._solve_and_show(data)
         if self.trainer.world_size > 1:
             for parameter in self.network.parameters():
                 torch.distributed.broadcast(parameter.data, src=0)

@@ -25,10 +25,11 @@ from galaxy10.runs.trained import run_config
 BATCH_SIZE = 64
 
 
-def calibrate_finished_run(run: Path, store: Store, device: torch.device | str = "cpu") -> Calibration | None:
+def calibrate_finished_run(run: Path, store: Store | None, device: torch.device | str = "cpu") -> Calibration | None:
     """What training does at its end: calibrate the run for its own way, and keep its validation galaxies' features.
 
-    Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept.
+    Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept. Without a store of
+    the images there are no features to keep: the run's networks give no out-of-distribution score.
     """
     files = RunFiles(run)
     if not files.predictions("val").exists() or not files.best.exists():
@@ -39,6 +40,8 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
     features, samples = [], []
     with torch.inference_mode(), progress("calibrating", len(table)) as tell:
         for start in range(0, len(table), BATCH_SIZE):
+            if store is None:
+                break
             images = torch.from_numpy(store.images[table["row"].to_numpy()[start : start + BATCH_SIZE]])
             samples.append(
                 module.probabilities(module.known_preprocessing.eval_transform(images.to(device))).cpu().numpy()
@@ -47,10 +50,10 @@ def calibrate_finished_run(run: Path, store: Store, device: torch.device | str =
             features.append(tap.features.cpu())
             forget_pages(store.images)
             tell(start + len(images))
-    reference = KNNDetector.of(torch.cat(features))
+    reference = KNNDetector.of(torch.cat(features)) if features else None
     if reference is not None:
         reference.save(files.validation_features)
-    if not module.scores_as_it_predicts:
+    if samples and not module.scores_as_it_predicts:
         kept = np.concatenate(samples)[None]
     else:
         kept = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy(np.float32)[None]
@@ -93,10 +96,15 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
         Galaxy10Error: the file is gone, or holds other galaxies now.
     """
     config = run_config(run)
+    if about["data"]["name"] == "own":
+        raise Galaxy10Error(
+            f"{run} was trained on a data module of somebody's own ({about['data']['path']}), whose images cannot be "
+            "read again; it is calibrated for the views it was scored with alone"
+        )
     path = Path(about["data"]["path"])
     if not path.exists():
         raise Galaxy10Error(f"{run} was trained from {path}, which is not there any more; bring it back to calibrate")
-    source = open_source(path, config["data"]["class_names"])
+    source = open_source(path, config["data"].get("class_names"))
     store = open_store(source, store_of_run(source.path, config["data"]))
     if store.content != about["data"]["content"]:
         raise Galaxy10Error(f"{path} has changed since {run} was trained from it; bring the old file back to calibrate")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from galaxy10.data import counter_rng as draws
+from galaxy10.data import counter_rng
 
 
 class DeterministicMCDropout(TorchFunctionMode):
@@ -30,7 +30,7 @@ class DeterministicMCDropout(TorchFunctionMode):
     def __init__(self, keys: torch.Tensor, num_samples: int, first: int = 0):
         super().__init__()
         numbers = torch.arange(first, first + num_samples, device=keys.device)
-        self._keys = draws.mix(keys[None, :] + draws.mix(numbers)[:, None]).flatten()
+        self._keys = counter_rng.splitmix64(keys[None, :] + counter_rng.splitmix64(numbers)[:, None]).flatten()
         self._batch, self._num_samples = len(keys), num_samples
         self.layers = 0
 
@@ -47,9 +47,9 @@ class DeterministicMCDropout(TorchFunctionMode):
             return input
         if self.layers == 0 and self._num_samples > 1:
             input = input.repeat(self._num_samples, *([1] * (input.ndim - 1)))
-        keys = draws.mix(self._keys + self.layers)
+        keys = counter_rng.splitmix64(self._keys + self.layers)
         self.layers += 1
-        kept = draws.uniform(keys, input[0].numel()).reshape(input.shape) >= p
+        kept = counter_rng.uniform(keys, input[0].numel()).reshape(input.shape) >= p
         return input * kept.to(input.dtype) / (1 - p)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from galaxy10.classes import slugs
 from galaxy10.errors import Galaxy10Error
+from galaxy10.metrics.measures import USUAL_NAMES, Measure, logged_columns, measures_of_run
 from galaxy10.reports.comparison_markdown import comparison_markdown
 from galaxy10.reports.experiments import Experiment, group_by_split, shown_subset
 from galaxy10.reports.figures.comparison import curves_together, f1_heat_map
@@ -18,21 +19,11 @@ from galaxy10.reports.pairwise import HardGalaxies, PairwiseTest, always_misclas
 from galaxy10.reports.published import OTHERS, STUDY, SUSPECT_A_LEAK, study_claim
 from galaxy10.runs.record import RunRecord, read_run
 
-METRICS = (
-    ("accuracy", "accuracy"),
-    ("balanced_accuracy", "balanced accuracy"),
-    ("macro_f1", "macro-F1"),
-    ("calibration_error", "calibration error"),
-    ("loss", "loss"),
-)
 COSTS = ("seconds", "images_per_s", "parameters")
 _SAID = {"test": "test", "val": "validation"}
-_CURVES = (
-    ("val/loss", "validation loss", False, "Validation loss"),
-    ("val/accuracy", "validation accuracy", True, "Validation accuracy"),
-    ("val/macro_f1", "validation macro-F1", True, "Validation macro-F1"),
-    ("train/loss", "training loss", False, "Training loss"),
-)
+_STAGES = {"train": "training", "val": "validation"}
+_CURVES = ("val/loss", "val/accuracy", "val/macro_f1", "train/loss")
+_MOST_LOGGED = 12  # curves of what users' own code has logged; metrics.csv has the rest
 
 
 @dataclass(frozen=True)
@@ -43,6 +34,7 @@ class SplitPart:
     number: int
     subset: str
     about: str
+    measures: tuple[Measure, ...]
     rows: list[dict[str, Any]]
     pictures: list[Picture]
     hard: HardGalaxies | None
@@ -81,7 +73,6 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
         "compare.html.j2",
         parts=parts,
         said=_SAID,
-        metrics=METRICS,
         left_out=left_out,
         num_runs=len(finished),
         study=STUDY,
@@ -108,13 +99,15 @@ def _read(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple[str, st
 
 def _part(number: int, key: str, experiments: list[Experiment], out: Path) -> SplitPart:
     subset = shown_subset(experiments)
-    drawings = _drawings(number, experiments, subset)
+    measures = tuple({m.name: m for e in experiments for run in e.runs for m in measures_of_run(run)}.values())
+    drawings = _drawings(number, experiments, subset, measures)
     return SplitPart(
         key=key,
         number=number,
         subset=subset,
         about=_about(experiments[0].runs[0], subset),
-        rows=_rows(experiments, subset),
+        measures=measures,
+        rows=_rows(experiments, subset, measures),
         pictures=[write_picture(drawing, out / "figures") for drawing in drawings],
         hard=always_misclassified(experiments, subset),
         pairwise_tests=pairwise_tests(experiments, subset),
@@ -134,10 +127,10 @@ def _about(run: RunRecord, subset: str) -> str:
     return ", ".join(words)
 
 
-def _rows(experiments: list[Experiment], subset: str) -> list[dict[str, Any]]:
+def _rows(experiments: list[Experiment], subset: str, measures: Sequence[Measure]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for experiment in experiments:
-        spreads = {key: experiment.spread(f"{subset}/{key}") for key, _ in METRICS}
+        spreads = {measure.name: experiment.spread(f"{subset}/{measure.name}") for measure in measures}
         ranked = spreads["accuracy"] is not None
         rows.append(
             {
@@ -150,9 +143,10 @@ def _rows(experiments: list[Experiment], subset: str) -> list[dict[str, Any]]:
                 **{name: experiment.cost(name) for name in COSTS},
             }
         )
-    for key, _ in METRICS:
+    for measure in measures:
+        key = measure.name
         means = [row["spreads"][key].mean for row in rows if row["spreads"][key]]
-        best = (min if key in ("calibration_error", "loss") else max)(means) if len(set(means)) > 1 else None
+        best = (min if measure.direction == "min" else max)(means) if len(set(means)) > 1 else None
         for row in rows:
             row[f"best_{key}"] = best is not None and row["spreads"][key] and row["spreads"][key].mean == best
     return rows
@@ -188,7 +182,7 @@ def _table(parts: list[SplitPart]) -> pd.DataFrame:
                 "subset": part.subset,
                 "weights": row["weights"],
             }
-            for key, _ in METRICS:
+            for key in (measure.name for measure in part.measures):
                 found = row["spreads"][key]
                 line |= {key: found.mean if found else None, f"{key}_std": found.std if found else None}
             line |= {name: row[name] for name in COSTS}
@@ -199,7 +193,21 @@ def _table(parts: list[SplitPart]) -> pd.DataFrame:
     return pd.DataFrame(lines).astype({"rank_within_split": "Int64"})
 
 
-def _drawings(number: int, experiments: list[Experiment], subset: str) -> list[Drawing]:
+def _curves(experiments: list[Experiment], measures: Sequence[Measure]) -> list[tuple[str, str, bool]]:
+    """(column of metrics.csv, label, whether it lies between 0 and 1) of every curve that is drawn."""
+    by_name = {measure.name: measure for measure in measures}
+    own = [f"val/{name}" for name in by_name if name not in USUAL_NAMES]
+    logged = list(dict.fromkeys(c for e in experiments for run in e.runs for c in logged_columns(run)))[:_MOST_LOGGED]
+    found = []
+    for column in (*_CURVES, *own, *logged):
+        stage, _, name = column.partition("/")
+        measure = by_name.get(name) if column not in logged else None
+        label = f"{_STAGES.get(stage, stage)} {measure.label if measure else name}"
+        found.append((column, label, measure is not None and measure.unit_range))
+    return found
+
+
+def _drawings(number: int, experiments: list[Experiment], subset: str, measures: Sequence[Measure]) -> list[Drawing]:
     drawings = []
     names = [experiment.name for experiment in experiments]
     # One split may hold a file read with other class names; a heat map needs one set of classes.
@@ -215,14 +223,14 @@ def _drawings(number: int, experiments: list[Experiment], subset: str) -> list[D
                 f1_heat_map(f1, [e.name for e in same], same[0].class_names),
             )
         )
-    for column, ylabel, unit_range, title in _CURVES:
+    for column, ylabel, unit_range in _curves(experiments, measures):
         curves = {name: c for name, e in zip(names, experiments, strict=True) if (c := e.curve(column)) is not None}
         if not curves:
             continue
         drawings.append(
             Drawing(
                 f"{column.replace('/', '_')}_{number}",
-                title,
+                ylabel[0].upper() + ylabel[1:],
                 "Lines are means over seeds, bands reach from the lowest to the highest seed.",
                 curves_together(curves, ylabel, unit_range),
             )

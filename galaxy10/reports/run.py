@@ -10,6 +10,7 @@ import yaml
 
 from galaxy10.classes import slugs
 from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_counts
+from galaxy10.metrics.measures import measures_of_run
 from galaxy10.reports.html import NOTHING, Picture, count, is_number, render, write_file, write_picture
 from galaxy10.reports.run_figures import PAGE_ORDER, draw_all
 from galaxy10.reports.run_galleries import batch, demonstrations, mistakes
@@ -17,13 +18,6 @@ from galaxy10.runs.files import RunFiles
 from galaxy10.runs.record import JUDGED, SUBSETS, RunRecord, read_run
 
 SUBSET_NAMES = {"test": "test", "val": "validation", "train": "training", "dropped": "dropped"}
-METRICS = (
-    ("accuracy", "accuracy", "share of galaxies given the right class"),
-    ("balanced_accuracy", "balanced accuracy", "the same, every class counting equally"),
-    ("macro_f1", "macro-F1", "mean of the classes' F1: high only where rare classes do well, too"),
-    ("calibration_error", "calibration error", "how far confidence is from the share of right verdicts; 0 is best"),
-    ("loss", "loss", "cross-entropy; lower is better"),
-)
 _NAMES = RunFiles(Path())
 _LOSES = {
     _NAMES.config: "the configuration",
@@ -147,8 +141,8 @@ def _headline(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[s
 
 def _metric_rows(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[str]) -> list[dict[str, Any]]:
     rows = [
-        {"name": name, "meaning": meaning, "values": [final_metric(run, counts, s, key) for s in subsets]}
-        for key, name, meaning in METRICS
+        {"name": m.label, "meaning": m.meaning, "values": [final_metric(run, counts, s, m.name) for s in subsets]}
+        for m in measures_of_run(run)
     ]
     return [row for row in rows if row["name"] != "loss" or any(is_number(v) for v in row["values"])]
 

@@ -7,10 +7,11 @@ import pandas as pd
 
 from galaxy10.classes import slugs
 from galaxy10.metrics.confusion import class_scores, reliability
+from galaxy10.metrics.measures import USUAL_NAMES, logged_columns, measures_of_run
 from galaxy10.reports.figures.calibration import reliability_diagram
 from galaxy10.reports.figures.classes import class_distribution, f1_by_class, is_balanced
 from galaxy10.reports.figures.confusion import confusion_matrix
-from galaxy10.reports.figures.curves import loss_curves, metric_curves
+from galaxy10.reports.figures.curves import logged_curves, loss_curves, metric_curves
 from galaxy10.reports.figures.galleries import error_captions, gallery
 from galaxy10.reports.figures.pca import scree_plot
 from galaxy10.reports.html import Drawing, is_number
@@ -22,7 +23,7 @@ PAGE_ORDER = {
     "classes": ["f1_by_class"],
     "confusion": [f"confusion_{subset}_{kind}" for subset in JUDGED for kind in ("by_row", "counts")],
     "calibration": ["reliability"],
-    "curves": ["curves_loss", "curves_metrics"],
+    "curves": ["curves_loss", "curves_metrics", "curves_logged"],
     "components": ["scree"],
     "data": ["class_distribution"],
 }
@@ -65,6 +66,14 @@ def _curves(run: RunRecord) -> Iterator[Drawing]:
             "Scores on the validation galaxies after every epoch; dashed, the accuracy on the training batches. "
             "The grey line marks the epoch whose weights were kept.",
             metrics,
+        )
+    own = {f"val/{m.name}": m.label for m in measures_of_run(run) if m.name not in USUAL_NAMES}
+    if logged := logged_curves(run.curves, own | {column: column for column in logged_columns(run)}):
+        yield Drawing(
+            "curves_logged",
+            "Own metrics",
+            "What this run's own metrics have measured, and what its own code has logged, after every epoch.",
+            logged,
         )
 
 

@@ -20,7 +20,7 @@ from galaxy10.runs.slurm import job_name, job_step
 
 RUN_DIR_VARIABLE = "GALAXY10_RUN_DIR"  # how the first process of a run tells the others
 # Settings that do not make it another experiment: where it runs and where it writes.
-INCIDENTAL = ("run.", "logger.", "debug.name", "experiment", "data.dir", "data.store_dir", "data.cache_on_device")
+INCIDENTAL = ("run.", "logger", "debug.name", "experiment", "data.dir", "data.store_dir", "data.cache_on_device")
 INCIDENTAL_TRAINER = ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "enable_model_summary")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from galaxy10.config.paths import child_environment, command_line
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import make_folder, read_json, write_json
 from galaxy10.runs.files import RunFiles
@@ -23,7 +24,7 @@ from galaxy10.sweeps.local import shares
 from galaxy10.sweeps.recipe import ranked, trial_overrides
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study
-from galaxy10.sweeps.trial_process import ROOT, TrialProcess, wait_until_unlocked
+from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
 
 FINISHED, FAILED, PARTLY = 0, 1, 3
 _POLL_S = 0.5
@@ -200,11 +201,10 @@ def _test(number: int, repeats: list[Repeat], folder: Path) -> dict[str, Any]:
     for repeat in repeats:
         data = RunFiles(repeat.directory).read_provenance()["data"]["path"]
         out = folder / f"test-{repeat.directory.name}"
-        command = [sys.executable, "-m", "galaxy10", "evaluate", str(repeat.directory), data, "-o", str(out)]
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [*command_line("evaluate"), str(repeat.directory), data, "-o", str(out)]
         print(f"trial {number} with seed {repeat.seed} on the test galaxies", file=sys.stderr, flush=True)
         answer = subprocess.run(
-            [*command, "--subset", "test"], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}
+            [*command, "--subset", "test"], capture_output=True, text=True, env=child_environment(os.environ)
         )
         if answer.returncode:
             said = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]  # killed, it says nothing

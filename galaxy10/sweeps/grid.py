@@ -1,10 +1,11 @@
-"""A grid of experiments (`train.py -m`): every trial a process of its own, in a directory that only its settings name.
+"""A grid of experiments (`train -m`): every trial a process of its own, in a directory that only its settings name.
 
 Given again, the same command skips what is finished and goes on with the rest. Nothing here imports torch.
 """
 
 import hashlib
 import json
+import logging
 import os
 import re
 import signal
@@ -16,68 +17,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.compose import config_options
-from galaxy10.config.overrides import quoted
+from galaxy10.config.paths import child_environment, program
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import strict
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
-from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import SIGNALS
 from galaxy10.runs.slurm import job_step, outside_step
+from galaxy10.sweeps.trials import Trial, conclude, say_grid
 from galaxy10.training.preflight import check_experiment
+
+logger = logging.getLogger(__name__)
 
 GROUP_VARIABLE = "WANDB_RUN_GROUP"
 TRIAL_VARIABLE = "GALAXY10_TRIAL"  # slurm/array.sbatch: which trial of the grid this process is
-FINISHED, FAILED = 0, 1
 _LONGEST_NAME = 60
 # Not part of what a grid is: with another list of these it is the same grid, enlarged.
 _ENLARGES = ("seed=", "experiment=")
 
 
-@dataclass
-class Trial:
-    """One experiment of a grid.
-
-    overrides: what was typed for it; directory: where its run is; result: the object of its last output line.
-    state: waiting, running (in a job), finished, failed, interrupted.
-    exit_code: None while it has not run in this command.
-    """
-
-    overrides: list[str]
-    directory: Path
-    state: str = "waiting"
-    result: dict[str, Any] = field(default_factory=dict)
-    exit_code: int | None = None
-
-    def describe(self) -> dict[str, Any]:
-        """This trial's part of the last output line."""
-        about = {"overrides": self.overrides, "state": self.state, "exit_code": self.exit_code, "error": self.error}
-        return {"run_dir": str(self.directory), **self.result, **about}
-
-    @property
-    def error(self) -> str | None:
-        """Why it failed, as far as it is known."""
-        if self.state != "failed":
-            return None
-        if self.exit_code is not None and self.exit_code < 0:
-            return f"killed by {signal.Signals(-self.exit_code).name}"
-        recorded = RunFiles(self.directory).read_status().get("error")
-        return recorded or f"ended with exit code {self.exit_code}; what it said is above"
-
-    def command(self) -> list[str]:
-        """What runs it alone, composed from the same files as this command."""
-        program = [sys.executable, os.path.abspath(sys.argv[0]), *config_options(sys.argv[1:])]
-        return [*program, *self.overrides, f"run.dir={quoted(self.directory)}"]
-
-
 def plan_grid(
-    experiments: Sequence[tuple[dict[str, Any], list[str]]], *, here: bool = True, only: int | None = None
+    experiments: Sequence[tuple[dict[str, Any], list[str]]],
+    options: Sequence[str],
+    *,
+    here: bool = True,
+    only: int | None = None,
 ) -> list[Trial]:
     """Check every experiment of a grid and give each its directory, before the first one starts.
 
     Args:
         experiments: (configuration, overrides) of each.
+        options: the words that say which files all of them are composed from.
         here: whether they are to run on this machine, rather than in jobs of their own.
         only: check the one with this number alone; others may be running meanwhile.
 
@@ -92,7 +61,7 @@ def plan_grid(
     checked: set[str] = set()
     for number, ((config, overrides), words) in enumerate(zip(experiments, given, strict=True)):
         directory = Path(config["run"]["root"]) / name / trial_name(config, words, given)
-        trial = trials.setdefault(directory, Trial(overrides, directory))
+        trial = trials.setdefault(directory, Trial(overrides, directory, options))
         if only not in (None, number):
             continue
         try:
@@ -134,7 +103,7 @@ def _digest(words: Any) -> str:
     return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]
 
 
-def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
+def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str]) -> int:
     """Run what is not finished, one trial after the other, and say what became of each.
 
     Returns:
@@ -148,27 +117,19 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
         raise Galaxy10Error(
             f"each of this job's {step.tasks} tasks would run the whole grid; type "
             f"`sbatch --array=0-{len(experiments) - 1} slurm/array.sbatch …`, or on the login node "
-            "`python train.py -m … hydra/launcher=slurm`"
+            f"`{program('train')} -m … hydra/launcher=slurm`"
         )
-    trials = plan_grid(experiments)
-    grid = trials[0].directory.parent
-    done = sum(trial.state == "finished" for trial in trials)
-    _say(f"grid    {grid}: {len(trials)} trials" + (f", {done} of them finished already" if done else ""))
+    trials = plan_grid(experiments, options)
+    say_grid(trials)
     with _signals_for_the_trial() as signals:
         for number, trial in enumerate(trials, 1):
             if trial.state != "finished" and not signals.received:
-                _say(f"\n[{number}/{len(trials)}] {trial.directory.name}")
+                logger.info(f"\n[{number}/{len(trials)}] {trial.directory.name}")
                 run_trial(trial, signals)
-    stopped = signals.received[0] if signals.received else None
-    print_table(trials)
-    states = {trial.state for trial in trials}
-    state = "interrupted" if stopped is not None else "failed" if "failed" in states else "finished"
-    summary = {"state": state, "grid": str(grid), "trials": [trial.describe() for trial in trials]}
-    print(json.dumps(strict(summary), allow_nan=False), flush=True)
-    return 128 + stopped if stopped is not None else FAILED if state == "failed" else FINISHED
+    return conclude(trials, signals.received[0] if signals.received else None)
 
 
-def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], number: int) -> int:
+def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str], number: int) -> int:
     """Replace this process by one trial of a grid, the same that run_grid would run, in the same directory.
 
     Raises:
@@ -182,19 +143,20 @@ def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], number
         )
     given = int(os.environ.get("SLURM_ARRAY_TASK_COUNT") or last + 1)
     if given <= last and is_main_process():
-        _say(f"these settings make {last + 1} trials, and this array runs {given} of them")
+        logger.info(f"these settings make {last + 1} trials, and this array runs {given} of them")
     words = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
     config, overrides = experiments[number]
-    plan_grid(experiments, only=number)
+    plan_grid(experiments, options, only=number)
     directory = Path(config["run"]["root"]) / grid_name(words) / trial_name(config, words[number], words)
     environment = _environment(directory)
     environment.pop(TRIAL_VARIABLE)
-    os.execve(sys.executable, Trial(overrides, directory).command(), environment)
+    os.execve(sys.executable, Trial(overrides, directory, options).command(), environment)
 
 
 def _environment(directory: Path) -> dict[str, str]:
     """A trial's: its W&B group, and no other run's directory."""
-    return {GROUP_VARIABLE: directory.parent.name, **{k: v for k, v in os.environ.items() if k != RUN_DIR_VARIABLE}}
+    kept = child_environment({k: v for k, v in os.environ.items() if k != RUN_DIR_VARIABLE})
+    return {GROUP_VARIABLE: directory.parent.name, **kept}
 
 
 @dataclass
@@ -222,13 +184,13 @@ def run_trial(trial: Trial, signals: Signals) -> None:
         last = ""
         for line in process.stdout:
             if last.strip():
-                _say(last.rstrip("\n"))
+                logger.info(last.rstrip("\n"))
             last = line
         trial.exit_code = process.wait()
         signals.process = None
     trial.result = _read_result(last)
     if not trial.result and last.strip():
-        _say(last.rstrip("\n"))
+        logger.info(last.rstrip("\n"))
     trial.state = "finished" if trial.exit_code == 0 and trial.result else "failed"
     if signals.received and trial.state != "finished":
         trial.state = "interrupted"
@@ -252,29 +214,3 @@ def _read_result(line: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return result if isinstance(result, dict) else {}
-
-
-def print_table(trials: Sequence[Trial]) -> None:
-    """What finished and what did not, on standard error."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("trial", "state", "subset", "accuracy", "macro-F1", "run directory", box=None, pad_edge=False)
-    for trial in trials:
-        subset = "test" if "test/accuracy" in trial.result else "val"
-        numbers = [trial.result.get(f"{subset}/{metric}") for metric in ("accuracy", "macro_f1")]
-        shown = [f"{number:.3f}" if isinstance(number, float) else "–" for number in numbers]
-        name, _, _ = trial.directory.name.rpartition("-")
-        table.add_row(name, trial.state, subset if trial.result else "–", *shown, str(trial.directory))
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console.width = 1000  # logs have no edge to wrap at
-    console.print()
-    console.print(table)
-    for trial in trials:
-        if trial.error:
-            _say(f"failed  {trial.directory.name}: {trial.error}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

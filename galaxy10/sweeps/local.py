@@ -12,17 +12,18 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from galaxy10.config.paths import child_environment
 from galaxy10.errors import Galaxy10Error
+from galaxy10.exit_codes import ExitCode
 from galaxy10.runs.devices import number_of_devices, visible_gpus
 from galaxy10.sweeps.recipe import best_trial, train_line
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import begin_study, seconds_used
 from galaxy10.sweeps.table import print_table
-from galaxy10.sweeps.trial_process import ROOT, guarded
+from galaxy10.sweeps.trial_process import guarded
 from galaxy10.sweeps.worker import TOO_MANY_FAILURES, summary
 from galaxy10.system import usable_cpus
 
-FINISHED, FAILED = 0, 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last: a cluster's time limit is near
 _RESTARTS = 3  # of a worker that is killed while the study goes on
 _POLL_S = 0.3
@@ -35,12 +36,9 @@ _KEPT = {
 
 def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) -> tuple[int, dict[str, Any]]:
     """Begin or go on with a study and see its workers through; exit code and the object of the last output line."""
-    environments = [{**os.environ, **share} for share in shares(config["trainer"], workers, per_gpu)]
+    shared = [child_environment({**os.environ, **share}) for share in shares(config["trainer"], workers, per_gpu)]
     study = begin_study(sweep, config)
-    for environment in environments:
-        environment.setdefault("WANDB_RUN_GROUP", study.study_name)
-        path = [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]  # galaxy10 need not be installed
-        environment["PYTHONPATH"] = os.pathsep.join(path)
+    environments = [{"WANDB_RUN_GROUP": study.study_name, **environment} for environment in shared]
     received = WorkerPool(sweep, environments).run()
     trials = study.get_trials(deepcopy=False)
     counts = summary(sweep, trials)
@@ -64,8 +62,8 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
             "the same command tries again",
             file=sys.stderr,
         )
-        return FAILED, result
-    return FINISHED, result
+        return ExitCode.FAILED, result
+    return ExitCode.FINISHED, result
 
 
 def shares(trainer: dict[str, Any], workers: int, per_gpu: int) -> list[dict[str, str]]:

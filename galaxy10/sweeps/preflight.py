@@ -8,13 +8,15 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from galaxy10.classes import slugs
-from galaxy10.config.compose import CONF, explain, plain
+from galaxy10.config.compose import to_container
+from galaxy10.config.explain import Vocabulary, explain
 from galaxy10.config.overrides import overrides_of
-from galaxy10.data.source import check_source
+from galaxy10.config.paths import CONF
+from galaxy10.data.build import check_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import covering
 from galaxy10.sweeps.settings import Sweep, check_objectives
-from galaxy10.training.preflight import check_experiment
+from galaxy10.training.preflight import check_experiment, runs_own_code
 from galaxy10.training.settings import check_values, complete, known_keys
 
 
@@ -34,12 +36,14 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
         try:
             trial = trial_config(sweep, words)
             check_values(trial)
-            quick = {**trial, "logger": {}}  # asking a server takes seconds
+            quick = {**trial, "logger": {"name": "csv"}}  # asking a server takes seconds
             check_experiment(quick, here)
         except Galaxy10Error as error:
             raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
-    source = check_source(trial["data"])
-    check_objectives(sweep, tuple(slugs(source.names)) if source else None)
+    source = check_data(trial["data"], trial["augment"])
+    check_objectives(
+        sweep, tuple(slugs(source.names)) if source else None, list(config["metrics"]), runs_own_code(config)
+    )
 
 
 def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:
@@ -53,6 +57,7 @@ def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", overrides=[*search, *overrides])
-            return complete(plain(config))
+            return complete(to_container(config))
     except (HydraException, OmegaConfBaseException) as error:
-        raise Galaxy10Error(explain(error, overrides, known_keys())) from error
+        vocabulary = Vocabulary.of("train", [*search, *overrides], known_keys())
+        raise Galaxy10Error(explain(error, overrides, vocabulary)) from error

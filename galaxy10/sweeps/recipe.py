@@ -1,4 +1,4 @@
-"""The best trial as a recipe: STUDY/experiment/best.yaml, for python train.py --config-dir STUDY experiment=best."""
+"""The best trial as a recipe: STUDY/experiment/best.yaml, for `--config-dir STUDY experiment=best`."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import QuotedString
 from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.overrides import overrides_of
+from galaxy10.config.paths import program
 from galaxy10.files import replacing
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import settings_of
@@ -38,7 +39,7 @@ def trial_overrides(sweep: Sweep, trial: FrozenTrial) -> list[str]:
 def train_line(sweep: Sweep, trial: FrozenTrial) -> str:
     """The same as a command line to paste."""
     folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
-    return shlex.join(["python", "train.py", *folder, *trial_overrides(sweep, trial)])
+    return f"{program('train')} " + shlex.join([*folder, *trial_overrides(sweep, trial)])
 
 
 def write_best(sweep: Sweep, study: optuna.Study) -> int | None:
@@ -50,11 +51,11 @@ def write_best(sweep: Sweep, study: optuna.Study) -> int | None:
     head = (
         "# @package _global_\n"
         f"# The best trial of the study {sweep.name}: number {best.number}.\n#\n"
-        f"# From:    {sweep.path.resolve()} (report: python sweep.py sweep={sweep.name} sweep.action=report)\n"
+        f"# From:    {sweep.path.resolve()} (report: {program('sweep')} sweep={sweep.name} sweep.action=report)\n"
         f"# Expect:  {shown}, on the validation galaxies that chose among "
         f"{_number_of_trials(study)} trials: expect less on others.\n"
         f"# Cost:    {best.user_attrs.get('seconds', 0):.0f} s as a trial.\n"
-        f"# Command: python train.py --config-dir {sweep.directory} experiment=best\n"
+        f"# Command: {program('train')} --config-dir {sweep.directory} experiment=best\n"
     )
     path = sweep.path / "experiment" / "best.yaml"
     with replacing(path) as part:

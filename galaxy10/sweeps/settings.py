@@ -1,14 +1,14 @@
 """The `sweep` section of a configuration: what each setting may be, and the study it describes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from galaxy10.config.fields import Field, check_fields, choice, did_you_mean, integer, number, optional, show, text
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.direction import lower_is_better
+from galaxy10.metrics.measures import USUAL_NAMES, lower_is_better
 from galaxy10.sweeps.points import all_points, named
 from galaxy10.sweeps.space import Parameter, read_space
 
@@ -57,13 +57,6 @@ SWEEP_FIELDS: dict[str, Field] = {
 }
 # What a run measures once, at its end; everything else is measured every epoch.
 AT_THE_END = ("train/images_per_s", "train/scoring_images_per_s", "train/seconds", "train/data_share")
-_EVERY_EPOCH = (
-    "val/macro_f1",
-    "val/accuracy",
-    "val/balanced_accuracy",
-    "val/loss",
-    "val/calibration_error",
-)
 
 
 @dataclass(frozen=True)
@@ -123,13 +116,18 @@ class Sweep:
 
 
 def read_sweep(
-    section: Mapping[str, Any], overrides: list[str], groups: dict[str, list[str]], config_dir: str | None
+    section: Mapping[str, Any],
+    overrides: list[str],
+    groups: dict[str, list[str]],
+    config_dir: str | None,
+    metric_directions: Mapping[str, str] | None = None,
 ) -> tuple[Sweep, list[str]]:
     """The study that a `sweep` section describes, and remarks on what of it was left out.
 
     Args:
         overrides: fixed settings of every trial.
         groups: configuration groups and their choices, for the space.
+        metric_directions: min or max of a user's own metrics.
 
     Raises:
         Galaxy10Error: the first setting that will not do.
@@ -145,7 +143,7 @@ def read_sweep(
         **kept,
         directory=str(section["dir"]),
         objectives=objectives,
-        directions=_directions(section["direction"], objectives),
+        directions=_directions(section["direction"], objectives, metric_directions),
         space=dict(section["space"]),
         initial_points=(),
         overrides=tuple(overrides),
@@ -185,9 +183,9 @@ def _first(points: list[dict[str, Any]], space: list[Parameter]) -> tuple[list[d
     return kept, remarks
 
 
-def _directions(given: Any, objectives: tuple[str, ...]) -> tuple[str, ...]:
+def _directions(given: Any, objectives: tuple[str, ...], own: Mapping[str, str] | None) -> tuple[str, ...]:
     if given is None:
-        return tuple("minimize" if lower_is_better(name) else "maximize" for name in objectives)
+        return tuple("minimize" if lower_is_better(name, own) else "maximize" for name in objectives)
     directions = tuple([given] * len(objectives) if isinstance(given, str) else given)
     if len(directions) != len(objectives):
         raise Galaxy10Error(
@@ -216,10 +214,11 @@ def _check_budget(sweep: Sweep) -> None:
         )
 
 
-def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None) -> None:
-    """Whether every objective is something that a run measures.
+def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None, own: Collection[str], logs: bool) -> None:
+    """Check that every objective is something that a run measures.
 
     Args:
+        own: names of a user's own metrics. logs: whether a trial runs code of the user's, which may log others.
         class_slugs: of the file's classes, whose F1 can be objectives; None where they are not known yet.
 
     Raises:
@@ -237,8 +236,12 @@ def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None) -> None:
                 f"sweep.objective={name}: nothing is chosen on the galaxies that train; "
                 f"type sweep.objective=val/{name.removeprefix('train/')}"
             )
-        known = [*_EVERY_EPOCH, *AT_THE_END, *per_class]
-        if name not in known and not (class_slugs is None and str(name).startswith("val/f1_")):
+        known = [*(f"val/{measure}" for measure in (*USUAL_NAMES, *own)), *AT_THE_END, *per_class]
+        if (
+            name not in known
+            and not (logs and name.startswith("val/"))
+            and not (class_slugs is None and str(name).startswith("val/f1_"))
+        ):
             raise Galaxy10Error(f"there is no metric {name}{did_you_mean(str(name), known)} (sweep.objective)")
         if name in AT_THE_END and sweep.pruner != "none":
             raise Galaxy10Error(f"sweep.objective={name} is only known at the end of a run; type sweep.pruner=none")

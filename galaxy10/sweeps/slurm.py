@@ -12,11 +12,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from galaxy10.config.paths import SLURM_SCRIPTS
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
 from galaxy10.runs.devices import number_of_devices
 
-SCRIPT = Path(__file__).resolve().parents[2] / "slurm" / "array.sbatch"
+_SCRIPT = Path("slurm", "array.sbatch")
 POLL_S = 10.0
 _UNKNOWN_JOB = "Invalid job id"
 
@@ -37,6 +38,11 @@ def gpus_of(trainer: Mapping[str, Any]) -> int | None:
     With accelerator=auto, too: whoever gives a number of devices and means processes on the CPU types accelerator=cpu.
     """
     return None if trainer["accelerator"] == "cpu" else number_of_devices(trainer["devices"])
+
+
+def job_script() -> Path:
+    """Return the script that every job is started with: the user's copy in ./slurm, else the one that came with us."""
+    return _SCRIPT if _SCRIPT.exists() else SLURM_SCRIPTS / _SCRIPT.name
 
 
 def submit_array(
@@ -80,10 +86,11 @@ def submit_array(
         *([f"--cpus-per-task={cpus}"] if cpus else []),
         *([f"--gpus-per-node={gpus}"] if gpus else []),
     ]
-    answer = _ask("sbatch", *options, str(SCRIPT), "--commands", str(listed))
+    script = job_script()
+    answer = _ask("sbatch", *options, str(script), "--commands", str(listed))
     if answer.returncode:
         raise Galaxy10Error(
-            f"SLURM did not take the job: {_said(answer)}; see the lines at the top of {SCRIPT.parent / 'job.sbatch'}"
+            f"SLURM did not take the job: {_said(answer)}; see the lines at the top of {script.with_name('job.sbatch')}"
         )
     return answer.stdout.strip().split(";")[0]
 

@@ -16,6 +16,8 @@ from galaxy10.training.settings import FIELDS
 Choice = str | int | float | bool | None
 _WORDS = ("low", "high", "log", "step", "choices", "when", "by")
 # With these the trials would be judged on other galaxies, or write elsewhere: their numbers could not be compared.
+_SECTIONS = frozenset(key.partition(".")[0] for key in FIELDS)
+_OF_OURS_ALONE = ("augment", "trainer", "run")
 _NOT_TO_VARY = ("run", "sweep", "logger", "hydra", "debug", "callbacks")
 _NOT_TO_VARY_DATA = ("batch_size", "balance")
 
@@ -185,10 +187,14 @@ def check_key(key: str, where: str, groups: Mapping[str, list[str]]) -> None:
             f"{where}: {key} cannot be varied, as all trials are judged on the same galaxies in the same way; "
             f"type {key}=… to set it for all of them"
         )
-    known = [rule for rule in FIELDS if not rule.endswith("*")]
-    # A group's name alone is a choice of the group; optimizers and the trainer take more than what is listed.
-    if key not in groups and (field_of(key, FIELDS) is None or (name == "" and key != "seed")):
+    # A group's name alone is a choice of the group. Keys inside a section may be those of a user's own class: whether
+    # there are such keys shows when the trial is composed.
+    if key not in groups and (name == "" or group not in _SECTIONS) and key != "seed":
+        known = [field for field in FIELDS if not field.endswith("*")]
         raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, [*known, *groups])}")
+    if group in _OF_OURS_ALONE and field_of(key, FIELDS) is None:
+        known = [field for field in FIELDS if field.startswith(f"{group}.")]
+        raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, known)}")
 
 
 def _choices(where: str, key: str, given: Any, groups: Mapping[str, list[str]]) -> tuple[Choice, ...]:

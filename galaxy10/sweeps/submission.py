@@ -1,23 +1,26 @@
-"""A grid on SLURM: `train.py -m … hydra/launcher=slurm` submits what is not finished, and waits for it or returns."""
+"""A grid on SLURM: `train -m … hydra/launcher=slurm` submits what is not finished, and waits for it or returns."""
 
 import json
+import logging
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.exit_codes import ExitCode
 from galaxy10.files import read_json, strict, write_json
 from galaxy10.runs.devices import number_of_devices
-from galaxy10.runs.files import RunFiles
-from galaxy10.sweeps.grid import FAILED, FINISHED, GROUP_VARIABLE, Trial, plan_grid, print_table
+from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
 from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, gpus_of, submit_array, wait_for_array
+from galaxy10.sweeps.trials import Trial, print_table, read_state, say_grid
+
+logger = logging.getLogger(__name__)
 
 SUBMITTED = "slurm/submitted.json"  # in the grid's directory: {job: [trial directory's name of task 0, 1, …]}
 
 
-def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
+def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str]) -> int:
     """Every experiment that is not finished, and not submitted already, as one task of a job array.
 
     Returns:
@@ -28,15 +31,14 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
     """
     check_slurm()
     settings, plain = _settings(experiments)
-    trials = plan_grid(plain, here=False)
+    trials = plan_grid(plain, options, here=False)
     grid = trials[0].directory.parent
     waiting = _already_submitted(grid)
     submitted = {name for names in waiting.values() for name in names}
     new = [trial for trial in trials if trial.state == "waiting" and trial.directory.name not in submitted]
-    done = sum(trial.state == "finished" for trial in trials)
-    _say(f"grid    {grid}: {len(trials)} trials" + (f", {done} of them finished already" if done else ""))
+    say_grid(trials)
     for job, names in waiting.items():
-        _say(f"slurm   job {job} has {len(names)} of them already")
+        logger.info(f"slurm   job {job} has {len(names)} of them already")
     if new:
         job = submit_array(
             [["env", f"{GROUP_VARIABLE}={grid.name}", *trial.command()] for trial in new],
@@ -46,21 +48,21 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]]) -> int:
         )
         waiting[job] = [trial.directory.name for trial in new]
         write_json(grid / SUBMITTED, {**read_json(grid / SUBMITTED), job: waiting[job]})
-        _say(f"slurm   job {job}: {len(new)} submitted, their output is in {grid}/slurm/{job}_<task>.log")
+        logger.info(f"slurm   job {job}: {len(new)} submitted, their output is in {grid}/slurm/{job}_<task>.log")
     if not settings["wait"]:
         return _report(trials, grid, waiting, "submitted")
     try:
         for job in waiting:
             wait_for_array(job, _Progress(job).show)
     except KeyboardInterrupt:
-        _say(f"the jobs go on; the same command waits for them again, and scancel {' '.join(waiting)} ends them")
+        logger.info(f"the jobs go on; the same command waits for them again, and scancel {' '.join(waiting)} ends them")
         return 128 + signal.SIGINT
     for trial in trials:
-        _read_state(trial)
+        read_state(trial)
     print_table(trials)
     failed = any(trial.state != "finished" for trial in trials)
     _report(trials, grid, waiting, "failed" if failed else "finished")
-    return FAILED if failed else FINISHED
+    return ExitCode.FAILED if failed else ExitCode.FINISHED
 
 
 def _settings(
@@ -101,21 +103,10 @@ def _already_submitted(grid: Path) -> dict[str, list[str]]:
     return found
 
 
-def _read_state(trial: Trial) -> None:
-    """How a trial stands, by its directory: what has never begun has failed."""
-    files = RunFiles(trial.directory)
-    status = files.read_status()
-    state = status.get("state")
-    trial.state = state if state in ("finished", "failed", "interrupted") else "failed"
-    if state == "finished":
-        trial.result = {"state": state, "split_hash": files.split_hash(), **(status.get("metrics") or {})}
-        trial.exit_code = 0
-
-
 def _report(trials: Sequence[Trial], grid: Path, jobs: dict[str, list[str]], state: str) -> int:
     summary = {"state": state, "grid": str(grid), "jobs": list(jobs), "trials": [trial.describe() for trial in trials]}
     print(json.dumps(strict(summary), allow_nan=False), flush=True)
-    return FINISHED
+    return ExitCode.FINISHED
 
 
 class _Progress:
@@ -131,8 +122,4 @@ class _Progress:
         line = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
         if line and line != self._said:
             self._said = line
-            _say(f"slurm   job {self._job}: {line}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+            logger.info(f"slurm   job {self._job}: {line}")

@@ -1,13 +1,12 @@
 """A study's workers as a job array on SLURM: submitted from the login node, then on their own."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
+from galaxy10.config.paths import command_line
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.slurm import check_slurm, gpus_of, submit_array
 from galaxy10.sweeps.study import begin_study
-from galaxy10.sweeps.trial_process import ROOT
 
 
 def submit_workers(sweep: Sweep, workers: int, config: dict[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
@@ -26,7 +25,7 @@ def submit_workers(sweep: Sweep, workers: int, config: dict[str, Any], arguments
     check_slurm()
     begin_study(sweep, config)
     kept = [word for word in arguments if not word.startswith(("sweep.launcher=", "sweep.workers="))]
-    command = [sys.executable, str(ROOT / "sweep.py"), *kept]
+    command = [*command_line("sweep"), *kept]
     folder = sweep.path / "slurm"
     job = submit_array([command] * workers, folder, name=f"sweep-{sweep.name}", gpus=gpus_of(config["trainer"]))
     return {"study": sweep.directory, "state": "submitted", "job": job, "workers": workers, "logs": str(folder)}

@@ -1,4 +1,4 @@
-"""One trial's training: train.py in a fresh process, watched through the files of its run directory alone."""
+"""One trial's training: `galaxy10 train` in a fresh process, watched through the files of its run directory alone."""
 
 import contextlib
 import math
@@ -9,16 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from galaxy10.config.overrides import quoted
+from galaxy10.config.paths import child_environment, command_line
 from galaxy10.runs.directory import RUN_DIR_VARIABLE
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import is_alive, read_holder
 
-ROOT = Path(__file__).resolve().parents[2]
 GUARD = Path(__file__).with_name("exec_with_parent.py")
 STOP_S = 60.0  # a run saves within a batch; one that does not is killed
 _TAIL_BYTES = 20_000
@@ -29,23 +29,15 @@ _OUT_OF_MEMORY = re.compile(
 
 
 class TrialProcess:
-    """train.py for one trial. Its output goes to a file, so that nothing but the file system connects it with us."""
+    """One trial's process. Its output goes to a file, so that nothing but the file system connects it with us."""
 
     def __init__(self, overrides: Sequence[str], directory: Path, log: Path, environment: dict[str, str]):
         self.directory, self.log = directory, log
         self._seen, self._last_epoch = 0, -1
         self._asked: float | None = None
-        log.parent.mkdir(parents=True, exist_ok=True)
-        command = guarded(
-            train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false", "run.report=false"])
-        )
-        environment = {key: value for key, value in environment.items() if key != RUN_DIR_VARIABLE}
         self._log_start = log.stat().st_size if log.exists() else 0
-        with log.open("ab") as output:
-            # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, process_group=0
-            )
+        command = train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false", "run.report=false"])
+        self._process = start_logged(command, log, environment)
 
     @property
     def exit_code(self) -> int | None:
@@ -88,8 +80,7 @@ class TrialProcess:
         recorded = RunFiles(self.directory).read_status()
         if recorded.get("state") == "failed" and recorded.get("error"):
             return str(recorded["error"])
-        lines = [line.strip() for line in self._tail().splitlines() if line.strip()]
-        said = next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "")
+        said = last_words(self._tail())
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}" + (f"; last words: {said}" if said else "")
         return said.removeprefix("error: ") or f"ended with exit code {code}"
@@ -105,9 +96,26 @@ class TrialProcess:
             return file.read().decode(errors="replace")
 
 
+def start_logged(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a training that does not outlive this process, and whose output goes to the end of a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = child_environment({k: v for k, v in environment.items() if k != RUN_DIR_VARIABLE})
+    with log.open("ab") as output:
+        # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
+        return subprocess.Popen(
+            guarded(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, process_group=0
+        )
+
+
+def last_words(output: str) -> str:
+    """Return the error that a command's output ends with, else its last line."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "")
+
+
 def train_command(overrides: Sequence[str]) -> list[str]:
-    """train.py with this Python."""
-    return [sys.executable, str(ROOT / "train.py"), *overrides]
+    """Return the words that train with this Python and this package, from any folder."""
+    return [*command_line("train"), *overrides]
 
 
 def guarded(command: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.overrides import overrides_of
 from galaxy10.console import set_up_logging
+from galaxy10.exit_codes import ExitCode
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.files import RunFiles
 from galaxy10.sweeps.recipe import write_best
@@ -24,7 +25,6 @@ from galaxy10.sweeps.trial_lock import TrialLease, acquire_trial, is_claimed
 from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
 
 DONE, TOO_MANY_FAILURES = 0, 4  # 1 is an exception
-REFUSED = 2  # train.py's exit code for what is wrong with the command: trying again would not help
 POLL_S = 0.5
 IDLE_S = 2.0
 # A task of a cluster costs money while it waits: long enough to see that another host's worker is dead, no longer.
@@ -177,7 +177,7 @@ class Worker:
         if memory:
             claim.trial.set_user_attr("out_of_memory", True)
             error = f"out of memory: {error}"
-        self._fail(claim, error, retry=process.exit_code != REFUSED and not memory)
+        self._fail(claim, error, retry=process.exit_code != ExitCode.REFUSED and not memory)
 
     def _fail(self, claim: TrialLease, error: str, retry: bool) -> None:
         """Mark a trial as failed; with retry, its point waits to be tried again, unless that was done often enough."""

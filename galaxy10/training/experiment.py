@@ -14,14 +14,15 @@ from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
 from galaxy10.console import quiet_libraries
-from galaxy10.data.augment import Augmentation
+from galaxy10.data.build import build_datamodule, set_up
+from galaxy10.data.contract import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.source import obtain_source, obtain_store
-from galaxy10.data.split import make_split
+from galaxy10.data.record import data_record
+from galaxy10.data.resampling import presented
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
-from galaxy10.metrics.direction import better, directions_of
+from galaxy10.metrics.measures import better, directions_of
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
@@ -39,7 +40,8 @@ from galaxy10.training.callbacks import (
 )
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
-from galaxy10.training.loggers import open_loggers
+from galaxy10.training.loggers import build_loggers
+from galaxy10.training.loggers.epoch_tables import LogEpochTables
 from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
@@ -68,61 +70,50 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     set_threads_from_slurm()
 
     # Data
-    source = obtain_source(config["data"])
-    store = obtain_store(config["data"], source)
-    split = make_split(
-        store.table,
-        store.content,
-        source.names,
-        **{key: config["data"][key] for key in ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks")},
-    )
-    data = GalaxyData(
-        store,
-        split,
-        source.names,
-        batch_size=config["data"]["batch_size"],
-        eval_batch_size=config["data"]["eval_batch_size"],
-        balance=config["data"]["balance"],
-        augmentation=Augmentation.of(config["augment"]),
-        cache_on_device=config["data"]["cache_on_device"],
-        seed=config["seed"],
-    )
+    data = build_datamodule(config["data"], config["augment"], config["seed"])
+    set_up(data, directory.path / ".data.lock")
+    facts = describe_datamodule(data)
 
     # Network
-    statistics = data.training_statistics()
-    counts = np.bincount(data.labels("train"), minlength=len(source.names)).tolist()
     context = {
-        "num_classes": len(source.names),
-        "class_names": list(source.names),
-        "class_counts": counts,
+        "num_classes": facts.num_classes,
+        "class_names": list(facts.class_names),
+        "class_counts": facts.class_counts.tolist(),
         "directions": directions_of(config["metrics"]),
     }
+    statistics = data.training_statistics() if isinstance(data, GalaxyData) else None
     module, weights = build_classifier(
-        config["model"], source.names, min(source.height, source.width), statistics, **parts(config, context)
+        config["model"], facts.class_names, facts.image_size, statistics, **parts(config, context)
     )
-    data.preprocessing = module.preprocessing
+    if isinstance(data, GalaxyData):
+        data.preprocessing = module.preprocessing
+    elif module.preprocessing is None:
+        module.preprocessing = getattr(data, "preprocessing", None)
     if config["trainer"]["compile"]:
         module.compile_network()
 
     # Trainer
     recorder = MetricsCSV(directory, config["monitor"], context["directions"])
-    precision = resolve_precision(config, directory, module.known_preprocessing.image_size)
+    assert module.recipe is not None
+    precision = resolve_precision(config, directory, module.recipe["image_size"])
     trainer = build_trainer(config, directory, recorder, precision.name, context)
     if not module.automatic_optimization:
         trainer.gradient_clip_val = None  # such a module steps by itself, and Lightning would refuse our default
     take_signals(trainer, interruption, directory)
     watch_children(directory, interruption)
     if is_main_process():
-        check_same_data(directory, split.hash)
-        about = provenance(config, source, store, split, module, weights, statistics)
-        cached = data.uses_device_cache(trainer.strategy.root_device)
-        about["training"] = {"precision": precision.name, "why": precision.why, "cache_on_device": cached}
+        check_same_data(directory, facts.hash)
+        about = provenance(config, data_record(data, facts), module, weights)
+        about["training"] = {"precision": precision.name, "why": precision.why}
+        shown = facts.class_counts
+        if isinstance(data, GalaxyData):
+            about["training"]["cache_on_device"] = data.uses_device_cache(trainer.strategy.root_device)
+            shown = presented(data.labels("train"), data.balance, facts.num_classes)
+            save_batch(data, directory.files.samples("batch"))
+            save_demonstrations(data, directory.files)
         directory.files.write_provenance(about)
-        write_split(directory.path, split, data)
-        save_batch(data, directory.files.samples("batch"))
-        save_demonstrations(data, directory.files)
+        write_split(directory.path, facts.table, facts.class_names, shown)
         announce(about, trainer, directory)
-        trainer.callbacks += open_loggers(config["logger"], directory)  # type: ignore[attr-defined]
 
     # Train; then score the best epoch
     keep_freed_memory()
@@ -140,13 +131,13 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     # Report
     if not trainer.is_global_zero:
         return {}
-    calibrate_finished_run(directory.path, store, trainer.strategy.root_device)
+    calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
     directory.end("finished", metrics={**metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted(directory.files.profiler.glob("*.txt")):
         logger.info(f"profile {table}")
     logger.info(summary(metrics, report))
-    return directory.result(split.hash)
+    return directory.result(facts.hash)
 
 
 def check_same_data(directory: RunDirectory, split_hash: str) -> None:
@@ -203,6 +194,7 @@ def build_trainer(
     own_bar = any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks)
     shown = [config["monitor"], *(f"val/{name}" for name in config["metrics"])]
     callbacks += [TrainingProgress(False if own_bar else bar, shown), RestoreEarlyStopping(), recorder]
+    callbacks.append(LogEpochTables())
     if options.pop("enable_checkpointing") is not False:
         mode = better(config["monitor"], context["directions"])
         callbacks += checkpoint_callbacks(directory.files.checkpoints, config["monitor"], mode)
@@ -219,7 +211,7 @@ def build_trainer(
         options["profiler"] = profiler(dirpath=directory.files.profiler, filename="table")
     return L.Trainer(
         **options,
-        logger=False,
+        logger=build_loggers(config["logger"], directory.path),
         callbacks=callbacks,
         plugins=plugins,
         enable_progress_bar=own_bar,

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import TrainingError
 from galaxy10.files import replacing
-from galaxy10.metrics.direction import lower_is_better
+from galaxy10.metrics.measures import lower_is_better
 from galaxy10.runs.directory import RunDirectory
 
 

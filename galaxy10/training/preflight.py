@@ -6,16 +6,17 @@ from typing import Any
 
 from galaxy10.classes import slugs
 from galaxy10.config.building import HYDRA_WORDS, check_signature, targets
-from galaxy10.config.compose import trainer_keys
 from galaxy10.config.fields import did_you_mean, field_of
+from galaxy10.config.groups import trainer_keys
+from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
-from galaxy10.data.source import check_source
+from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.direction import USUAL, better, directions_of
+from galaxy10.metrics.measures import USUAL_NAMES, better, directions_of
 from galaxy10.models.settings import FOR_THE_INPUT, class_arguments
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job
-from galaxy10.training.loggers import check_logger
+from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
 
 # What is handed to whatever names it; see the README on extending.
@@ -40,19 +41,18 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
         Galaxy10Error: the first thing that will not work, in one line that says which key to change.
     """
     _check_trainer(config["trainer"])
-    _check_file_settings(config["data"])
-    _check_folds(config["data"])
     if here:
         check_devices(config["trainer"])
         check_job(config["trainer"])
-    check_logger(config["logger"])
-    _check_batches(config, here)
+    check_loggers(config["logger"])
+    if is_own(config["data"]):
+        _check_batches(config, here)
+        _check_device_cache(config, here)
     _check_precision(config)
     _check_compile(config, here)
-    _check_device_cache(config, here)
     _check_backbone(config["model"])
     _check_needs(config)
-    source = check_source(config["data"])
+    source = check_data(config["data"], config["augment"])
     _check_targets(config)
     _check_monitors(config, source)
     if config["model"]["pretrained"]:
@@ -67,27 +67,6 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
     unknown = sorted(set(trainer) - known)
     if unknown:
         raise Galaxy10Error(f"Lightning's Trainer has no trainer.{unknown[0]}{did_you_mean(unknown[0], sorted(known))}")
-
-
-def _check_file_settings(data: dict[str, Any]) -> None:
-    """What the kind of data needs is there, and what it would pass over is refused."""
-    name = data["name"]
-    if name == "hdf5" and data["path"] is None:
-        raise Galaxy10Error("data=hdf5 needs a file: add data.path=FILE.h5")
-    if name == "simulated" and data["path"] is not None:
-        raise Galaxy10Error("data=simulated makes its own file; for a file of yours type data=hdf5 data.path=FILE.h5")
-    if name == "galaxy10" and data["variant"] is None:
-        raise Galaxy10Error("data=galaxy10 comes in two variants; type data.variant=full or data.variant=no_duplicates")
-    if name != "galaxy10" and data["variant"] is not None:
-        raise Galaxy10Error(f"data.variant belongs to data=galaxy10; leave it out with data={name}")
-
-
-def _check_folds(data: dict[str, Any]) -> None:
-    folds, fold = data["num_folds"], data["fold"]
-    if (folds is None) != (fold is None):
-        raise Galaxy10Error("data.num_folds and data.fold go together: data.num_folds=5 data.fold=0")
-    if folds is not None and fold >= folds:
-        raise Galaxy10Error(f"data.fold={fold}, but with data.num_folds={folds} folds count from 0 to {folds - 1}")
 
 
 def _check_precision(config: dict[str, Any]) -> None:
@@ -178,17 +157,22 @@ def _check_targets(config: dict[str, Any]) -> None:
             continue
         if keys <= _SHIPPED.get(target, set()) and target in _SHIPPED:
             continue
-        if section in ("data", "augment") and target.startswith("galaxy10."):
+        if section == "data" or (section == "augment" and target.startswith("galaxy10.")):  # check_data has
             continue
         check_signature(where, node, SUPPLIED)
+
+
+def runs_own_code(config: dict[str, Any]) -> bool:
+    """Return whether an experiment builds anything that is neither this package's nor torch's: it may log metrics."""
+    return any(not node["_target_"].startswith(("galaxy10.", "torch.")) for _, node in targets(config))
 
 
 def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
     """The monitored metrics are measured, as far as that is known: anybody's code may log others."""
     directions = directions_of(config["metrics"])
     per_class = [f"f1_{slug}" for slug in slugs(source.names)] if source else []
-    known = ["train/loss", "train/accuracy", *(f"val/{name}" for name in (*USUAL, *per_class, *directions))]
-    others_log = any(not node["_target_"].startswith(("galaxy10.", "torch.")) for _, node in targets(config))
+    known = ["train/loss", "train/accuracy", *(f"val/{name}" for name in (*USUAL_NAMES, *per_class, *directions))]
+    others_log = runs_own_code(config)
     stopping = config["callbacks"].get("early_stopping") or {}
     asked = {"monitor": config["monitor"], "callbacks.early_stopping.monitor": stopping.get("monitor")}
     for key, monitor in asked.items():

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,26 +11,21 @@ from typing import Any
 import torch
 
 import galaxy10
-from galaxy10.data.hdf5 import SourceFile
-from galaxy10.data.split import Split
-from galaxy10.data.store import Store, file_identity
+from galaxy10.metrics.measures import measures_of
 from galaxy10.models.classifier import Classifier
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "h5py", "numpy", "pandas")
 
 
 def provenance(
-    config: dict[str, Any],
-    source: SourceFile,
-    store: Store,
-    split: Split,
-    module: Classifier,
-    weights: str,
-    statistics: tuple[list[float], list[float]],
+    config: dict[str, Any], data: Mapping[str, Mapping[str, Any]], module: Classifier, weights: str
 ) -> dict[str, Any]:
-    """The content of provenance.json."""
-    data = config["data"]
+    """Return the content of provenance.json.
+
+    data: the sections `data` and `split` (galaxy10.data.record).
+    """
     parameters = list(module.parameters())
+    preprocessing = module.preprocessing
     return {
         "galaxy10": galaxy10.__version__,
         "git": git_state(Path(galaxy10.__file__).parent),
@@ -37,36 +33,20 @@ def provenance(
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device_state(),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).name.replace("__main__.py", "galaxy10"), *sys.argv[1:]]),
         "seed": config["seed"],
-        "data": {
-            "path": str(source.path.resolve()),
-            "name": data["name"],
-            "num_images": source.num_images,
-            "image_shape": [source.height, source.width, 3],
-            "class_names": list(source.names),
-            "identity": file_identity(source.path),
-            "content": store.content,
-            "pixel_mean": statistics[0],
-            "pixel_std": statistics[1],
-        },
-        "split": {
-            "hash": split.hash,
-            "protocol": f"fold {data['fold']} of {data['num_folds']}" if data["num_folds"] else data["protocol"],
-            "split_seed": data["split_seed"],
-            "counts": split.counts(),
-            "notes": list(split.notes),
-        },
+        **data,
         "model": {
             "name": config["model"]["name"],
             "backbone": config["model"]["backbone"],
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "image_size": module.known_preprocessing.image_size,
+            "image_size": module.recipe["image_size"] if module.recipe else None,
             "weights": weights,
-            "mean": list(module.known_preprocessing.mean),
-            "std": list(module.known_preprocessing.std),
+            "mean": list(preprocessing.mean) if preprocessing else None,
+            "std": list(preprocessing.std) if preprocessing else None,
         },
+        "metrics": [measure.to_dict() for measure in measures_of(config["metrics"])],
     }
 
 

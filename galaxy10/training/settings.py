@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from galaxy10.config.building import targets
-from galaxy10.config.compose import trainer_keys
 from galaxy10.config.fields import (
     Field,
     anything,
@@ -20,9 +19,11 @@ from galaxy10.config.fields import (
     optional,
     text,
 )
+from galaxy10.config.groups import trainer_keys
 from galaxy10.data import settings as data
 from galaxy10.models import settings as models
 from galaxy10.models.settings import complete_model
+from galaxy10.training.loggers import settings as loggers
 
 _DEVICES = one_of(integer(-1), choice("auto"), text(), Field(lambda v: isinstance(v, list), "a list of numbers"))
 _LIMIT = optional(one_of(integer(0), number(0, 1)))
@@ -54,17 +55,6 @@ _OWN: dict[str, Field] = {
     "callbacks.early_stopping.mode": optional(choice("min", "max")),
     "callbacks.early_stopping.patience": integer(0),
     "callbacks.early_stopping.min_delta": number(0),
-    "logger.name": choice("csv", "wandb", "tensorboard"),
-    "logger.mode": choice("auto", "online", "offline", "disabled"),
-    "logger.project": text(),
-    "logger.entity": optional(text()),
-    "logger.group": optional(text()),
-    "logger.tags": Field(
-        lambda v: isinstance(v, list) and all(isinstance(x, str | int) for x in v), "a list, as in '[bars,test]'"
-    ),
-    "logger.run_name": optional(text()),
-    "logger.checkpoint": boolean(),
-    "logger.upload_timeout_s": number(0, 86_400),
     "debug.name": text(),
     "experiment": anything(),
     "slurm.wait": boolean(),
@@ -99,7 +89,7 @@ _OWN: dict[str, Field] = {
     "trainer.*": anything(),
 }
 
-FIELDS: dict[str, Field] = {**data.FIELDS, **models.FIELDS, **_OWN}
+FIELDS: dict[str, Field] = {**data.FIELDS, **models.FIELDS, **loggers.FIELDS, **_OWN}
 
 
 _OTHERS_CHECKED = ("galaxy10.", "torch.", "lightning.")  # their settings have the meaning that a table here says

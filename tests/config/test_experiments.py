@@ -6,7 +6,8 @@ import re
 import pytest
 from hydra import compose, initialize_config_dir
 
-from galaxy10.config.compose import CONF, plain
+from galaxy10.config.compose import to_container
+from galaxy10.config.paths import CONF
 from galaxy10.training.settings import check_values
 
 RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -15,7 +16,7 @@ STUDY = ("pca", "cnn", "resnet50", "inceptionv3")
 
 def composed(name, *overrides):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return plain(compose("train", overrides=[f"experiment={name}", *overrides]))
+        return to_container(compose("train", overrides=[f"experiment={name}", *overrides]))
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from galaxy10.data import augment as augmentation
-from galaxy10.data import counter_rng as draws
+from galaxy10.data import counter_rng
 from galaxy10.data.augment import (
     Augmentation,
     Preprocessing,
@@ -76,7 +76,7 @@ def test_orientations_are_the_eight_symmetries_of_a_square():
 
 
 def test_all_orientations_are_drawn_equally_often():
-    drawn = (draws.uniform(draws.keys(0, 0, torch.arange(8000)), 1)[:, 0] * 8).long().bincount()
+    drawn = (counter_rng.uniform(counter_rng.sample_seeds(0, 0, torch.arange(8000)), 1)[:, 0] * 8).long().bincount()
     assert ((drawn - 1000).abs() < 130).all()
 
 
@@ -170,9 +170,9 @@ def test_inputs_lie_in_memory_as_convolutions_want_them(name):
     assert PREPROCESSING.eval_transform(galaxies(8, 40)).is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("normal", [draws.normal, draws.counted_normal])
+@pytest.mark.parametrize("normal", [counter_rng.normal, counter_rng.counted_normal])
 def test_normal_numbers_are_normal_and_belong_to_their_key(normal):
-    key = draws.keys(0, 0, torch.arange(40))
+    key = counter_rng.sample_seeds(0, 0, torch.arange(40))
     numbers = normal(key, 9001)
     assert torch.equal(normal(key[7:9], 9001), numbers[7:9])
     assert abs(numbers.mean()) < 0.01

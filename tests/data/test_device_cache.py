@@ -31,7 +31,7 @@ class Witness(L.LightningModule):
 
 def batches_of(store, source, cache_on_device, **options):
     split = make_split(store.table, store.content, source.names)
-    data = GalaxyData(
+    data = GalaxyData.from_store(
         store,
         split,
         source.names,

@@ -4,7 +4,7 @@ import pytest
 
 from galaxy10.data.hdf5 import open_source
 from galaxy10.errors import Galaxy10Error
-from tests.conftest import write_galaxies
+from tests.galaxies import write_galaxies
 
 
 def test_names_come_from_the_user_then_the_file_then_are_numbers(tmp_path):

@@ -1,9 +1,7 @@
 import multiprocessing
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import h5py
 import numpy as np
@@ -12,7 +10,9 @@ import pytest
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.store import channel_statistics, file_identity, open_store, store_directory
 from galaxy10.errors import Galaxy10Error
-from tests.conftest import ROOT, write_galaxies
+from tests.conftest import ROOT
+from tests.galaxies import write_galaxies
+from tests.waiting import PATIENCE_S, wait_for
 
 
 @pytest.mark.parametrize("chunks", [None, (5, 8, 8, 1), (36, 4, 4, 3)])
@@ -63,8 +63,18 @@ def test_statistics_and_blanks(tmp_path):
     assert np.allclose(std, images.reshape(-1, 3).std(axis=0) / 255, atol=1e-4)
 
 
-def test_identity_depends_on_content_and_time(galaxies):
-    before = file_identity(galaxies)
+def test_identity_depends_on_content_and_time_and_on_nothing_else(galaxies, tmp_path):
+    before, times = file_identity(galaxies), galaxies.stat()
+    assert file_identity(galaxies) == before
+    content = bytearray(galaxies.read_bytes())
+    content[0] ^= 1
+    galaxies.write_bytes(content)
+    os.utime(galaxies, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert file_identity(galaxies) != before
+    content[0] ^= 1
+    galaxies.write_bytes(content)
+    os.utime(galaxies, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert file_identity(galaxies) == before
     os.utime(galaxies, (1, 1))
     assert file_identity(galaxies) != before
 
@@ -85,9 +95,9 @@ def test_eight_processes_get_one_store(tmp_path):
     workers = [context.Process(target=_open, args=(path, tmp_path, results)) for _ in range(8)]
     for worker in workers:
         worker.start()
-    stores = {results.get(timeout=60) for _ in workers}
+    stores = {results.get(timeout=PATIENCE_S) for _ in workers}
     for worker in workers:
-        worker.join(timeout=60)
+        worker.join(timeout=PATIENCE_S)
         assert worker.exitcode == 0
     assert len(stores) == 1
     assert len(list(tmp_path.glob("*.store"))) == 1
@@ -102,11 +112,10 @@ def test_a_build_that_was_killed_is_built_again(tmp_path):
         "s.SLAB_BYTES = 200_000\n"
         "s.open_store(open_source(Path(sys.argv[1])), Path(sys.argv[2]))\n"
     )
-    builder = subprocess.Popen([sys.executable, "-c", program, str(path), str(tmp_path)], cwd=ROOT)
-    while not list(tmp_path.glob("*.part*/images.npy")):
-        time.sleep(0.005)
-    builder.send_signal(signal.SIGKILL)
-    builder.wait()
+    command = [sys.executable, "-c", program, str(path), str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as builder:
+        wait_for(lambda: list(tmp_path.glob("*.part*/images.npy")), "half a store", builder)
+        builder.kill()
     assert not list(tmp_path.glob("*.store"))
     store = open_store(open_source(path), tmp_path)
     assert len(store) == 2100

@@ -4,7 +4,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from galaxy10.config.compose import CONF, plain
+from galaxy10.config.compose import to_container
+from galaxy10.config.paths import CONF
 from galaxy10.models.factory import build_classifier
 
 
@@ -13,7 +14,7 @@ def test_all_that_is_trained_has_a_gradient(freeze):
     """Several processes wait for the gradient of whatever asks for one."""
     choices = ["model=inceptionv3", "model.pretrained=false", "model.image_size=96", f"model.freeze={freeze}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        recipe = plain(compose("train", overrides=choices))["model"]
+        recipe = to_container(compose("train", overrides=choices))["model"]
     module, _ = build_classifier(recipe, ("a", "b"), 96, ([0.1] * 3, [0.1] * 3))
     loss, _ = module.train().loss(torch.randn(2, 3, 96, 96), torch.tensor([0, 1]))
     loss.backward()

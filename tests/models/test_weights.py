@@ -8,7 +8,7 @@ import timm
 import torch
 import yaml
 
-from galaxy10.config.compose import CONF
+from galaxy10.config.paths import CONF
 from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models import hub

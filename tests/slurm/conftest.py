@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import QUIET, ROOT, write_galaxies
+from tests.conftest import QUIET, ROOT
+from tests.galaxies import write_galaxies
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
 NODES = ("n0", "n1")

@@ -5,7 +5,8 @@ import os
 import pytest
 from optuna.trial import TrialState
 
-from tests.conftest import ROOT, write_galaxies
+from tests.conftest import ROOT
+from tests.galaxies import write_galaxies
 from tests.slurm.conftest import wait_for
 from tests.sweeps.conftest import TINY, stand_in, sweep, trials_of  # noqa: F401 - sweep is a fixture
 

@@ -12,7 +12,8 @@ import pytest
 from galaxy10.sweeps.journal import open_storage
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import make_sampler, suggest
-from tests.conftest import ROOT, Finished, ended, write_galaxies
+from tests.conftest import ROOT, Finished, ended
+from tests.galaxies import write_galaxies
 
 HERE = Path(__file__).parent
 TINY = ("--config-dir", str(HERE / "conf"), "sweep=tiny", "sweep.dir=s")

@@ -1,16 +1,19 @@
 """`train.py -m`: every trial a run of its own, one failure is one failure, and nothing finished is run again."""
 
 import json
+import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from galaxy10.sweeps.grid import Trial
-from tests.conftest import ROOT, write_galaxies
+from galaxy10.config.command_line import config_options
+from galaxy10.config.paths import child_environment
+from galaxy10.sweeps.trials import Trial
+from tests.conftest import ROOT
+from tests.galaxies import write_galaxies
 
 PCA = ("model=pca_logreg", "model.image_size=16", "model.scree_components=10")
 
@@ -105,21 +108,23 @@ def test_a_trial_is_composed_from_the_folder_that_the_grid_was_given(typed, tmp_
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "best.yaml").write_text("# @package _global_\nmodel: {dropout: 0.125}\n")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), *typed, "-m", "experiment=best", "seed=0,1"])
-    command = Trial(["experiment=best", "seed=1"], Path("runs/r")).command()
-    assert command[2:4] == ["--config-dir", str(tmp_path / "mine")]
+    options = config_options([*typed, "-m", "experiment=best", "seed=0,1"])
+    assert options == ["--config-dir", str(tmp_path / "mine")]
+    command = Trial(["experiment=best", "seed=1"], Path("runs/r"), options).command()
     (tmp_path / "elsewhere").mkdir()
-    shown = subprocess.run([*command, "--cfg", "job"], cwd=tmp_path / "elsewhere", capture_output=True, text=True)
+    environment = child_environment(os.environ)
+    shown = subprocess.run(
+        [*command, "--cfg", "job"], cwd=tmp_path / "elsewhere", capture_output=True, text=True, env=environment
+    )
     assert "dropout: 0.125" in shown.stdout, shown.stderr
-    monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "-m", "seed=0,1", "--config-name", "other"])
-    assert Trial(["seed=1"], Path("runs/r")).command()[2:5] == ["--config-name", "other", "seed=1"]
+    assert config_options(["-m", "seed=0,1", "--config-name", "other"]) == ["--config-name", "other"]
 
 
-def test_a_search_path_reaches_every_trial(tmp_path, monkeypatch):
+def test_a_search_path_reaches_every_trial(tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "best.yaml").write_text("# @package _global_\nmodel: {dropout: 0.125}\n")
-    search = f"hydra.searchpath=[file://{tmp_path / 'mine'}]"
-    monkeypatch.setattr(sys, "argv", [str(ROOT / "train.py"), "-m", search, "experiment=best", "seed=0,1"])
-    command = Trial(["experiment=best", "seed=1"], Path("runs/r")).command()
-    shown = subprocess.run([*command, "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True)
+    options = config_options(["-m", f"hydra.searchpath=[file://{tmp_path / 'mine'}]", "experiment=best", "seed=0,1"])
+    command = Trial(["experiment=best", "seed=1"], Path("runs/r"), options).command()
+    environment = child_environment(os.environ)
+    shown = subprocess.run([*command, "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert "dropout: 0.125" in shown.stdout, shown.stderr

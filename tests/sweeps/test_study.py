@@ -12,7 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from optuna.trial import TrialState
 
-from galaxy10.config.compose import CONF, plain
+from galaxy10.config.compose import to_container
+from galaxy10.config.paths import CONF
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.sweeps.journal import cut_torn_line, open_storage
 from tests.conftest import ROOT
@@ -68,7 +69,7 @@ def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, tmp_
     best = max((t for t in trials_of(tmp_path / "s") if t.state == COMPLETE), key=lambda t: t.value)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         search = f"hydra.searchpath=[file://{tmp_path / 's'}]"
-        config = plain(compose("train", overrides=[search, "experiment=best"]))
+        config = to_container(compose("train", overrides=[search, "experiment=best"]))
     assert config["model"]["dropout"] == best.params["model.dropout"]
     assert config["optimizer"]["lr"] == best.params[f"optimizer.lr[{best.params['optimizer']}]"]
     assert config["optimizer"]["_target_"].endswith("build_optimizer")
@@ -138,7 +139,7 @@ def children(pid):
 
 def runs_train(pid):
     try:
-        return b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[1]
+        return b"train" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[3:4]
     except (OSError, IndexError):
         return False
 

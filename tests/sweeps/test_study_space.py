@@ -6,13 +6,16 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from galaxy10.cli.sweep import fixed_settings
-from galaxy10.config.compose import CONF, groups, plain
+from galaxy10.config.compose import to_container
+from galaxy10.config.groups import groups
 from galaxy10.config.overrides import overrides_of
+from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import all_points, choose, covering, named
 from galaxy10.sweeps.preflight import trial_config
 from galaxy10.sweeps.settings import read_sweep
 from galaxy10.sweeps.space import read_space
+from galaxy10.training.settings import complete
 from tests.conftest import ROOT, ended
 
 SPACES = sorted(path.stem for path in (CONF / "sweep").glob("*.yaml"))
@@ -50,9 +53,9 @@ def test_the_first_trial_is_the_studys_own_recipe(name, experiment):
     section = section_of(name)
     sweep, _ = read_sweep(section, fixed_settings(section["overrides"]), GROUPS, None)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        recipe = plain(compose("train", overrides=[f"experiment={experiment}"]))
+        recipe = complete(to_container(compose("train", overrides=[f"experiment={experiment}"])))
     trial = trial_config(sweep, overrides_of(sweep.initial_points[0]))
-    for part in ("data", "model", "augment", "optimizer", "scheduler", "trainer", "callbacks"):
+    for part in ("data", "model", "augment", "loss", "param_groups", "optimizer", "scheduler", "trainer", "callbacks"):
         # image_size: the recipe says the network's own size, which auto gives for these files
         mine, theirs = ({k: v for k, v in c[part].items() if k != "image_size"} for c in (trial, recipe))
         assert mine == theirs, part
@@ -62,7 +65,7 @@ def test_the_first_trial_is_the_studys_own_recipe(name, experiment):
     ("text", "message"),
     [
         ("{}", "sweep.space is empty"),
-        ("model: {dropuot: {low: 0, high: 1}}", "there is no setting model.dropuot: did you mean model.dropout?"),
+        ("augment: {nois: {low: 0, high: 1}}", "there is no setting augment.nois: did you mean augment.noise?"),
         ("modle: {choices: [simple_cnn]}", "there is no setting modle: did you mean model?"),
         ("model: {choices: [simple_cn]}", "there is no model=simple_cn: did you mean simple_cnn?"),
         ("model: {low: 1, high: 2}", "sweep.space.model is a group: it has choices, no range"),

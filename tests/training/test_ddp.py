@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.conftest import ROOT, write_galaxies
+from tests.conftest import ROOT
+from tests.galaxies import write_galaxies
 
 pytestmark = pytest.mark.slow
 

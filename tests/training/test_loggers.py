@@ -9,8 +9,10 @@ import time
 import pandas as pd
 import pytest
 
+from galaxy10.files import read_json
 from galaxy10.runs.directory import RunDirectory
-from tests.conftest import ROOT, Finished, write_galaxies
+from tests.conftest import ROOT, Finished
+from tests.galaxies import write_galaxies
 from tests.servers import refusing_address, swallowing
 from tests.training.wandb_files import logged_runs, wandb_server
 
@@ -40,7 +42,7 @@ def lines_about_wandb(done):
 def test_without_credentials_a_run_is_kept_and_one_line_says_how_to_upload_it(command, train, alone, tmp_path):
     temporary = tmp_path / "home" / "tmp"
     temporary.mkdir()
-    settings = ["logger.tags=[bars,2]", "logger.group=night", "logger.checkpoint=true"]
+    settings = ["logger.wandb.tags=[bars,2]", "logger.wandb.group=night", "logger.wandb.log_model=true"]
     done = train(*command, *settings, **alone, TMPDIR=str(temporary))
     assert done.code == 0, done.err
     (line,) = lines_about_wandb(done)
@@ -72,7 +74,9 @@ def test_without_credentials_a_run_is_kept_and_one_line_says_how_to_upload_it(co
     assert not list(temporary.rglob("*.png"))
 
 
-@pytest.mark.parametrize("setting", [["logger.mode=disabled"], ["logger=csv"], ["WANDB_MODE=disabled"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "setting", [["logger.wandb.mode=disabled"], ["logger=csv"], ["WANDB_MODE=disabled"]], ids=" ".join
+)
 def test_it_can_be_switched_off(setting, command, train, alone, tmp_path):
     mode = {"WANDB_MODE": "disabled"} if setting[0].startswith("WANDB") else {}
     done = train(*command, *([] if mode else setting), "trainer.max_epochs=1", **alone | mode)
@@ -148,6 +152,7 @@ def test_a_failed_run_is_marked(command, train, alone, tmp_path):
 def test_its_processes_may_die(whom, command, start, alone, tmp_path):
     with start(ROOT / "train.py", *command, "trainer.max_epochs=20", cwd=tmp_path, **alone) as process:
         while not list((tmp_path / "r" / "wandb").glob("offline-run-*")):
+            assert process.poll() is None
             time.sleep(0.05)
         victim = child(process.pid, "wandb_follower")
         os.kill(child(victim, whom) if whom == "wandb-core" else victim, signal.SIGKILL)
@@ -202,7 +207,7 @@ def test_a_server_that_goes_away_in_between_loses_nothing(ending, command, start
     with wandb_server(ending) as server:
         online = alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address}
         with start(ROOT / "train.py", *command, "trainer.max_epochs=25", cwd=tmp_path, **online) as process:
-            while not record.exists():
+            while not read_json(record).get("parts"):
                 assert process.poll() is None
                 time.sleep(0.01)
             server.gone = True
@@ -226,10 +231,12 @@ def logged_to(address, train, command, alone):
 
 
 def test_insisting_on_w_and_b_is_refused_at_the_door_where_it_cannot_be_reached(command, train, alone, tmp_path):
-    done = train(*command, "logger.mode=online", **alone)
+    done = train(*command, "logger.wandb.mode=online", **alone)
     assert done.code == 2
-    assert "logger.mode=online, but no credentials" in done.message
-    done = train(*command, "logger.mode=online", **alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": refusing_address()})
+    assert "logger.wandb.mode=online, but no credentials" in done.message
+    done = train(
+        *command, "logger.wandb.mode=online", **alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": refusing_address()}
+    )
     assert done.code == 2
     assert "does not answer" in done.message
     for name, value in {"WANDB_MODE": "sometimes", "WANDB_BASE_URL": "wandb.ai"}.items():
@@ -258,9 +265,9 @@ def test_tensorboard_writes_what_the_tables_hold(command, train, alone, tmp_path
     events = EventAccumulator(str(tmp_path / "r" / "tensorboard"))
     events.Reload()
     table = pd.read_csv(tmp_path / "r" / "metrics.csv")
-    for key in set(table) - {"epoch"}:
+    for key in set(table) - {"step"}:
         points = events.Scalars(key)
-        assert [point.step for point in points] == [0, 1]
+        assert [point.step for point in points] == table["step"].tolist()
         assert [point.value for point in points] == pytest.approx(table[key].tolist(), rel=1e-6), key
     assert events.Scalars("final/test/accuracy")[0].value == pytest.approx(done.result["test/accuracy"])
     assert "curves_loss" in events.Tags()["images"]

@@ -144,7 +144,6 @@ def test_a_compiled_network_leaves_clean_checkpoints(galaxies, train, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model=pca_logreg", "trainer.compile=true"], "has no network to compile; type trainer.compile=false"),
         (["trainer.compile=true"], "needs a C++ compiler (g++ or clang++); type trainer.compile=false"),
     ],
 )

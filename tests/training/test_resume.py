@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from galaxy10.runs.lock import RunLock, is_alive
-from tests.conftest import QUIET, ROOT, write_galaxies
+from tests.conftest import QUIET, ROOT
+from tests.galaxies import write_galaxies
 
 EPOCHS = 4
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
-from tests.conftest import write_galaxies
+from tests.galaxies import write_galaxies
 
 QUICK = ("trainer.max_epochs=2", "data.batch_size=8", "model.image_size=32")
 

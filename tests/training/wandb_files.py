@@ -85,7 +85,8 @@ def logged_runs(run: Path) -> list[LoggedRun]:
 
 
 class WandbServer(ThreadingHTTPServer):
-    """Takes runs as W&B's does. What it was told: `history` (rows), `exit_code`, `files` (names uploaded).
+    """Takes runs as W&B's does. What it was told: `history` (rows; `runs`: by run id), `exit_code`, `files` (names
+    uploaded).
 
     Once it is `gone` it hangs (ending="hang"), closes every connection ("drop"), or hangs whenever it is asked for more
     than whether it is there ("stall").
@@ -97,6 +98,7 @@ class WandbServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.ending, self.gone = ending, gone
         self.history: list[dict[str, Any]] = []
+        self.runs: dict[str, list[dict[str, Any]]] = {}
         self.files: list[str] = []
         self.exit_code: int | None = None
         self.released = threading.Event()
@@ -125,8 +127,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.body() or b"{}")
         if self.path != "/graphql":
             if not self.server.gone:
-                rows = body.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
-                self.server.history += [json.loads(row) for row in rows]
+                content = body.get("files", {}).get("wandb-history.jsonl", {}).get("content", [])
+                rows = [json.loads(row) for row in content]
+                self.server.history += rows
+                if rows:
+                    self.server.runs.setdefault(self.path.split("/")[-2], []).extend(rows)  # …/<run>/file_stream
                 self.server.exit_code = body.get("exitcode", self.server.exit_code)
             self.reply({})
             return
@@ -150,6 +155,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif "createRunFiles" in query:
             files = [{"name": name, "uploadUrl": f"{self.server.address}/{name}"} for name in variables["files"]]
             self.reply({"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}})
+        elif "createArtifact(" in query:
+            sequence = {"id": "s", "latestArtifact": {"id": "a", "versionIndex": 0}}
+            artifact = {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}
+            self.reply({"createArtifact": {"artifact": artifact}})
         else:
             self.reply({})
 

@@ -63,6 +63,24 @@ def loss_curves(curves: pd.DataFrame, best_epoch: float | None = None) -> Figure
 
 
 @in_house_style
+def logged_curves(curves: pd.DataFrame, columns: dict[str, str]) -> Figure | None:
+    """What a user's own metrics and code have measured, by epoch, a panel each; None where nothing is finite.
+
+    columns: column of metrics.csv → what stands beside its axis.
+    """
+    found = finite_columns(curves, list(columns))
+    if not found:
+        return None
+    figure = new_figure(7.2, 1.2 + 1.6 * len(found))
+    panels = figure.subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, column in zip(panels, found, strict=True):
+        draw_curve(axes, curves, column, None, color=PURPLE, linestyle="-")
+        axes.set_ylabel(columns[column])
+    finish_epoch_axis(panels, curves["epoch"])
+    return figure
+
+
+@in_house_style
 def metric_curves(curves: pd.DataFrame, best_epoch: float | None = None) -> Figure | None:
     """Validation metrics (and training accuracy) by epoch, 0–1; None where none is finite.
 

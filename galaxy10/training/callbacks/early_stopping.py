@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
-from galaxy10.metrics.direction import better
+from galaxy10.metrics.measures import better
 
 
 class EarlyStopping(LightningEarlyStopping):

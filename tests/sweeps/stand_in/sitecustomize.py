@@ -1,5 +1,5 @@
-"""With this folder in PYTHONPATH, `python train.py …` is a stand-in that trains nothing: it keeps a run directory as
-train.py does (lease, a row per epoch, status, signals, going on), in a tenth of a second instead of ten.
+"""With this folder in PYTHONPATH, `python -m galaxy10 train …` is a stand-in that trains nothing: it keeps a run
+directory as training does (lease, a row per epoch, status, signals, going on), in a tenth of a second instead of ten.
 
 STAND_IN_EPOCH_S: how long an epoch takes. A trial's value grows towards 1 - model.dropout. What model.dropout does:
 above 0.8 the trial crashes, or does what STAND_IN_CRASH says: "memory" (says so), "refused" (exit code 2).
@@ -7,7 +7,7 @@ above 0.8 the trial crashes, or does what STAND_IN_CRASH says: "memory" (says so
 
 import sys
 
-if sys.orig_argv[1:2] and sys.orig_argv[1].endswith("train.py"):
+if sys.orig_argv[1:4] == ["-m", "galaxy10", "train"]:
     import csv
     import json
     import os
@@ -15,11 +15,10 @@ if sys.orig_argv[1:2] and sys.orig_argv[1].endswith("train.py"):
     import time
     from pathlib import Path
 
-    sys.path.insert(0, str(Path(sys.orig_argv[1]).parent))
     from galaxy10.errors import Galaxy10Error
     from galaxy10.runs.lock import RunLock
 
-    given = dict(word.split("=", 1) for word in sys.orig_argv[2:] if "=" in word and not word.startswith("--"))
+    given = dict(word.split("=", 1) for word in sys.orig_argv[4:] if "=" in word and not word.startswith("--"))
     folder = Path(given["run.dir"].strip("'"))
     dropout, epochs = float(given["model.dropout"]), int(given["trainer.max_epochs"])
     asked = []

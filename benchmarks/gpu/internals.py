@@ -1,0 +1,63 @@
+"""The only file of benchmarks/gpu that imports galaxy10's modules: networks, augmentation, random draws."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from step import ROOT
+
+from galaxy10.data import counter_rng
+from galaxy10.data.augment import Augmentation, Preprocessing
+from galaxy10.models.factory import build_classifier
+
+MEAN, STD = [0.167, 0.162, 0.159], [0.128, 0.118, 0.111]  # of Galaxy10 DECaLS
+uniform, normal, sample_keys = counter_rng.uniform, counter_rng.counted_normal, counter_rng.sample_seeds
+
+
+def settings(section: str, *overrides: str) -> dict[str, Any]:
+    """One section of the configuration that train.py would compose."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", overrides=list(overrides))
+    return OmegaConf.to_container(config[section], resolve=True)
+
+
+def build_network(image_px: int, *overrides: str) -> Any:
+    """A randomly initialised network of ten classes that train.py would train on images of some size."""
+    model = settings("model", "model.pretrained=false", "model.dropout=0", *overrides)
+    return build_classifier(model, [str(i) for i in range(10)], image_px, (MEAN, STD))[0]
+
+
+def network_loss(module: Any, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The training loss, and logits (B, 10)."""
+    return module.loss(inputs, labels)
+
+
+def input_px(module: Any) -> int:
+    """The side of a network's input."""
+    return module.known_preprocessing.image_size
+
+
+def augmentation_of(recipe: str, noise: float, size_px: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """(B, H, W, 3) uint8 and row numbers (B,) → (B, 3, S, S), as `augment=recipe` prepares epoch 1 for a network."""
+    augmentation = Augmentation.of({**settings("augment", f"augment={recipe}"), "noise": noise})
+    preprocessing = Preprocessing(size_px, MEAN, STD, STD)
+
+    def prepare(images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        with counted_noise():
+            return preprocessing.train_transform(images, augmentation, 0, 1, rows, torch.zeros_like(rows), rows % 8)
+
+    return prepare
+
+
+@contextmanager
+def counted_noise() -> Iterator[None]:
+    """Noise by counting on CPUs, too: as GPUs draw it. CPUs have a faster generator, with other numbers."""
+    usual = counter_rng.normal
+    counter_rng.normal = counter_rng.counted_normal
+    try:
+        yield
+    finally:
+        counter_rng.normal = usual

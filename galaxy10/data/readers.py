@@ -1,0 +1,223 @@
+"""Readers: functions that read anyone's labelled images, and the file that is made once of what they return.
+
+A reader is `read(path, **settings)` → (images, labels, class names[, table]); readings.check_reading says what each may
+be. An HDF5 file of the published layout needs none: it is read as it is. Folders and tables have readers of ours.
+"""
+
+import functools
+import hashlib
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from filelock import FileLock
+
+from galaxy10.config.building import check_signature, parameters_of, resolve
+from galaxy10.data.folders import read_folders, read_table
+from galaxy10.data.path_tables import is_table
+from galaxy10.data.readings import Reading, blocks_of, check_reading, write_reading
+from galaxy10.data.sidecars import Failure, failed_path, write_failures
+from galaxy10.data.store import file_identity
+from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.files import disk_error, replacing
+
+FORMAT = 1  # part of the key: what an older galaxy10 has written otherwise is written again
+_KEY = "galaxy10_reader"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A function read(path, **settings). name: for messages, such as mypkg.read.
+
+    One that reads more than what lies at `path` may have an attribute `fingerprint`, called with the same arguments,
+    whose value (bytes) changes with what it reads.
+    """
+
+    function: Callable[..., Any]
+    settings: Mapping[str, Any]
+    name: str
+
+    @classmethod
+    def of(cls, given: Callable[..., Any] | Mapping[str, Any]) -> "Reader":
+        """Make it from a function, or from a mapping of its `_target_` and further arguments.
+
+        Raises:
+            Galaxy10Error: it cannot be imported, or does not take its arguments.
+        """
+        if callable(given):
+            function, settings = given, {}
+            if isinstance(given, functools.partial) and not given.args:
+                function, settings = given.func, given.keywords
+            owner = function if hasattr(function, "__qualname__") else type(function)
+            return cls(function, settings, f"{owner.__module__}.{owner.__qualname__}")
+        name, settings = given["_target_"], {key: value for key, value in given.items() if key[:1] != "_"}
+        function = resolve(name, "data.reader._target_")
+        path = list(parameters_of(function) or ())[:1]  # the first argument, whatever its name
+        check_signature("data.reader", given, frozenset(path))
+        return cls(function, settings, name)
+
+    def read(self, path: Path) -> Reading:
+        """Call it, and check what it returns.
+
+        Raises:
+            Galaxy10Error: it fails, or returns something else than a reader should.
+        """
+        try:
+            returned = self.function(path, **self.settings)
+        except Galaxy10Error:
+            raise
+        except Exception as error:
+            raise self._failure(path, error) from error
+        return check_reading(returned, self.name)
+
+    def write(self, path: Path, part: Path) -> tuple[np.ndarray, list[Failure]]:
+        """Write an HDF5 file of what is read: which rows (n,) are in it, and which could not be read.
+
+        Raises:
+            Galaxy10Error: the reader fails or returns nonsense, or fewer than two classes.
+        """
+        reading = self.read(path)
+        kept, failures = write_reading(part, reading, self._guarded(blocks_of(reading.images), path))
+        present = len(np.unique(reading.labels[kept]))
+        if present < 2:
+            raise Galaxy10Error(
+                f"{path}, read by {self.name}: of {len(reading.labels)} images {len(kept)} can be used, of {present} "
+                f"class{'' if present == 1 else 'es'}; a classifier needs at least two classes"
+                + (f" (the first that cannot: {failures[0][0]}: {failures[0][2]})" if failures else "")
+            )
+        return kept, failures
+
+    def _guarded(self, blocks: Iterator[Any], path: Path) -> Iterator[Any]:
+        try:
+            yield from blocks
+        except Galaxy10Error:
+            raise
+        except Exception as error:
+            raise self._failure(path, error) from error
+
+    def _failure(self, path: Path, error: Exception) -> Galaxy10Error:
+        frames = traceback.extract_tb(error.__traceback__)
+        code = getattr(self.function, "__code__", None)
+        own = [frame for frame in frames if code is not None and frame.filename == code.co_filename]
+        return Galaxy10Error(
+            f"{self.name} fails on {path}: {type(error).__name__}: {first_line(error)} "
+            f"({(own or frames)[-1].filename}, line {(own or frames)[-1].lineno})"
+        )
+
+    def key(self, path: Path) -> str:
+        """Name what would be read: changes with the input, the reader's own file, and its arguments."""
+        fingerprint = getattr(self.function, "fingerprint", None)
+        more = fingerprint(path, **self.settings) if fingerprint else b""
+        about = [FORMAT, self.name, self.settings, _input_identity(path), _code_identity(self.function), more]
+        return hashlib.sha256(json.dumps(about, sort_keys=True, default=repr).encode()).hexdigest()
+
+
+def _input_identity(path: Path) -> list[Any]:
+    """What tells, at the price of a look, whether an input is still the same."""
+    if path.is_file():
+        return [file_identity(path)]
+    found = []
+    for folder, folders, names in os.walk(path, followlinks=True):
+        folders.sort()
+        for name in sorted(names):
+            about = os.stat(os.path.join(folder, name), follow_symlinks=True)
+            found.append([os.path.relpath(os.path.join(folder, name), path), about.st_size, about.st_mtime_ns])
+    return found
+
+
+def _code_identity(function: Callable[..., Any]) -> str:
+    """The file that defines a reader, as its helpers are mostly in the same; ours say by FORMAT that they changed."""
+    if str(getattr(function, "__module__", "")).startswith("galaxy10."):
+        return ""
+    try:
+        return hashlib.sha256(Path(inspect.getsourcefile(function) or "").read_bytes()).hexdigest()
+    except (TypeError, OSError):  # built in, or typed into a notebook
+        try:
+            return inspect.getsource(function)
+        except (TypeError, OSError):
+            return ""
+
+
+def reader_of(path: Path, given: Callable[..., Any] | Mapping[str, Any] | None) -> Reader | None:
+    """Return the reader of an input: the one given, or ours for a folder or a table; None for an HDF5 file of ours.
+
+    Raises:
+        Galaxy10Error: the input does not exist, or the reader cannot be used.
+    """
+    if given is None and not path.is_dir() and not is_table(path):
+        return None
+    if not path.exists():
+        expected = "an HDF5 file, a folder with one folder per class, or a table of paths and labels"
+        raise Galaxy10Error(
+            f"data.path={path} does not exist; give {expected if given is None else 'what the reader reads'}"
+        )
+    if given is not None:
+        return Reader.of(given)
+    return Reader.of(read_folders if path.is_dir() else read_table)
+
+
+def converted_path(reader: Reader, path: Path, directory: Path) -> Path:
+    """Return where the file lies that is made of what a reader reads."""
+    path = path.resolve()
+    about = json.dumps([str(path), reader.name, reader.settings], sort_keys=True, default=repr)
+    return directory / f"{path.stem or 'images'}-{hashlib.sha256(about.encode()).hexdigest()[:8]}.h5"
+
+
+def is_converted(reader: Reader, path: Path, target: Path) -> bool:
+    """Return whether a file was made of this very input by this very reader."""
+    try:
+        with h5py.File(target, "r") as file:
+            return file.attrs.get(_KEY) == reader.key(path)
+    except OSError:
+        return False
+
+
+def convert(reader: Reader, path: Path, directory: Path) -> Path:
+    """Return the file of what a reader reads, written now if it is not there or the input has changed.
+
+    Many processes may ask at once: one reads, the others wait for it. A killed one leaves the file as it was.
+
+    Raises:
+        Galaxy10Error: the reader fails or returns nonsense, or the file cannot be written.
+    """
+    target = converted_path(reader, path, directory)
+    if is_converted(reader, path, target):
+        return target
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_suffix(".lock")):
+            if not is_converted(reader, path, target):
+                _write(reader, path, target)
+    except OSError as error:
+        raise disk_error(target, error) from error
+    return target
+
+
+def _write(reader: Reader, path: Path, target: Path) -> None:
+    key = reader.key(path)  # before it is read: what changes meanwhile is read again the next time
+    with replacing(target) as part:
+        _, failures = reader.write(path, part)
+        with h5py.File(part, "r+") as file:
+            file.attrs[_KEY] = key
+    list_failures(failed_path(target), failures)
+    if failures:
+        print(
+            f"note: {len(failures):,} images could not be read and are left out: {failed_path(target)}", file=sys.stderr
+        )
+
+
+def list_failures(path: Path, failures: list[Failure]) -> None:
+    """Write the table of images that could not be read; take an older one away where there are none."""
+    if not failures:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as part:
+        write_failures(part, failures)

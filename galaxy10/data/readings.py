@@ -1,0 +1,232 @@
+"""What a reader returns, checked, and as an HDF5 file of the layout that open_source reads."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from galaxy10.data.hdf5 import COORDINATES, MIN_SIZE_PX, REQUIRED
+from galaxy10.data.sidecars import Failure
+from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.progress import progress
+
+_BLOCK = 64  # images in memory at once
+_CONTRACT = "expected (images, labels, class names[, table])"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Checked but for the images, which may come one after another.
+
+    labels: (N,) int64; below 0 only where the image is an exception. names: in label order; None for numbers.
+    columns: N lines; who: the reader's name, for messages.
+    """
+
+    images: Any
+    labels: np.ndarray
+    names: list[str] | None
+    columns: pd.DataFrame
+    who: str
+
+
+def check_reading(returned: Any, who: str) -> Reading:
+    """Check what a reader has returned.
+
+    Args:
+        returned: (images, labels, class names[, table]). images: (N, H, W, 3) uint8, or an iterable of (H, W, 3) uint8
+            with an exception, or None, in place of each that cannot be read. labels: (N,) class numbers or names.
+            class names: in label order; None: the numbers, or the names that occur, sorted. table: a DataFrame or a
+            mapping of columns with N lines: ra, dec, redshift, pxscale, group, and whatever else.
+
+    Raises:
+        Galaxy10Error: it is something else; says what, and which reader.
+    """
+    if not isinstance(returned, tuple | list) or len(returned) not in (3, 4):
+        found = f"{len(returned)} values" if isinstance(returned, tuple | list) else type(returned).__name__
+        raise Galaxy10Error(f"{who} returns {found}; {_CONTRACT}")
+    images, given_labels, given_names, *tables = returned
+    names = _names(given_names, who)
+    labels, names = _labels(given_labels, names, who)
+    shape = getattr(images, "shape", None)
+    if shape is not None and (len(shape) != 4 or shape[3] != 3):
+        raise Galaxy10Error(f"{who} returns images of shape {tuple(shape)}; expected (N, H, W, 3) uint8")
+    if shape is None and (not isinstance(images, Iterable) or isinstance(images, str | bytes | Mapping)):
+        raise Galaxy10Error(
+            f"{who} returns images of type {type(images).__name__}; expected (N, H, W, 3) uint8, or an iterator of "
+            "(H, W, 3) uint8"
+        )
+    if shape is not None and shape[0] != len(labels):
+        raise _counts_differ(who, str(shape[0]), len(labels))
+    return Reading(images, labels, names, _columns(tables[0] if tables else None, len(labels), who), who)
+
+
+def _counts_differ(who: str, images: str, labels: int) -> Galaxy10Error:
+    return Galaxy10Error(f"{who} returns {images} images and {labels} labels; expected one label per image")
+
+
+def _names(given: Any, who: str) -> list[str] | None:
+    if given is None:
+        return None
+    if isinstance(given, str) or not isinstance(given, Iterable) or not all(isinstance(n, str) for n in given):
+        raise Galaxy10Error(f"{who} returns class names {given!r}; expected a list of names in label order")
+    names = [str(name) for name in given]
+    if len(set(names)) != len(names):
+        raise Galaxy10Error(f"{who} returns class names that do not differ: {', '.join(names)}")
+    return names
+
+
+def _labels(given: Any, names: list[str] | None, who: str) -> tuple[np.ndarray, list[str] | None]:
+    try:
+        values = np.asarray(given)
+    except ValueError as error:  # lists of several lengths
+        raise Galaxy10Error(f"{who} returns labels that are no (N,): {first_line(error)}") from error
+    if values.ndim != 1:
+        raise Galaxy10Error(f"{who} returns labels of shape {values.shape}; expected (N,), one label per image")
+    if len(values) == 0:
+        raise Galaxy10Error(f"{who} returns no images: its labels are empty")
+    if values.dtype.kind in "iu":
+        labels = values.astype(np.int64)
+        if names is not None and labels.max() >= len(names):
+            raise Galaxy10Error(
+                f"{who} returns label {labels.max()}, but only {len(names)} class names ({', '.join(names)})"
+            )
+        return labels, names
+    if values.dtype.kind not in "OUST" or not all(isinstance(value, str) for value in values.tolist()):
+        raise Galaxy10Error(f"{who} returns labels of type {values.dtype}; expected class numbers or class names")
+    names = names if names is not None else sorted(set(values.tolist()))
+    order = {name: number for number, name in enumerate(names)}
+    unknown = next((value for value in values.tolist() if value not in order), None)
+    if unknown is not None:
+        raise Galaxy10Error(f"{who} returns the label {unknown!r}, which is none of its classes ({', '.join(names)})")
+    return np.array([order[value] for value in values.tolist()], dtype=np.int64), names
+
+
+def _columns(table: Any, number: int, who: str) -> pd.DataFrame:
+    if table is None:
+        return pd.DataFrame(index=range(number))
+    if not isinstance(table, pd.DataFrame | Mapping):
+        raise Galaxy10Error(f"{who} returns a table of type {type(table).__name__}; expected a DataFrame or a mapping")
+    try:
+        columns = pd.DataFrame(dict(table)).reset_index(drop=True)
+    except ValueError as error:
+        raise Galaxy10Error(f"{who} returns a table whose columns do not fit together ({first_line(error)})") from error
+    if len(columns) != number:
+        raise Galaxy10Error(f"{who} returns a table of {len(columns)} lines and {number} labels; expected as many")
+    taken = next((name for name in REQUIRED if name in columns), None)
+    if taken:
+        raise Galaxy10Error(f"{who} returns a table with a column {taken}, which holds the file's own; rename it")
+    for name in COORDINATES:
+        if name in columns and not pd.api.types.is_numeric_dtype(columns[name]):
+            raise Galaxy10Error(f"{who} returns a column {name} of type {columns[name].dtype}; expected numbers")
+    return columns
+
+
+def blocks_of(images: Any) -> Iterator[Sequence[Any]]:
+    """Yield the images of a reading, a few at a time."""
+    if hasattr(images, "shape"):
+        for start in range(0, images.shape[0], _BLOCK):
+            yield list(np.asarray(images[start : start + _BLOCK]))
+        return
+    iterator = iter(images)
+    while block := list(islice(iterator, _BLOCK)):
+        yield block
+
+
+def write_reading(part: Path, reading: Reading, blocks: Iterable[Sequence[Any]]) -> tuple[np.ndarray, list[Failure]]:
+    """Write `images`, `ans` with its class names, and the table's columns; a block of images at a time is in memory.
+
+    Args:
+        blocks: the reading's images, as blocks_of yields them.
+
+    Returns:
+        Which rows (n,) of the reading are in the file, and path, row and reason of those that could not be read.
+
+    Raises:
+        Galaxy10Error: an image that is none, or of another size than the others; fewer or more images than labels.
+    """
+    total = len(reading.labels)
+    kept: list[int] = []
+    failures: list[Failure] = []
+    row = 0
+    with h5py.File(part, "w") as file, progress("reading images", total) as tell:
+        images: h5py.Dataset | None = None
+        for block in blocks:
+            good: list[np.ndarray] = []
+            for image in block:
+                if row >= total:
+                    raise _counts_differ(reading.who, f"more than {total}", total)
+                if image is None or isinstance(image, Exception):
+                    failures.append((_path_of(reading, row), row, first_line(image) if image else "not readable"))
+                else:
+                    good.append(_checked(image, row, None if images is None else images.shape[1:], reading, good))
+                    kept.append(row)
+                row += 1
+            if good:
+                stacked = np.stack(good)
+                if images is None:
+                    shape = stacked.shape[1:]
+                    images = file.create_dataset(
+                        "images", (0, *shape), np.uint8, maxshape=(None, *shape), chunks=(16, *shape)
+                    )
+                images.resize(len(kept), axis=0)
+                images[len(kept) - len(good) :] = stacked
+            tell(row)
+        if row < total:
+            raise _counts_differ(reading.who, str(row), total)
+        rows = np.array(kept, dtype=np.int64)
+        if images is not None:
+            _write_columns(file, reading, rows)
+    return rows, failures
+
+
+def _checked(
+    image: Any, row: int, shape: tuple[int, ...] | None, reading: Reading, before: Sequence[np.ndarray]
+) -> np.ndarray:
+    """An image that may stand beside those before it."""
+    pixels = np.asarray(image)
+    shape = shape or (before[0].shape if before else None)
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise Galaxy10Error(f"{reading.who}: image {row} has shape {pixels.shape}; expected (H, W, 3) uint8")
+    if pixels.dtype != np.uint8:
+        raise Galaxy10Error(
+            f"{reading.who}: image {row} is {pixels.dtype}; expected (H, W, 3) uint8 (scale the colours to 0–255 first)"
+        )
+    if min(pixels.shape[:2]) < MIN_SIZE_PX:
+        raise Galaxy10Error(
+            f"{reading.who}: image {row} is {pixels.shape[0]}×{pixels.shape[1]} px; at least {MIN_SIZE_PX}"
+        )
+    if shape is not None and pixels.shape != shape:
+        raise Galaxy10Error(
+            f"{reading.who}: image {row} is {pixels.shape[0]}×{pixels.shape[1]} px, those before it "
+            f"{shape[0]}×{shape[1]}; bring all to one size"
+        )
+    label = reading.labels[row]
+    if not 0 <= label <= 65535:
+        raise Galaxy10Error(f"{reading.who}: image {row} has label {label}; expected class numbers from 0 without gaps")
+    return pixels
+
+
+def _path_of(reading: Reading, row: int) -> str:
+    return str(reading.columns["path"].iloc[row]) if "path" in reading.columns else ""
+
+
+def _write_columns(file: h5py.File, reading: Reading, rows: np.ndarray) -> None:
+    labels = reading.labels[rows]
+    text = h5py.string_dtype()
+    file["ans"] = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
+    if reading.names is not None:
+        file["ans"].attrs["class_names"] = np.array(reading.names, dtype=text)
+    for name in reading.columns:
+        values, key = reading.columns[name].iloc[rows], str(name).replace("/", "_")
+        if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iufb":
+            file[key] = values.to_numpy()
+        elif pd.api.types.is_numeric_dtype(values):  # pandas' own, where some may be missing
+            file[key] = values.to_numpy(np.float64, na_value=np.nan)
+        else:
+            texts = ["" if pd.isna(value) else str(value) for value in values]
+            file.create_dataset(key, data=np.array(texts, dtype=object), dtype=text)

@@ -1,0 +1,169 @@
+"""A grid by a launcher that a Hydra plugin brings (submitit, joblib): `train -m … hydra/launcher=submitit_local`.
+
+The launcher runs trials in processes of its own, on this machine or others, and nothing of them comes back: what became
+of a trial is read from its run directory.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from galaxy10.config.command_line import SEARCH_PATH, option_value, own_config_dir
+from galaxy10.config.compose import ComposedConfigs
+from galaxy10.config.explain import Vocabulary, explain
+from galaxy10.config.overrides import quoted
+from galaxy10.config.paths import CONF, child_environment
+from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json
+from galaxy10.runs.files import RunFiles
+from galaxy10.runs.lock import is_held
+from galaxy10.runs.signals import SIGNALS
+from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
+from galaxy10.sweeps.trial_process import guarded, last_words
+from galaxy10.sweeps.trial_task import NUMBER, TrialTask, log_of, outcome_of, start_again, stop
+from galaxy10.sweeps.trials import Trial, conclude, read_state, say_grid
+from galaxy10.system import usable_cpus
+
+logger = logging.getLogger(__name__)
+
+_MONITOR = "val/macro_f1"
+_ALL_AT_ONCE = "submitit_launcher.LocalLauncher"
+_ON_THIS_MACHINE = (_ALL_AT_ONCE, "joblib_launcher.JoblibLauncher", "basic_launcher.BasicLauncher")
+_POLL_S = 0.3
+
+
+def launch_grid(composed: ComposedConfigs) -> int:
+    """Have the launcher run what is not finished, and say what became of each trial.
+
+    Returns:
+        0 if all finished, 1 if any did not, 128 + number on a signal.
+
+    Raises:
+        Galaxy10Error: one of the trials, or the launcher's settings, will not work.
+    """
+    target = launcher_target(composed)
+    here = target.endswith(_ON_THIS_MACHINE)
+    trials = plan_grid(composed.experiments, composed.options, here=here)
+    say_grid(trials)
+    waiting = [trial for trial in trials if trial.state == "waiting"]
+    if not waiting:
+        return conclude(trials, None)
+    folder = trials[0].directory.parent.resolve() / "launcher"
+    environment = {GROUP_VARIABLE: folder.parent.name}
+    if target.endswith(_ALL_AT_ONCE) and "OMP_NUM_THREADS" not in os.environ:
+        environment["OMP_NUM_THREADS"] = str(max(1, usable_cpus() // len(waiting)))
+    task = TrialTask(
+        [trial.command() for trial in waiting],
+        [str(trial.directory.resolve()) for trial in waiting],
+        str(folder),
+        environment,
+        str(composed.experiments[0][0].get("monitor") or _MONITOR),
+    )
+    start_again(folder)
+    for trial in waiting:
+        outcome_of(folder, trial.directory).unlink(missing_ok=True)
+    logger.info(f"launch  {len(waiting)} by hydra/launcher={composed.launcher}, their output is in {folder}")
+    received = _Launch(_words(composed, folder, len(waiting)), task, here).wait()
+    while here and any(is_held(trial.directory) for trial in waiting):
+        time.sleep(_POLL_S)  # without the launcher, if one of its processes was killed; after a signal, until saved
+    for trial in waiting:
+        _read_outcome(trial, folder)
+    if received and not here:
+        logger.info("the launcher's jobs go on; the same command finds what they finish")
+    return conclude(trials, received)
+
+
+def launcher_target(composed: ComposedConfigs) -> str:
+    """Return the class of the launcher, and so check its settings.
+
+    Raises:
+        Galaxy10Error: it has no such setting.
+    """
+    own = own_config_dir(composed.options)
+    search = [w.removeprefix(SEARCH_PATH).strip("\"'[]") for w in composed.options if w.startswith(SEARCH_PATH)]
+    places = ",".join([*([f"file://{own}"] if own else []), *search])
+    overrides = [*([f"{SEARCH_PATH}[{places}]"] if places else []), *composed.launcher_settings]
+    try:
+        with initialize_config_dir(option_value(composed.options, "--config-path") or str(CONF), version_base="1.3"):
+            config = compose("train", overrides=overrides, return_hydra_config=True)
+            return str(config.hydra.launcher._target_)
+    except (HydraException, OmegaConfBaseException) as error:
+        words = Vocabulary.of("train", composed.options)
+        raise Galaxy10Error(explain(error, composed.launcher_settings, words)) from error
+
+
+def _words(composed: ComposedConfigs, folder: Path, number: int) -> list[str]:
+    """Hydra's command line: the trials by their numbers; what all of them share, for the launcher to refer to."""
+    shared = [word for word in composed.experiments[0][1] if all(word in words for _, words in composed.experiments)]
+    return [
+        *("-m", *composed.options, *shared, *composed.launcher_settings),
+        f"hydra.sweep.dir={quoted(folder)}",
+        "hydra.sweep.subdir=.",
+        "hydra.sweeper.params=null",
+        f"hydra.job.name={folder.parent.name}",
+        f"+{NUMBER}={','.join(map(str, range(number)))}",
+    ]
+
+
+def _read_outcome(trial: Trial, folder: Path) -> None:
+    """Note how a trial stands: by its directory, or by what it said if it never came to have one."""
+    trial.exit_code = read_json(outcome_of(folder, trial.directory)).get("exit_code")
+    if is_held(trial.directory):
+        trial.state = "running"
+    elif trial.exit_code is None and not RunFiles(trial.directory).status.exists():
+        trial.state = "waiting"
+    else:
+        read_state(trial)
+    if trial.state == "failed":
+        with suppress(OSError):
+            trial.said = last_words(log_of(folder, trial.directory).read_text(errors="replace")).removeprefix("error: ")
+
+
+class _Launch:
+    """The process that Hydra launches from. The first signal is for the trials of this machine, which save."""
+
+    def __init__(self, words: Sequence[str], task: TrialTask, here: bool):
+        self._here, self._folder = here, Path(task.folder)
+        self._received: int | None = None
+        self._process = subprocess.Popen(
+            guarded([sys.executable, "-m", "galaxy10.sweeps.trial_task"]),
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr,
+            text=True,
+            env=child_environment(os.environ),
+            process_group=0,
+        )
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            json.dump({"words": list(words), "task": asdict(task)}, self._process.stdin)
+            self._process.stdin.close()
+
+    def wait(self) -> int | None:
+        """Wait until it has ended; return the signal that came meanwhile."""
+        before = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        try:
+            self._process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return self._received
+
+    def _stop(self, number: int, frame: Any) -> None:
+        again, self._received = self._received is not None, self._received or number
+        if self._here:
+            stop(self._folder, number)
+        if again or not self._here:
+            self._process.terminate()

@@ -1,0 +1,124 @@
+"""Values that the settings of `logger` may have, and what each logger needs; known without importing it."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from galaxy10.config.building import HYDRA_WORDS
+from galaxy10.config.fields import (
+    Field,
+    anything,
+    boolean,
+    check_fields,
+    choice,
+    did_you_mean,
+    number,
+    optional,
+    show,
+    text,
+)
+from galaxy10.errors import Galaxy10Error, first_line
+
+WANDB = "galaxy10.training.loggers.WandbLogger"
+TENSORBOARD = "galaxy10.training.loggers.TensorBoardLogger"
+
+# The arguments of our loggers, by class.
+ARGUMENTS: dict[str, dict[str, Field]] = {
+    WANDB: {
+        "mode": choice("auto", "online", "offline", "disabled"),
+        "project": text(),
+        "entity": optional(text()),
+        "group": optional(text()),
+        "tags": Field(
+            lambda v: isinstance(v, list) and all(isinstance(x, str | int) for x in v), "a list, as in '[bars,test]'"
+        ),
+        "name": optional(text()),
+        "log_model": boolean(),
+        "upload_timeout_s": number(0, 86_400),
+    },
+    TENSORBOARD: {},
+}
+
+# The same under the names that conf/logger gives them.
+FIELDS: dict[str, Field] = {
+    "logger.wandb": anything(),
+    "logger.tensorboard": anything(),
+    **{f"logger.wandb.{key}": field for key, field in ARGUMENTS[WANDB].items()},
+}
+
+# What has to be installed for a class, and how.
+_PACKAGES = {
+    TENSORBOARD: ("tensorboard", '"galaxy10[tensorboard]"'),
+    "lightning.pytorch.loggers.TensorBoardLogger": ("tensorboard", '"galaxy10[tensorboard]"'),
+    "lightning.pytorch.loggers.MLFlowLogger": ("mlflow", "mlflow"),
+    "lightning.pytorch.loggers.CometLogger": ("comet_ml", "comet-ml"),
+    "lightning.pytorch.loggers.LitLogger": ("litlogger", "litlogger"),
+}
+_WANDB_MODES = ("online", "offline", "disabled", "dryrun", "run", "shared")
+
+
+def check_loggers(section: Any) -> None:
+    """Check the `logger` section; of entries that are not ours, only what they need to have installed.
+
+    Raises:
+        Galaxy10Error: an entry names no class or has a setting that its class does not know; a package is missing;
+            mode=online and W&B cannot be reached.
+    """
+    of_class: dict[str, str] = {}
+    for name, entry in _entries(section):
+        where = f"logger.{name}"
+        target = entry.get("_target_") if isinstance(entry, dict) else None
+        if not isinstance(target, str):
+            hint = did_you_mean(where, list(FIELDS)) if not isinstance(entry, dict) else ""
+            raise Galaxy10Error(
+                f"{where}={show(entry)} names no logger{hint or f'; add {where}._target_=CLASS, a Logger of Lightning'}"
+            )
+        _check_installed(where, target)
+        if target in ARGUMENTS:
+            if target in of_class:
+                class_name = target.rpartition(".")[2]
+                raise Galaxy10Error(f"{of_class[target]} and {where} are both a {class_name}; leave out one of them")
+            of_class[target] = where
+            given = {f"{where}.{key}": value for key, value in entry.items() if key not in HYDRA_WORDS}
+            check_fields(given, {f"{where}.{key}": field for key, field in ARGUMENTS[target].items()})
+        if target == WANDB:
+            _check_wandb(where, entry.get("mode"))
+
+
+def _entries(section: Any) -> Iterator[tuple[str, Any]]:
+    if section and not isinstance(section, dict):
+        raise Galaxy10Error(
+            f"logger={show(section)} is not allowed; expected choices, as in logger=[wandb,tensorboard]"
+        )
+    yield from ((name, entry) for name, entry in (section or {}).items() if entry is not None)
+
+
+def _check_installed(where: str, target: str) -> None:
+    package, install = _PACKAGES.get(target, (None, None))
+    if package and find_spec(package) is None:
+        raise Galaxy10Error(f"{where} needs the package {package}: pip install {install}, or leave it out: ~{where}")
+
+
+def _check_wandb(where: str, mode: str | None) -> None:
+    """Check what wandb itself would fail on when it is imported, and the server that mode=online insists on."""
+    from_environment, address = os.environ.get("WANDB_MODE"), os.environ.get("WANDB_BASE_URL")
+    if from_environment and from_environment not in _WANDB_MODES:
+        modes = " or ".join(_WANDB_MODES)
+        raise Galaxy10Error(f"WANDB_MODE={from_environment} in the environment is not allowed; expected {modes}")
+    if address and not address.startswith(("https://", "http://")):
+        raise Galaxy10Error(f"WANDB_BASE_URL={address} in the environment is no address; expected https://…")
+    if mode != "online":
+        return
+    from galaxy10.training.loggers.wandb_environment import python_command, wandb_environment
+
+    # In a process of its own: wandb starts a server when it is asked for its settings.
+    command = python_command("galaxy10.training.loggers.wandb_server")
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, env=wandb_environment(None))
+        why = answer.stdout.strip() if answer.returncode == 0 else first_line(RuntimeError(answer.stderr))
+    except subprocess.TimeoutExpired:
+        why = "no answer in 30 s"
+    if why:
+        raise Galaxy10Error(f"{where}.mode=online, but {why}; or type {where}.mode=auto")

@@ -1,0 +1,124 @@
+"""TensorBoard's event files, in the run directory."""
+
+import logging
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger as LightningTensorBoardLogger
+from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
+from lightning.pytorch.utilities import rank_zero_only
+from PIL import Image
+
+from galaxy10.errors import first_line
+from galaxy10.files import read_json, write_json
+from galaxy10.runs.epochs import epoch_rows
+from galaxy10.runs.files import RunFiles
+from galaxy10.training.loggers.epoch_tables import EpochTableLogger
+
+log = logging.getLogger(__name__)
+
+
+class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
+    """Lightning's TensorBoard logger, writing RUN/tensorboard: epochs from the tables, the configuration as a text,
+    the figures at the end. Steps are the trainer's throughout. What fails here is said once and fails no run.
+
+    written.json holds the last epoch that is in the event files: a resumed run appends to them.
+    """
+
+    def __init__(self, save_dir: str | Path):
+        super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
+        self.path = Path(save_dir)
+        self._working = True
+        self._written = self.path / "tensorboard" / "written.json"
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """TensorBoard's SummaryWriter."""
+        if self._experiment is None:
+            self._attempt(self._begin)
+        return DummyExperiment() if self._experiment is None else self._experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        """Log values of a training step."""
+        values = self.without_epochs(metrics)
+        if values:
+            self._attempt(partial(super().log_metrics, values, step))
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Leave them out: the configuration is there as a text."""
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Flush the event file."""
+        if self._experiment is not None:
+            self._attempt(self._experiment.flush)
+
+    def finalize(self, status: str) -> None:
+        """Flush the event file: validation and test of the same run are still to come."""
+        self.save()
+
+    def log_epochs(self, before: int | None = None) -> None:
+        """Log the rows that the tables have since the last call."""
+        if self._experiment is not None:
+            self._attempt(partial(self._log_rows, before))
+
+    def close_run(self, exit_code: int) -> None:
+        """Log the last rows and, of a finished run, its final metrics and figures."""
+        if self._experiment is None:
+            return
+        self._attempt(self._log_rows)
+        if exit_code == 0:
+            self._attempt(self._log_results)
+        self._attempt(self._experiment.close)
+
+    def _begin(self) -> None:
+        writer = super().experiment
+        if self._written.exists():
+            return
+        for name, content in (
+            ("config", RunFiles(self.path).read_config()),
+            ("provenance", RunFiles(self.path).read_provenance()),
+        ):
+            text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+            writer.add_text(name, "\n".join(f"    {line}" for line in text.splitlines()))
+        write_json(self._written, {"epoch": -1})
+
+    def _log_rows(self, before: int | None = None) -> None:
+        written = read_json(self._written).get("epoch", -1)
+        for epoch, values in epoch_rows(self.path, written):
+            if before is not None and epoch >= before:
+                break
+            for key, value in values.items():
+                if key != "step":
+                    self.experiment.add_scalar(key, value, values["step"])
+            written = epoch
+        self.experiment.flush()
+        write_json(self._written, {"epoch": written})
+
+    def _log_results(self) -> None:
+        status = RunFiles(self.path).read_status()
+        step = self._last_step()
+        for key, value in (status.get("metrics") or {}).items():
+            if value is not None:
+                self.experiment.add_scalar(f"final/{key}", value, step)
+        for file in sorted((self.path / "figures").glob("*.png")):
+            pixels = np.asarray(Image.open(file).convert("RGB"))
+            self.experiment.add_image(file.stem, pixels, step, dataformats="HWC")
+
+    def _last_step(self) -> int:
+        return max((values["step"] for _, values in epoch_rows(self.path, -1)), default=0)
+
+    def _attempt(self, step: Any) -> None:
+        """Run a step; once one has failed, run no more."""
+        if not self._working:
+            return
+        try:
+            step()
+        except Exception as error:
+            self._working = False
+            log.info(f"tensorboard stopped: {first_line(error)}")

@@ -1,0 +1,37 @@
+"""A trained run on a labelled file: the numbers of training again, and classes known by their names."""
+
+import h5py
+
+from tests.conftest import NAMES
+from tests.galaxies import write_galaxies
+
+
+def test_evaluate_gives_the_runs_own_numbers_on_its_test_subset(run, finished, galaxy10, tmp_path):
+    again = galaxy10("evaluate", run, run.parent / "g.h5", "-o", tmp_path / "again")
+    assert again.code == 0, again.err
+    assert again.result["split_hash"] == finished.result["split_hash"]
+    for key, value in finished.result.items():
+        if key.startswith("test/"):
+            assert again.result[key] == value, key
+    assert (tmp_path / "again" / "report.html").is_file()
+    assert (tmp_path / "again" / "predictions" / "test.parquet").is_file()
+
+
+def test_evaluate_matches_classes_by_name(run, galaxy10, tmp_path):
+    same = write_galaxies(tmp_path / "same.h5", names=NAMES, seed=5)
+    swapped = write_galaxies(tmp_path / "swapped.h5", names=["Edge-on", "Spiral", "In-between"], seed=5)
+    with h5py.File(same) as theirs, h5py.File(swapped, "r+") as file:
+        file["images"][:] = theirs["images"][:]
+        file["ans"][:] = (theirs["ans"][:] + 1) % 3
+    done = [galaxy10("evaluate", run, path, "-o", tmp_path / path.stem) for path in (same, swapped)]
+    assert [one.code for one in done] == [0, 0], done[1].err
+    assert done[0].result["test/accuracy"] == done[1].result["test/accuracy"]
+    assert done[0].result["test/f1_spiral"] == done[1].result["test/f1_spiral"]
+
+
+def test_evaluate_refuses_other_classes_and_lists_both(run, here, tmp_path):
+    other = write_galaxies(tmp_path / "other.h5", names=["Spiral", "Elliptical", "Edge-on"])
+    refused = here("galaxy10", "evaluate", run, other, "-o", tmp_path / "o")
+    assert refused.code == 2
+    assert "the file has Spiral, Elliptical, Edge-on; the run has Spiral, In-between, Edge-on" in refused.message
+    assert not (tmp_path / "o").exists()

@@ -1,0 +1,68 @@
+"""Small galaxies of the tests: labelled HDF5 files, single images, and folders of files as users bring them."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from astropy.io import fits
+from PIL import Image
+
+
+def write_galaxies(
+    path: Path,
+    per_class: int = 12,
+    num_classes: int = 3,
+    size: tuple[int, int] = (32, 32),
+    names: list[str] | None = None,
+    chunks: tuple[int, ...] | None = None,
+    coordinates: bool = False,
+    seed: int = 0,
+) -> Path:
+    """A small labelled file whose classes can be told apart: class k is brighter in one channel and position."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(num_classes), per_class)
+    images = rng.integers(0, 60, (len(labels), *size, 3), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[size[0] // 3 : 2 * size[0] // 3, size[1] // 3 : 2 * size[1] // 3, label % 3] += np.uint8(60 + 10 * label)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("images", data=images, chunks=chunks, compression="gzip" if chunks else None)
+        file["ans"] = labels.astype(np.uint8)
+        if names:
+            file["ans"].attrs["class_names"] = names
+        if coordinates:
+            file["ra"] = np.linspace(10, 200, len(labels))
+            file["dec"] = np.linspace(-5, 30, len(labels))
+    return path
+
+
+def galaxy(seed: int = 0, size: tuple[int, int] = (32, 32)) -> np.ndarray:
+    """A bright spot on noise, (H, W, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 60, (*size, 3), dtype=np.uint8)
+    pixels[size[0] // 3 : 2 * size[0] // 3, size[1] // 3 : 2 * size[1] // 3, seed % 3] += np.uint8(80)
+    return pixels
+
+
+def write_folder(folder: Path, number: int) -> Path:
+    """A folder of pictures: plain ones, one of every awkward kind, and five that are none."""
+    folder.mkdir(parents=True)
+    for seed in range(number):
+        Image.fromarray(galaxy(seed)).save(folder / f"g{seed:04d}.jpg", quality=95)
+    (folder / "bad_empty.jpg").touch()
+    (folder / "bad_text.jpg").write_text("not a picture")
+    whole = (folder / "g0000.jpg").read_bytes()
+    (folder / "bad_truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(folder / "bad_tiny.png")
+    (folder / "bad_link.jpg").symlink_to(folder / "nowhere.jpg")
+    grey = galaxy(1).mean(axis=2)
+    Image.fromarray((grey * 257).astype(np.uint16)).save(folder / "good_16bit.png")
+    Image.fromarray(np.dstack([galaxy(2), np.full((32, 32), 255, np.uint8)])).save(folder / "good_rgba.png")
+    light = np.random.default_rng(0).normal(0.02, 0.01, (3, 40, 50)).astype(np.float32)
+    fits.writeto(folder / "good_three_bands.fits", light)
+    light[1, :10, :5] = np.nan
+    fits.writeto(folder / "good_one_band.fits", light[1])
+    (folder / "notes.txt").write_text("no picture's suffix: passed over")
+    return folder
+
+
+BAD = {"bad_empty.jpg", "bad_text.jpg", "bad_truncated.jpg", "bad_tiny.png", "bad_link.jpg"}

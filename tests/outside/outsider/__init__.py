@@ -1,0 +1,1 @@
+"""What a user of the framework brings: one of each kind."""

@@ -1,0 +1,81 @@
+"""A run as one file: the same answers without this project."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import galaxy10
+from galaxy10.data.augment import center_square, resize, to_nchw
+from galaxy10.errors import Galaxy10Error
+from galaxy10.prediction import export as exporting
+from galaxy10.prediction.export import export, resized
+from tests.conftest import ROOT
+from tests.galaxies import galaxy
+
+SIZES = ((32, 32), (33, 60), (128, 100), (16, 16))
+
+
+@pytest.mark.slow
+def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_path):
+    done = galaxy10("export", run, "-o", "model.onnx")
+    assert done.code == 0, done.err
+    assert done.out.strip() == "model.onnx"
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    about = session.get_modelmeta().custom_metadata_map
+    assert json.loads(about["class_names"]) == ["Spiral", "In-between", "Edge-on"]
+    expected = load(run)
+    for size in SIZES:
+        pictures = np.stack([galaxy(seed, size) for seed in range(3)])
+        (found,) = session.run(["probabilities"], {"images": pictures})
+        assert np.abs(found - expected.probabilities(pictures)).max() < 1e-4
+    Image.fromarray(galaxy(1)).save(tmp_path / "g.png")
+    # -S -I and a path to site-packages alone: galaxy10 itself, installed for editing, is not to be had.
+    code = f"import sys; sys.path.append({os.path.dirname(np.__path__[0])!r}); sys.argv = sys.argv[1:]; import runpy; "
+    code += "runpy.run_path(sys.argv[0], run_name='__main__'); assert 'galaxy10' not in sys.modules"
+    example = ROOT / "examples" / "classify_onnx.py"
+    words = [sys.executable, "-I", "-S", "-c", code, example, tmp_path / "model.onnx", tmp_path / "g.png"]
+    said = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert said.returncode == 0, said.stderr
+    path, name, probability = said.stdout.strip().split("\t")
+    assert path.endswith("g.png")
+    assert name == expected.predict(galaxy(1))["predicted_name"][0]
+    assert float(probability) == pytest.approx(expected.probabilities(galaxy(1)).max(), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp_path, monkeypatch):
+    path = tmp_path / "model.pt2"
+    assert export(run, path, tta_views=None, temperature=True, overwrite=False) < 1e-4
+    extra = {exporting.METADATA: ""}
+    program = torch.export.load(path, extra_files=extra).module()
+    assert json.loads(extra[exporting.METADATA])["class_names"] == ["Spiral", "In-between", "Edge-on"]
+    pictures = np.stack([galaxy(seed, (50, 40)) for seed in range(5)])
+    found = program(torch.from_numpy(pictures)).detach().numpy()
+    assert np.abs(found - load(run).probabilities(pictures)).max() < 1e-4
+    before = path.read_bytes()
+    with pytest.raises(Galaxy10Error, match="--overwrite"):
+        export(run, path, tta_views=None, temperature=True, overwrite=False)
+    monkeypatch.setattr(exporting, "resized", lambda *words: resized(*words).roll(3, 2))
+    with pytest.raises(Galaxy10Error, match="says something else"):
+        export(run, path, tta_views=None, temperature=True, overwrite=True)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
+
+
+@pytest.mark.parametrize("size", [8, 32, 50, 84, 299])
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (61, 40), (20, 200), (16, 17), (256, 256)])
+def test_the_resize_as_a_product_of_matrices_is_torchs_own_to_the_last_bit(size, height, width):
+    pictures = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.manual_seed(0))
+    expected = to_nchw(resize(center_square(pictures), size))
+    assert torch.equal(resized(to_nchw(pictures), size).to(torch.uint8), expected)
+
+
+load = galaxy10.load
