@@ -63,6 +63,7 @@ def _fill(catalogue: Catalogue, inputs: Inputs, judge: "Predictor", mine: range)
     with progress("predicting", len(mine), done) as tell:
         for number, table, failures in judge.parts(inputs, {number: parts[number] for number in missing}):
             catalogue.add(number, table, failures)
+            logger.debug("part %d: %d images, %d could not be read", number, len(table), len(failures))
             done += len(parts[number])
             tell(done)
     rate = (done - before) / max(time.perf_counter() - start, 1e-9)

@@ -7,6 +7,7 @@ The store turns that into one plain uint8 array (N, H, W, 3) from which a batch 
 import errno
 import hashlib
 import json
+import logging
 import mmap
 import os
 import shutil
@@ -25,6 +26,8 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.progress import progress
 from galaxy10.system import usable_cpus
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1  # part of the key: a store of another layout is rebuilt, not misread
 SLAB_BYTES = 128 * 2**20  # read at once; two of them are in memory, and the peak stays far below 1 GiB
@@ -95,8 +98,11 @@ def open_store(source: SourceFile, directory: Path) -> Store:
     """
     target = directory / f"{source.path.stem}-{file_identity(source.path)[:12]}.store"
     if not target.exists():
+        logger.debug("building the store %s", target)
         _build_locked(source, target)
-    return _load(target, source)
+    store = _load(target, source)
+    logger.debug("opened the store %s: %d images of %s", target, len(store), source.path)
+    return store
 
 
 def _build_locked(source: SourceFile, target: Path) -> None:

@@ -20,7 +20,7 @@ def class_columns(probabilities: np.ndarray, class_names: Sequence[str]) -> dict
         probability `p_<slug>` (float32) for every class.
     """
     predicted = probabilities.argmax(axis=1)
-    names = np.array(class_names, dtype=object)
+    names = np.array(class_names, dtype=str)
     columns = {"predicted": predicted, "predicted_name": names[predicted]}
     shares = probabilities.astype(np.float32)
     return columns | {f"p_{slug}": shares[:, k] for k, slug in enumerate(slugs(class_names))}

@@ -1,5 +1,6 @@
 """One trained network or several, asked as one."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from galaxy10.prediction.ood import FeatureHook, KNNDetector
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run
 from galaxy10.system import keep_freed_memory
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Ensemble:
                 "model.dropout=0.2 (pca_logreg has none)"
             )
         tap = FeatureHook(module.network, module.num_classes)
+        logger.debug("loaded %s on %s: %s", run, self.device, way.key)
         return Member(run, about, module, way, tap, KNNDetector.load(RunFiles(run).validation_features))
 
     @property

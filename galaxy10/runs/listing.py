@@ -18,7 +18,8 @@ _RATE_FROM = 3  # epochs
 
 @dataclass(frozen=True)
 class RunLine:
-    """One run. epochs: done and wanted, None for an evaluation; seconds_left: of training, at its last epochs' pace.
+    """One run. epochs: done and wanted (None: no more), None for an evaluation; seconds_left: of training, at the pace
+    of the last epochs.
 
     state: as status.json has it, but `killed` where it says running and no living process holds the lease, and
     `unreadable` where another version of galaxy10 wrote the directory, or the configuration is damaged.
@@ -64,7 +65,9 @@ def _line(path: Path) -> RunLine:
     state = str(status.get("state"))
     if state == "running" and not (holder and is_alive(holder)):
         state = KILLED
-    wanted = (config.get("trainer") or {}).get("max_epochs")
+    most = (config.get("trainer") or {}).get("max_epochs") or 0
+    # What has ended by itself, before that or not, wants no more.
+    wanted = most if most > 0 and state != "finished" else None
     rows = [row for _, row in epoch_rows(path, after=-1)]
     done = int(status["epoch"]) + 1 if status.get("epoch") is not None else 0
     recent = [row.get("profile/seconds", 0) + row.get("profile/validation_seconds", 0) for row in rows[-_RATE_FROM:]]

@@ -57,6 +57,7 @@ class RunLock:
         except FileExistsError:
             check_free(self.path.parent)
             raise Galaxy10Error(f"another process has just taken {self.path.parent}; give another run.dir") from None
+        logger.debug("took the lease of %s", self.path.parent)
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
         self._thread.start()
         if before and is_alive(before):

@@ -1,5 +1,6 @@
 """Checkpoints: written beside their target and renamed, so that a kill leaves the old one or the new."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
 from galaxy10.models.factory import load_checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -31,6 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             except RuntimeError as error:  # torch covers what the system said, such as a full disk
                 raise _system_error(error) or error from error
             self._check()
+        logger.debug("saved %s", path)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Plain containers only, whatever Lightning asks for."""

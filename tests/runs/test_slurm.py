@@ -146,7 +146,7 @@ def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(galaxy1
     lease.release()
     assert done.code == 0, done.err
     lines = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
-    assert lines["whole"][1:3] == ["finished", "1/1"]
+    assert lines["whole"][1:3] == ["finished", "1"]
     assert lines["judged"][1:3] == ["finished", "–"]
     assert lines["grid-1/alive"][1:3] == ["running", "4/10"]
     assert " ".join(lines["grid-1/alive"]).endswith("1 h 00 min 42")
