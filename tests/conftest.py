@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from galaxy10.console import set_up_logging
 from tests.galaxies import write_galaxies
 from tests.here import run_here
 from tests.session import FOLDER, Session, shared_folder
@@ -42,6 +43,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def messages() -> None:
+    """What commands do first, for tests that call functions of this process: messages on standard error."""
+    set_up_logging()
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import galaxy10
 from galaxy10.console import LEVEL_VARIABLE, set_up_logging
 from galaxy10.errors import Galaxy10Error
 
@@ -86,3 +88,11 @@ def test_a_closed_pipe_ends_no_work():
     assert process.stdout.read() == b"done\n"
     process.wait()
     process.stdout.close()
+
+
+def test_only_the_console_writes_to_standard_error():
+    folder = Path(galaxy10.__file__).parent
+    writers = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if "file=sys.stderr" in path.read_text()
+    }
+    assert writers == {"console.py"}

@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from galaxy10.cli.composed import run_composed
+from galaxy10.cli.output import print_error
 from galaxy10.cli.predict import app as inference_commands
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
+from galaxy10.exit_codes import ExitCode
 from galaxy10.runs.files import RunFiles
 
 app = typer.Typer(
@@ -141,8 +143,9 @@ def before_any_command(
         bool, typer.Option("--verbose", "-v", help="also say what is done in detail, with times")
     ] = False,
 ) -> None:
-    """Messages go to standard error."""
-    set_up_logging(verbose)
+    """Read the options of every command."""
+    if verbose:
+        set_up_logging(verbose)
 
 
 def command_names() -> list[str]:
@@ -164,15 +167,15 @@ def main() -> None:
     """Entry point: whatever a user can mend comes as one line, exit code 2."""
     command = typer.main.get_command(app)
     try:
-        sys.exit(command.main(standalone_mode=False) or 0)
+        set_up_logging()  # for what goes wrong before the options are read
+        sys.exit(command.main(standalone_mode=False) or ExitCode.FINISHED)
     except Galaxy10Error as error:
-        message = str(error)
+        sys.exit(print_error(error))
     except Exception as error:
         if not hasattr(error, "format_message"):  # typer's and click's errors of usage have it
             raise
         words = [word for word in sys.argv[1:2] if word in getattr(command, "commands", {})]
         if not error.format_message():  # a command without a word: its help has been shown
-            sys.exit(2)
-        message = f"{error.format_message().rstrip('.')}; see {' '.join(['galaxy10', *words, '--help'])}"
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+            sys.exit(ExitCode.REFUSED)
+        see = " ".join(["galaxy10", *words, "--help"])
+        sys.exit(print_error(Galaxy10Error(f"{error.format_message().rstrip('.')}; see {see}")))

@@ -1,7 +1,6 @@
 """The commands of `galaxy10` for what comes after training: predict, merge, calibrate, pack, export, uncertainty."""
 
-import json
-import signal
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from galaxy10.cli.output import print_result
 from galaxy10.errors import Galaxy10Error
-from galaxy10.exit_codes import ExitCode
-from galaxy10.files import strict
+from galaxy10.exit_codes import ExitCode, signalled
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer()
 
@@ -150,8 +151,8 @@ def evaluate(
     result = evaluate_run(
         runs[0], file, output, subset, runs[1:], options if any(x is not None for x in given) else None
     )
-    print(f"report  {build_report(output)}", file=sys.stderr)
-    print(json.dumps(strict(result), allow_nan=False))
+    logger.info(f"report  {build_report(output)}")
+    print_result(result)
 
 
 @app.command()
@@ -185,7 +186,7 @@ def calibrate(
         "loss": found.loss,
         "calibration_error": found.calibration_error,
     }
-    print(json.dumps(result, allow_nan=False))
+    print_result(result)
 
 
 @app.command()
@@ -254,7 +255,7 @@ def export(
     from galaxy10.prediction.export import export as write
 
     difference = write(run, output, tta_views=tta_views, temperature=temperature, overwrite=overwrite)
-    print(f"largest difference of a probability between {run} and its copy: {difference:.1e}", file=sys.stderr)
+    logger.info(f"largest difference of a probability between {run} and its copy: {difference:.1e}")
     print(output)
 
 
@@ -281,22 +282,18 @@ def split_words(words: list[Path]) -> tuple[list[Path], list[str]]:
 
 def stoppable(work: Callable[[], Any]) -> Any:
     """Do something that a signal may stop: what is finished by then is kept."""
-
-    def stop(number: int, frame: Any) -> None:
-        raise KeyboardInterrupt(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
     from galaxy10.catalogue.writer import IncompleteCatalogue
+    from galaxy10.runs.signals import Interrupted, interruptible
 
     try:
-        return work()
+        with interruptible():
+            return work()
     except IncompleteCatalogue as error:
-        print(f"error: {error}", file=sys.stderr)
+        logger.error(f"error: {error}")
         sys.exit(ExitCode.FAILED)
-    except KeyboardInterrupt as interrupted:
-        print("stopped; the same command goes on", file=sys.stderr)
-        sys.exit(128 + (interrupted.args[0] if interrupted.args else signal.SIGINT))
+    except Interrupted as interrupted:
+        logger.info("stopped; the same command goes on")
+        sys.exit(signalled(interrupted.number))
 
 
 def end_with(path: Path, about: dict[str, Any]) -> None:

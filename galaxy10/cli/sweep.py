@@ -1,7 +1,7 @@
 """`galaxy10 sweep`, and sweep.py: preflight, study, workers, exit code. Optuna is imported late, torch never."""
 
+import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +17,8 @@ from galaxy10.exit_codes import ExitCode
 from galaxy10.metrics.measures import directions_of
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
 from galaxy10.training.settings import checked, known_keys
+
+logger = logging.getLogger(__name__)
 
 _KEYS = (*SWEEP_FIELDS, "sweep.space", "sweep.space.")
 
@@ -88,7 +90,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
 
         check_sweep(sweep, config, here=section["launcher"] == "local")
         for remark in remarks:
-            print(remark, file=sys.stderr)
+            logger.info(remark)
         if section["launcher"] == "slurm":
             from galaxy10.sweeps.submit import submit_workers
 

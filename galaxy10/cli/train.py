@@ -1,5 +1,6 @@
 """`galaxy10 train`, and train.py: preflight, run directory, experiment, exit code. torch is imported late."""
 
+import logging
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from galaxy10.config.groups import help_text
 from galaxy10.config.paths import import_from_working_directory
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error, TrainingError, first_line
-from galaxy10.exit_codes import ExitCode
+from galaxy10.exit_codes import ExitCode, signalled
 from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, is_main_process, process_number
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
@@ -27,6 +28,8 @@ from galaxy10.training.settings import checked, known_keys
 
 if TYPE_CHECKING:
     from galaxy10.config.compose import ComposedConfigs
+
+logger = logging.getLogger(__name__)
 
 FIRST_PROCESS_FIRST_S = 3.0
 
@@ -173,13 +176,13 @@ def _remove_if_empty(folders: list[Path]) -> None:
 def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
     in_vain = number == TIME_LIMIT and job_name() is not None and not progressed  # going on would not end either
     if not is_main_process():
-        return ExitCode.FAILED if in_vain else 128 + number
+        return ExitCode.FAILED if in_vain else signalled(number)
     if directory.lost.is_set():
-        print(f"stopped: another process has taken over {directory.path}", file=sys.stderr)
+        logger.info(f"stopped: another process has taken over {directory.path}")
     elif directory.failure:
         return _failed(directory, directory.failure)
     elif not directory.started:
-        print("interrupted before anything began; the same command begins again", file=sys.stderr)
+        logger.info("interrupted before anything began; the same command begins again")
     elif (epochs := directory.pruned_after) is not None:
         directory.end("pruned", error=f"given up by its study after {epochs} epoch{'s' if epochs != 1 else ''}")
         return ExitCode.FINISHED
@@ -190,15 +193,15 @@ def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
         )
     else:
         directory.end("interrupted", error=f"stopped by {signal.Signals(number).name}")
-        print(f"interrupted; the same command with run.dir={directory.path} goes on", file=sys.stderr)
-    return 128 + number
+        logger.info(f"interrupted; the same command with run.dir={directory.path} goes on")
+    return signalled(number)
 
 
 def _failed(directory: RunDirectory, message: str) -> int:
     message = directory.failure or message  # another process of this run has failed first, and this one for want of it
     with suppress(Galaxy10Error):  # a full disk takes no status either; the first error is the one to show
         directory.end("failed", error=message)
-    print(f"error: {message}", file=sys.stderr)
+    logger.error(f"error: {message}")
     return ExitCode.FAILED
 
 
@@ -208,7 +211,7 @@ def _failed_beside(directory: RunDirectory, error: Galaxy10Error) -> int:
     if directory.status.get("state") == "running":
         with suppress(Galaxy10Error):
             directory.update_status(state="failed", error=f"{error} (process {process_number()})")
-        print(f"error: {error} (process {process_number()})", file=sys.stderr)
+        logger.error(f"error: {error} (process {process_number()})")
     return ExitCode.FAILED
 
 

@@ -8,8 +8,8 @@ import functools
 import hashlib
 import inspect
 import json
+import logging
 import os
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,6 +28,8 @@ from galaxy10.data.sidecars import Failure, failed_path, write_failures
 from galaxy10.data.store import file_identity
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import disk_error, replacing
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1  # part of the key: what an older galaxy10 has written otherwise is written again
 _KEY = "galaxy10_reader"
@@ -209,9 +211,7 @@ def _write(reader: Reader, path: Path, target: Path) -> None:
             file.attrs[_KEY] = key
     list_failures(failed_path(target), failures)
     if failures:
-        print(
-            f"note: {len(failures):,} images could not be read and are left out: {failed_path(target)}", file=sys.stderr
-        )
+        logger.info(f"note: {len(failures):,} images could not be read and are left out: {failed_path(target)}")
 
 
 def list_failures(path: Path, failures: list[Failure]) -> None:

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,7 +37,7 @@ class SignalHandler:
 
     def install(self) -> None:
         """Handle SIGINT, SIGTERM and SIGUSR1 from here on."""
-        set_handlers(self._handle)
+        _set_handlers(self._handle, SIGNALS)
 
     def ignore(self) -> None:
         """While a run is closed: what asked it to stop has been heard."""
@@ -60,11 +60,14 @@ class SignalHandler:
 
 
 @contextmanager
-def collect_signals(pass_on: Callable[[int], object] = lambda number: None) -> Iterator[list[int]]:
+def collect_signals(
+    pass_on: Callable[[int], object] = lambda number: None, numbers: Sequence[signal.Signals] = SIGNALS
+) -> Iterator[list[int]]:
     """Keep the numbers of the signals that come, in order, instead of ending; the handlers before are put back.
 
     Args:
         pass_on: also called with each number, for instance to tell another process.
+        numbers: which signals.
     """
     received: list[int] = []
 
@@ -72,19 +75,31 @@ def collect_signals(pass_on: Callable[[int], object] = lambda number: None) -> I
         received.append(number)
         pass_on(number)
 
-    before = set_handlers(keep)
-    try:
+    with _handled_by(keep, numbers):
         yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise Interrupted when a signal comes, wherever the work then is; the handlers before are put back."""
+    with _handled_by(SignalHandler()._handle, SIGNALS):
+        yield
 
 
 def ignore_signals() -> None:
     """Let the signals that ask to stop pass: they are for another process, or have been heard."""
-    set_handlers(signal.SIG_IGN)
+    _set_handlers(signal.SIG_IGN, SIGNALS)
 
 
-def set_handlers(handler: Any) -> dict[signal.Signals, Any]:
-    """Give SIGINT, SIGTERM and SIGUSR1 one handler; those that they had."""
-    return {number: signal.signal(number, handler) for number in SIGNALS}
+@contextmanager
+def _handled_by(handler: Any, numbers: Sequence[signal.Signals]) -> Iterator[None]:
+    before = _set_handlers(handler, numbers)
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _set_handlers(handler: Any, numbers: Sequence[signal.Signals]) -> dict[signal.Signals, Any]:
+    return {number: signal.signal(number, handler) for number in numbers}

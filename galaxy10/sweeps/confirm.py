@@ -1,11 +1,11 @@
 """The best trials with other seeds, as the best of many is partly luck; then one look at the test galaxies."""
 
 import json
+import logging
 import os
 import signal
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,16 +17,19 @@ from optuna.trial import FrozenTrial
 
 from galaxy10.config.paths import child_environment, command_line
 from galaxy10.errors import Galaxy10Error
+from galaxy10.exit_codes import ExitCode, signalled
 from galaxy10.files import make_folder, read_json, write_json
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import RunLock
+from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.local import shares
 from galaxy10.sweeps.recipe import ranked, trial_overrides
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study
 from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
 
-FINISHED, FAILED, PARTLY = 0, 1, 3
+logger = logging.getLogger(__name__)
+
 _POLL_S = 0.5
 _TEST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
@@ -102,13 +105,13 @@ def _confirm(
     result["trials"] = rows = [_row(sweep, t, [r for r in repeats if r.trial.number == t.number]) for t in best]
     result["failed"] = {str(r.directory): r.error for r in repeats if r.error}
     if received:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 128 + received[0], {**result, "state": "interrupted"}
+        logger.info("interrupted; the same command goes on")
+        return signalled(received[0]), {**result, "state": "interrupted"}
     whole = [row for row in rows if row["mean"] is not None and len(row["seeds"]) == len(seeds)]
     if not whole:
         write_json(folder / "confirm.json", {**before, **result})
-        print("error: no trial finished with every seed; see the errors in confirm/logs", file=sys.stderr)
-        return FAILED, {**result, "state": "failed"}
+        logger.error("error: no trial finished with every seed; see the errors in confirm/logs")
+        return ExitCode.FAILED, {**result, "state": "failed"}
     sign = 1 if sweep.directions[0] == "maximize" else -1
     winner = max(whole, key=lambda row: sign * row["mean"])
     result |= {"winner": winner["trial"], "test": before.get("test")}
@@ -116,50 +119,45 @@ def _confirm(
         mine = [repeat for repeat in repeats if repeat.trial.number == winner["trial"]]
         result["test"] = _test(winner["trial"], mine, folder)
     elif result["test"]["trial"] != winner["trial"]:
-        print(
+        logger.info(
             f"the test galaxies have been asked for trial {result['test']['trial']} already and are not asked again: a "
             "second choice after looking would be a choice by looking",
-            file=sys.stderr,
         )
     write_json(folder / "confirm.json", result)
     _print(result)
-    return PARTLY if result["failed"] else FINISHED, {**result, "state": "finished"}
+    return ExitCode.PARTLY if result["failed"] else ExitCode.FINISHED, {**result, "state": "finished"}
 
 
 def _train(
     sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[str, str]], lease: RunLock
 ) -> list[int]:
     """Train what is not finished, as many at once as there are environments; the signals that stopped it."""
-    received: list[int] = []
-    handlers = {n: signal.signal(n, lambda number, frame: received.append(number))
-                for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}  # fmt: skip
     waiting = [repeat for repeat in repeats if not repeat.metrics]
     running: dict[int, tuple[Repeat, TrialProcess]] = {}
-    try:
-        while waiting or running:
-            if not received and lease.lost.is_set():  # a later start of this SLURM job goes on with all of it
-                received.append(signal.SIGTERM)
-            for place, share in enumerate(environments):
-                if place in running or not waiting or received:
-                    continue
-                repeat = waiting.pop(0)
-                running[place] = (repeat, _start(sweep, repeat, share))
-            for place, (repeat, process) in list(running.items()):
-                if process.exit_code is not None:
-                    del running[place]
-                    if process.exit_code and not received:
-                        repeat.error = process.error()
-                    _say_how(sweep, repeat)
-                elif received:
-                    process.stop()
-            if received:
-                waiting = []
-            time.sleep(_POLL_S)
-    finally:
-        for _, process in running.values():
-            process.kill()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with collect_signals() as received:
+        try:
+            while waiting or running:
+                if not received and lease.lost.is_set():  # a later start of this SLURM job goes on with all of it
+                    received.append(signal.SIGTERM)
+                for place, share in enumerate(environments):
+                    if place in running or not waiting or received:
+                        continue
+                    repeat = waiting.pop(0)
+                    running[place] = (repeat, _start(sweep, repeat, share))
+                for place, (repeat, process) in list(running.items()):
+                    if process.exit_code is not None:
+                        del running[place]
+                        if process.exit_code and not received:
+                            repeat.error = process.error()
+                        _say_how(sweep, repeat)
+                    elif received:
+                        process.stop()
+                if received:
+                    waiting = []
+                time.sleep(_POLL_S)
+        finally:
+            for _, process in running.values():
+                process.kill()
     return received if received or lease.is_ours() else [signal.SIGTERM]
 
 
@@ -167,7 +165,7 @@ def _start(sweep: Sweep, repeat: Repeat, share: dict[str, str]) -> TrialProcess:
     words = [word for word in trial_overrides(sweep, repeat.trial) if not word.startswith("seed=")]
     folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
     environment = {"WANDB_RUN_GROUP": f"{sweep.path.resolve().name}-confirm", **os.environ, **share}
-    print(f"trial {repeat.trial.number} with seed {repeat.seed} begins", file=sys.stderr, flush=True)
+    logger.info(f"trial {repeat.trial.number} with seed {repeat.seed} begins")
     wait_until_unlocked(repeat.directory, lambda: False)
     log = repeat.directory.parent / "logs" / f"{repeat.directory.name}.txt"
     return TrialProcess([*folder, *words, f"seed={repeat.seed}"], repeat.directory, log, environment)
@@ -176,7 +174,7 @@ def _start(sweep: Sweep, repeat: Repeat, share: dict[str, str]) -> TrialProcess:
 def _say_how(sweep: Sweep, repeat: Repeat) -> None:
     value = repeat.metrics.get(sweep.objectives[0])
     end = f"{sweep.objectives[0]} {value:.4g}" if value is not None else repeat.error or "interrupted"
-    print(f"trial {repeat.trial.number} with seed {repeat.seed}: {end}", file=sys.stderr, flush=True)
+    logger.info(f"trial {repeat.trial.number} with seed {repeat.seed}: {end}")
 
 
 def _row(sweep: Sweep, trial: FrozenTrial, repeats: list[Repeat]) -> dict[str, Any]:
@@ -202,7 +200,7 @@ def _test(number: int, repeats: list[Repeat], folder: Path) -> dict[str, Any]:
         data = RunFiles(repeat.directory).read_provenance()["data"]["path"]
         out = folder / f"test-{repeat.directory.name}"
         command = [*command_line("evaluate"), str(repeat.directory), data, "-o", str(out)]
-        print(f"trial {number} with seed {repeat.seed} on the test galaxies", file=sys.stderr, flush=True)
+        logger.info(f"trial {number} with seed {repeat.seed} on the test galaxies")
         answer = subprocess.run(
             [*command, "--subset", "test"], capture_output=True, text=True, env=child_environment(os.environ)
         )
@@ -219,14 +217,13 @@ def _print(result: dict[str, Any]) -> None:
         if row["mean"] is not None:
             deviation = f" ± {row['std']:.4f}" if row["std"] is not None else ""
             mark = "  <- the winner" if row["trial"] == result["winner"] else ""
-            print(
+            logger.info(
                 f"trial {row['trial']}: {result['objective']} {row['mean']:.4f}{deviation} over seeds "
                 f"{row['seeds']} (in the study: {row['value']:.4f}){mark}",
-                file=sys.stderr,
             )
     test = result["test"]
     shown = ", ".join(
         f"{name} {test[name]['mean']:.4f}" + (f" ± {test[name]['std']:.4f}" if test[name]["std"] is not None else "")
         for name in _TEST_METRICS
     )
-    print(f"test galaxies, trial {test['trial']}: {shown}", file=sys.stderr)
+    logger.info(f"test galaxies, trial {test['trial']}: {shown}")

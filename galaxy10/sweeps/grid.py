@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ from galaxy10.config.paths import child_environment, program
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
 from galaxy10.runs.lock import is_held
-from galaxy10.runs.signals import SIGNALS
+from galaxy10.runs.signals import collect_signals
 from galaxy10.runs.slurm import job_step, outside_step
 from galaxy10.sweeps.trials import Trial, conclude, say_grid
 from galaxy10.training.preflight import check_experiment
@@ -166,9 +165,8 @@ class Signals:
     received: list[int] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
 
-    def pass_on(self, number: int, frame: Any) -> None:
-        """The handler."""
-        self.received.append(number)
+    def pass_on(self, number: int) -> None:
+        """Tell the process."""
         if self.process is not None:
             self.process.send_signal(number)
 
@@ -200,12 +198,8 @@ def run_trial(trial: Trial, signals: Signals) -> None:
 def _signals_for_the_trial() -> Iterator[Signals]:
     """A signal goes to the running trial, which knows how to stop; the next one is then not started."""
     signals = Signals()
-    before = {number: signal.signal(number, signals.pass_on) for number in SIGNALS}
-    try:
+    with collect_signals(signals.pass_on) as signals.received:
         yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _read_result(line: str) -> dict[str, Any]:

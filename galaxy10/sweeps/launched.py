@@ -7,7 +7,6 @@ of a trial is read from its run directory.
 import json
 import logging
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -15,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
@@ -30,7 +28,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import is_held
-from galaxy10.runs.signals import SIGNALS
+from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
 from galaxy10.sweeps.trial_process import guarded, last_words
 from galaxy10.sweeps.trial_task import NUMBER, TrialTask, log_of, outcome_of, start_again, stop
@@ -153,15 +151,11 @@ class _Launch:
 
     def wait(self) -> int | None:
         """Wait until it has ended; return the signal that came meanwhile."""
-        before = {number: signal.signal(number, self._stop) for number in SIGNALS}
-        try:
+        with collect_signals(self._stop):
             self._process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
         return self._received
 
-    def _stop(self, number: int, frame: Any) -> None:
+    def _stop(self, number: int) -> None:
         again, self._received = self._received is not None, self._received or number
         if self._here:
             stop(self._folder, number)

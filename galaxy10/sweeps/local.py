@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,8 +15,9 @@ from optuna.trial import TrialState
 
 from galaxy10.config.paths import child_environment
 from galaxy10.errors import Galaxy10Error
-from galaxy10.exit_codes import ExitCode
+from galaxy10.exit_codes import ExitCode, describe_exit, signalled
 from galaxy10.runs.devices import number_of_devices, visible_gpus
+from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.recipe import best_trial, train_line
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import begin_study, seconds_used
@@ -24,7 +26,8 @@ from galaxy10.sweeps.trial_process import guarded
 from galaxy10.sweeps.worker import TOO_MANY_FAILURES, summary
 from galaxy10.system import usable_cpus
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # the last: a cluster's time limit is near
+logger = logging.getLogger(__name__)
+
 _RESTARTS = 3  # of a worker that is killed while the study goes on
 _POLL_S = 0.3
 # Which job it is and what it may use; not how many tasks it has.
@@ -52,15 +55,14 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
     result["seconds"] = seconds_used(trials)
     if received.signals:
         result["state"] = "interrupted"
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 128 + received.signals[0], result
+        logger.info("interrupted; the same command goes on")
+        return signalled(received.signals[0]), result
     if received.gave_up:
         failed = max((t for t in trials if t.state == TrialState.FAIL), key=lambda t: t.number)
         result |= {"state": "failed", "error": failed.user_attrs.get("error")}
-        print(
+        logger.error(
             f"error: {sweep.max_failures} trials failed one after the other, the last with: {result['error']}; "
             "the same command tries again",
-            file=sys.stderr,
         )
         return ExitCode.FAILED, result
     return ExitCode.FINISHED, result
@@ -110,20 +112,18 @@ class WorkerPool:
 
     def run(self) -> "WorkerPool":
         """Until all have ended."""
-        before = {number: signal.signal(number, self._pass_on) for number in SIGNALS}
-        try:
-            for number in range(len(self.environments)):
-                self._start(number)
-            while self._processes:
-                for number, process in list(self._processes.items()):
-                    if process.poll() is not None:
-                        self._ended(number, process.returncode)
-                time.sleep(_POLL_S)
-        finally:
-            for process in self._processes.values():
-                process.kill()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        with collect_signals(self._pass_on) as self.signals:
+            try:
+                for number in range(len(self.environments)):
+                    self._start(number)
+                while self._processes:
+                    for number, process in list(self._processes.items()):
+                        if process.poll() is not None:
+                            self._ended(number, process.returncode)
+                    time.sleep(_POLL_S)
+            finally:
+                for process in self._processes.values():
+                    process.kill()
         return self
 
     def _start(self, number: int) -> None:
@@ -151,14 +151,12 @@ class WorkerPool:
         self.gave_up |= code == TOO_MANY_FAILURES
         if self.signals or code in (0, TOO_MANY_FAILURES):
             return
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         again = self._restarts[number] < _RESTARTS
-        print(f"worker {number}  {how}{'; it is started again' if again else ''}", file=sys.stderr, flush=True)
+        logger.info(f"worker {number}  {describe_exit(code)}{'; it is started again' if again else ''}")
         self._restarts[number] += 1
         if again:
             self._start(number)
 
-    def _pass_on(self, number: int, frame: Any) -> None:
-        self.signals.append(number)
+    def _pass_on(self, number: int) -> None:
         for process in self._processes.values():
             process.send_signal(signal.SIGTERM if len(self.signals) < 3 else signal.SIGKILL)

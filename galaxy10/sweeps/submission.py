@@ -2,15 +2,15 @@
 
 import json
 import logging
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.exit_codes import ExitCode
+from galaxy10.exit_codes import ExitCode, signalled
 from galaxy10.files import read_json, strict, write_json
 from galaxy10.runs.devices import number_of_devices
+from galaxy10.runs.signals import Interrupted, interruptible
 from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
 from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, gpus_of, submit_array, wait_for_array
 from galaxy10.sweeps.trials import Trial, print_table, read_state, say_grid
@@ -52,11 +52,12 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options
     if not settings["wait"]:
         return _report(trials, grid, waiting, "submitted")
     try:
-        for job in waiting:
-            wait_for_array(job, _Progress(job).show)
-    except KeyboardInterrupt:
+        with interruptible():
+            for job in waiting:
+                wait_for_array(job, _Progress(job).show)
+    except Interrupted as interrupted:
         logger.info(f"the jobs go on; the same command waits for them again, and scancel {' '.join(waiting)} ends them")
-        return 128 + signal.SIGINT
+        return signalled(interrupted.number)
     for trial in trials:
         read_state(trial)
     print_table(trials)

@@ -1,8 +1,8 @@
 """How a study stands, as a table for the terminal."""
 
+import logging
 import math
 import statistics
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +14,8 @@ from galaxy10.sweeps.recipe import best_trial, train_line
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import known_study, seconds_used, settings_of
 from galaxy10.sweeps.worker import state_of, summary
+
+logger = logging.getLogger(__name__)
 
 _MOST_ROWS = 60
 NOTHING = "–"
@@ -30,7 +32,7 @@ def show_status(sweep: Sweep) -> dict[str, Any]:
     trials = study.get_trials(deepcopy=False)
     best = best_trial(sweep, trials)
     if best is not None:
-        print(f"best so far: {train_line(sweep, best)}", file=sys.stderr)
+        logger.info(f"best so far: {train_line(sweep, best)}")
     return {"study": sweep.directory, **summary(sweep, trials), "best_trial": best.number if best else None}
 
 

@@ -5,6 +5,7 @@ its own: Ctrl-C reaches the command that started it, and through a file the tria
 """
 
 import json
+import logging
 import math
 import os
 import signal
@@ -16,11 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from galaxy10.console import set_up_logging
 from galaxy10.errors import first_line
+from galaxy10.exit_codes import ExitCode
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.signals import collect_signals
 from galaxy10.runs.slurm import job_step, outside_step
 from galaxy10.sweeps.trial_process import STOP_S, start_logged, wait_until_unlocked
+
+logger = logging.getLogger(__name__)
 
 NUMBER = "galaxy10_trial"  # the setting by which a launcher's process is told which trial is its own
 _STOP = "stop.json"
@@ -51,16 +57,14 @@ class TrialTask:
         step = job_step()
         environment = dict(os.environ) if step is not None and step.tasks > 1 else outside_step(dict(os.environ))
         process = start_logged(command, log_of(folder, directory), {**environment, **self.environment})
-        before = {n: signal.signal(n, lambda n, frame: process.send_signal(n)) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            code = _wait(process, folder)
-        except BaseException:  # the launcher's own signal, before it submits this job again
-            process.terminate()
-            process.wait(STOP_S)
-            raise
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        # The launcher's own signal, before it submits this job again, is another one and ends this.
+        with collect_signals(process.send_signal, (signal.SIGINT, signal.SIGTERM)):
+            try:
+                code = _wait(process, folder)
+            except BaseException:
+                process.terminate()
+                process.wait(STOP_S)
+                raise
         write_json(outcome_of(folder, directory), {"exit_code": code})
         value = (RunFiles(directory).read_status().get("metrics") or {}).get(self.monitor)
         return float(value) if code == 0 and value is not None else math.nan
@@ -106,13 +110,14 @@ def main() -> int:
     from galaxy10.config.compose import run_hydra
     from galaxy10.sweeps.trial_task import TrialTask as Task  # by its name, which pickles: not __main__'s
 
+    set_up_logging()
     order = json.load(sys.stdin)
     try:
         run_hydra(order["words"], "train", Task(**order["task"]))
     except Exception as error:  # one of its processes was killed, a queue that does not answer
-        print(f"error: the launcher gave up: {first_line(error)}", file=sys.stderr, flush=True)
-        return 1
-    return 0
+        logger.error(f"error: the launcher gave up: {first_line(error)}")
+        return ExitCode.FAILED
+    return ExitCode.FINISHED
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A worker: takes a trial of the study, trains it, tells how it went, until there is nothing left to do."""
 
 import json
+import logging
 import math
 import os
 import signal
@@ -15,14 +16,17 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.overrides import overrides_of
 from galaxy10.console import set_up_logging
-from galaxy10.exit_codes import ExitCode
+from galaxy10.exit_codes import ExitCode, signalled
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.recipe import write_best
 from galaxy10.sweeps.settings import AT_THE_END, Sweep
 from galaxy10.sweeps.study import COUNTED, failures_in_a_row, find_study, is_spent, study_lock
 from galaxy10.sweeps.trial_lock import TrialLease, acquire_trial, is_claimed
 from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
+
+logger = logging.getLogger(__name__)
 
 DONE, TOO_MANY_FAILURES = 0, 4  # 1 is an exception
 POLL_S = 0.5
@@ -195,7 +199,7 @@ class Worker:
         self._say(f"trial {claim.number} failed: {error}" + ("; it will be tried again" if again else ""))
 
     def _say(self, text: str) -> None:
-        print(f"worker {self.name}  {text}", file=sys.stderr, flush=True)
+        logger.info(f"worker {self.name}  {text}")
 
 
 def summary(sweep: Sweep, trials: list[FrozenTrial]) -> dict[str, Any]:
@@ -225,19 +229,14 @@ def main() -> int:
     order = json.loads(sys.stdin.readline())
     sweep, name = Sweep.from_json(order["sweep"]), order["name"]
     stopping = threading.Event()
-    received: list[int] = []
-
-    def stop(signal_number: int, frame: Any) -> None:
-        received.append(signal_number)
-        stopping.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a cluster sends the last to every process
-        signal.signal(number, stop)
-    threading.Thread(target=_stop_at_end_of_input, args=(stopping,), daemon=True).start()
-    study = find_study(sweep)
-    assert study is not None  # whoever starts workers has begun it
-    code = Worker(sweep, study, name, stopping).work()
-    return 128 + received[0] if received else 128 + signal.SIGTERM if stopping.is_set() else code
+    with collect_signals(lambda number: stopping.set()) as received:
+        threading.Thread(target=_stop_at_end_of_input, args=(stopping,), daemon=True).start()
+        study = find_study(sweep)
+        assert study is not None  # whoever starts workers has begun it
+        code = Worker(sweep, study, name, stopping).work()
+    if received or stopping.is_set():
+        return signalled(received[0] if received else signal.SIGTERM)
+    return code
 
 
 def _stop_at_end_of_input(stopping: threading.Event) -> None:

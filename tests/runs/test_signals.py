@@ -2,11 +2,20 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
+import galaxy10
 from galaxy10.exit_codes import ExitCode, describe_exit, signalled
-from galaxy10.runs.signals import SIGNALS, Interrupted, SignalHandler, collect_signals, ignore_signals
+from galaxy10.runs.signals import (
+    SIGNALS,
+    Interrupted,
+    SignalHandler,
+    collect_signals,
+    ignore_signals,
+    interruptible,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +54,29 @@ def test_work_stops_at_once_or_where_it_can_be_gone_on_with(number):
     os.kill(os.getpid(), number)  # the same one, told twice
     with pytest.raises(Interrupted):
         handler.raise_if_signalled()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_interruptible_work_ends_where_it_is(number, handlers):
+    with pytest.raises(Interrupted) as interrupted, interruptible():
+        os.kill(os.getpid(), number)
+    assert interrupted.value.number == number
+    assert {n: signal.getsignal(n) for n in SIGNALS} == handlers
+
+
+def test_signals_that_another_program_needs_can_be_left_to_it(handlers):
+    with collect_signals(numbers=(signal.SIGTERM,)) as received:
+        assert signal.getsignal(signal.SIGUSR1) == handlers[signal.SIGUSR1]
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert received == [signal.SIGTERM]
+
+
+def test_handlers_are_set_in_one_place():
+    folder = Path(galaxy10.__file__).parent
+    setters = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*.py") if "signal.signal(" in path.read_text()
+    }
+    assert setters == {"runs/signals.py"}
 
 
 def test_ignored_signals_change_nothing():

@@ -8,7 +8,6 @@ the run ended; if standard input ends without that, the run was killed. Answers 
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from galaxy10.errors import first_line
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.signals import ignore_signals
 from galaxy10.training.loggers.wandb_messages import CALL, END, read_frames, unpack_arguments, unpack_path
 from galaxy10.training.loggers.wandb_server import ANSWER_S, server_answers, why_offline
 
@@ -280,8 +280,7 @@ def main(path: str, parent: str, settings: str, exit_code: str | None = None) ->
     """Follow a run directory, or only write down how it ended."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what others print is no answer
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)  # meant for the run, which says how it ended
+    ignore_signals()  # meant for the run, which says how it ended
     os.nice(5)
     tempfile.tempdir = tempfile.mkdtemp(prefix="galaxy10-wandb-")  # wandb's own are removed by hooks at exit
     follower = Follower(Path(path), int(parent), json.loads(settings), answers)
