@@ -24,7 +24,7 @@ KEY = "k" * 40  # as long as a real one
 def command(tmp_path):
     """A short experiment with some mistakes in the end, in `r`."""
     path = write_galaxies(tmp_path / "g.h5", names=["Spiral", "In-between", "Edge-on"], per_class=20)
-    return ["data=hdf5", f"data.path={path}", "run.dir=r", "model.learning_rate=1e-6", *QUICK]
+    return ["data=hdf5", f"data.path={path}", "run.dir=r", "optimizer.lr=1e-6", *QUICK]
 
 
 @pytest.fixture
