@@ -100,9 +100,16 @@ def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | No
 
 def takes(function: Callable[..., Any], name: str) -> bool:
     """Return whether a class or function names a keyword parameter, itself or in a class that it passes it on to."""
-    if inspect.isclass(function):
-        return any(name in _named(vars(owner)["__init__"]) for owner in function.__mro__ if "__init__" in vars(owner))
-    return name in _signature(function)
+    if not inspect.isclass(function):
+        return name in _signature(function)
+    for owner in function.__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        if name in _named(vars(owner)["__init__"]):
+            return True
+        if _keywords(vars(owner)["__init__"]) is not None:  # it passes nothing on
+            return False
+    return False
 
 
 def targets(config: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -36,7 +36,7 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
         try:
             trial = trial_config(sweep, words)
             check_values(trial)
-            quick = {**trial, "logger": {"name": "csv"}}  # asking a server takes seconds
+            quick = {**trial, "logger": {}}  # asking a server takes seconds
             check_experiment(quick, here)
         except Galaxy10Error as error:
             raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
