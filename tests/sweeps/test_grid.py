@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from galaxy10.config.command_line import config_options
-from galaxy10.sweeps.trials import Trial, grid_name
+from galaxy10.sweeps.grid import grid_name
+from galaxy10.sweeps.trials import Trial
 from tests.conftest import ROOT
 from tests.galaxies import write_galaxies
 from tests.sweeps.conftest import stand_in
