@@ -137,10 +137,11 @@ class MetricsCSV(Checkpoint):
             TrainingError: the metric that is to choose the best epoch is not among them.
         """
         values = {k: v for k, v in pl_module.metrics.items() if not k.startswith("test/")}
-        for name, value in trainer.callback_metrics.items():
-            if name not in values and not name.startswith("test/"):
-                values[name] = float(value)
         validated = self.validated_step == trainer.global_step
+        others = "test/" if validated else ("test/", "val/")  # Lightning keeps the last validation's for ever
+        for name, value in trainer.callback_metrics.items():
+            if name not in values and not name.startswith(others):
+                values[name] = float(value)
         if validated and self.monitor not in values and trainer.num_val_batches != [0]:
             raise TrainingError(
                 f"monitor={self.monitor} was not measured in the first epoch"

@@ -45,7 +45,7 @@ def test_a_run_leaves_a_complete_directory_and_nothing_beside_it(finished, run):
     assert {"row", "subset", "fold", "group", "reason"} <= set(split.columns)
     assert split["subset"].value_counts().to_dict() == {"train": 84, "test": 24, "val": 12}
     table = pd.read_parquet(run / "predictions" / "test.parquet")
-    columns = ["row", "label", "predicted", "p_spiral", "p_in_between", "p_edge_on"]
+    columns = ["row", "label", "predicted", "predicted_name", "p_spiral", "p_in_between", "p_edge_on"]
     assert table.columns.tolist() == columns
     assert table["row"].tolist() == split.loc[split["subset"] == "test", "row"].tolist()
     assert pd.read_csv(run / "metrics.csv")["epoch"].tolist() == [0, 1]
@@ -63,7 +63,7 @@ def test_the_printed_numbers_are_those_of_the_table(finished, run):
     probabilities = table[[c for c in table if c.startswith("p_")]].to_numpy(np.float64)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     assert (probabilities.argmax(axis=1) == predicted).all()
-    probabilities /= probabilities.sum(axis=1, keepdims=True)  # float32
+    probabilities = probabilities / probabilities.sum(axis=1, keepdims=True)  # float32
     result = finished.result
     assert result["test/accuracy"] == pytest.approx(accuracy_score(truth, predicted), abs=1e-12)
     assert result["test/balanced_accuracy"] == pytest.approx(balanced_accuracy_score(truth, predicted), abs=1e-12)
