@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
+from galaxy10.data.variations import generators_seeded
+
 
 def number_rows(data: L.LightningDataModule, rows: Mapping[str, np.ndarray]) -> None:
     """Let a data module's loaders give `rows` in every batch that has none.
@@ -24,6 +26,21 @@ def number_rows(data: L.LightningDataModule, rows: Mapping[str, np.ndarray]) -> 
         hook = getattr(data, method)
         if is_overridden(method, data, L.LightningDataModule) and not isinstance(hook, _NumberedHook):
             setattr(data, method, _NumberedHook(data, hook, numbers))
+
+
+def repeat_setup(data: L.LightningDataModule) -> None:
+    """Let a data module's `setup` draw the same numbers whenever it is called, and change nobody else's.
+
+    Lightning calls it once per stage, and so does whoever resumes a run: a random split that it draws would put test
+    images among the training images. Which split it is does not depend on the run's seed.
+    """
+    hook = data.setup
+
+    def setup(stage: str) -> None:
+        with generators_seeded(0, torch.device("cpu")):
+            hook(stage)
+
+    data.setup = setup  # type: ignore[method-assign]
 
 
 def in_order(loader: Any) -> Iterable[Any]:

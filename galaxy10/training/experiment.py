@@ -19,6 +19,7 @@ from galaxy10.data.contract import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.record import data_record
 from galaxy10.data.resampling import presented
+from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
@@ -186,6 +187,7 @@ def build_trainer(
 ) -> L.Trainer:
     """Build Lightning's Trainer with every run's callbacks and those of the configuration."""
     options = {**config["trainer"], "precision": precision}
+    options["use_distributed_sampler"] = not is_own(config["data"])  # ours shards by itself
     options.pop("compile")  # the network is compiled already, in place
     options.pop("scheduler_interval")
     bar = options.pop("enable_progress_bar")

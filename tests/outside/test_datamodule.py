@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from galaxy10.data import GalaxyData
+from galaxy10.data.build import build_datamodule, check_data
 from galaxy10.data.contract import check_datamodule, describe_datamodule, hash_of
 from galaxy10.errors import Galaxy10Error
 from tests.data.test_datamodule import Plain, quiet_trainer
@@ -165,6 +166,36 @@ def test_rows_of_its_own_stay():
 
     with pytest.raises(Galaxy10Error, match=r"several images have row 0; a row is to name one image"):
         describe_datamodule(theirs(setup=clash))
+
+
+def test_a_random_split_is_the_same_whenever_it_is_set_up():
+    node = {"_target_": "outsider.data.RandomlySplit"}
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        data = build_datamodule(node, {"name": "none"}, seed)
+        for stage in ("fit", "test", "fit"):
+            data.setup(stage)
+            found.append([part.indices for part in data.sets.values()])
+        assert torch.equal(before, torch.get_rng_state())
+    assert all(indices == found[0] for indices in found)
+
+
+def test_what_varies_by_itself_is_not_given_our_augmentation():
+    theirs = {"_target_": "outsider.data.TheirData", "batch_size": 4}
+    with pytest.raises(Galaxy10Error, match=r"takes no argument `augmentation`\); type augment=none"):
+        check_data(theirs, {"name": "dihedral"})
+    check_data(theirs, {"name": "none", "before": [], "after": []})
+    with pytest.raises(Galaxy10Error, match="takes no batch_sise: did you mean batch_size"):
+        check_data({**theirs, "batch_sise": 3}, {"name": "none"})
+    with pytest.raises(Galaxy10Error, match="makes a Jitter, no LightningDataModule"):
+        build_datamodule({"_target_": "outsider.data.Jitter"}, {"name": "none"}, 0)
+    assert build_datamodule(theirs, {"name": "none"}, 0).batch_size == 4
+    asks = {"_target_": "outsider.data.OurFileTheirWay", "path": "g.h5"}
+    check_data(asks, {"name": "dihedral"})
+    data = build_datamodule(asks, {"name": "dihedral", "dihedral": "all"}, 7)
+    assert (data.augmentation.dihedral, data.seed, data.batch_size) == ("all", 7, 16)
 
 
 def test_one_without_a_test_subset_has_none():
