@@ -41,6 +41,16 @@ def sweep(context: typer.Context) -> None:
 
 
 @app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="NAME", help="a new folder, and the package in it")]) -> None:
+    """Begin a project of your own: a network, a loss, their configuration, a test."""
+    from galaxy10.cli.project import create_project
+
+    create_project(folder)
+    print(folder)
+    print(f"cd {folder} && galaxy10 train --config-dir conf model=mine data=simulated debug=fast", file=sys.stderr)
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="the HDF5 file to write")],
     images: Annotated[int, typer.Option(help="how many galaxies")] = 2000,
