@@ -64,6 +64,7 @@ def test_a_recipe_gives_way_to_the_command_line_and_to_debug():
     assert composed("baseline_cnn", "debug=fast")["trainer"]["max_epochs"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_runs_on_real_galaxies(name, real_galaxies, train, tmp_path):
