@@ -1,18 +1,21 @@
 """A LightningDataModule of one's own: what is known of it, what it must give, and how its images are numbered."""
 
+import json
 import pickle
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler
 
 from galaxy10.data import GalaxyData
 from galaxy10.data.build import build_datamodule, check_data
 from galaxy10.data.contract import check_datamodule, describe_datamodule, hash_of
 from galaxy10.errors import Galaxy10Error
 from tests.data.test_datamodule import Plain, quiet_trainer
+from tests.outside.conftest import HERE
 
 
 def theirs(**attributes):
@@ -106,6 +109,29 @@ class Stream(IterableDataset):
 class SizedStream(Stream):
     def __len__(self):
         return len(self.dataset)
+
+
+@pytest.mark.parametrize("kind", ["indices", "batches"])
+def test_subsets_that_share_a_data_set_by_their_samplers_stay_apart(kind):
+    def share(start, stop):
+        def loader(self):
+            places = [*range(start, stop)]
+            if kind == "indices":
+                return DataLoader(self.sets["train"], 4, sampler=SubsetRandomSampler(places))
+            return DataLoader(self.sets["train"], batch_sampler=[places[:5], places[5:]])
+
+        return loader
+
+    names = ("train", "val", "test")
+    shares = {f"{name}_dataloader": share(16 * k, 16 * k + 16) for k, name in enumerate(names)}
+    data = theirs(**shares)
+    facts = describe_datamodule(data)
+    assert facts.counts() == {"train": 16, "val": 16, "test": 16, "dropped": 0}
+    assert facts.table["label"].tolist() == data.sets["train"].labels
+    for k, name in enumerate(names):
+        batches = list(getattr(data, f"{name}_dataloader")())
+        assert sorted(torch.cat([batch["rows"] for batch in batches]).tolist()) == [*range(16 * k, 16 * k + 16)]
+        assert labels_match(batches, facts.table)
 
 
 def test_streams_are_counted_through():
@@ -281,3 +307,22 @@ def test_ours_is_described_in_the_same_words(galaxies):
     assert facts.class_counts.tolist() == data.class_counts.tolist()
     assert (facts.num_classes, facts.image_size) == (3, 32)
     assert facts.counts() == data.split.counts()
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_it_and_its_pages_say_what_is_missing(train, galaxy10, tmp_path):
+    theirs = ("--config-dir", str(HERE / "conf"), "data=theirs", "augment=none", "logger=csv")
+    done = train(*theirs, "trainer.max_epochs=1", "run.dir=r", PYTHONPATH=str(HERE))
+    assert done.code == 0, done.err
+    split, table = (pd.read_parquet(tmp_path / "r" / name) for name in ("split.parquet", "predictions/test.parquet"))
+    assert table["row"].tolist() == split.loc[split["subset"] == "test", "row"].tolist() == list(range(63, 81))
+    assert table["label"].tolist() == split["label"].tolist()[63:]
+    about = json.loads((tmp_path / "r/provenance.json").read_text())
+    assert about["data"]["path"] == "outsider.data.TheirData"
+    assert about["split"]["hash"] == done.result["split_hash"]
+    assert "no out-of-distribution score" in (tmp_path / "r/report.html").read_text()
+    for command in (["report", "r", "-o", "page"], ["compare", "r", "-o", "side"], ["runs", "."]):
+        assert galaxy10(*command).code == 0
+    varied = train(*theirs[:3], "augment=dihedral", PYTHONPATH=str(HERE))
+    assert varied.code == 2
+    assert "type augment=none" in varied.message
