@@ -11,6 +11,7 @@ import typer
 from galaxy10.cli.composed import run_composed
 from galaxy10.cli.output import print_error
 from galaxy10.cli.predict import app as inference_commands
+from galaxy10.config.own_code import describe_failure, own_place
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode
@@ -182,6 +183,9 @@ def main() -> None:
     except Galaxy10Error as error:
         sys.exit(print_error(error))
     except Exception as error:
+        if own_place(error):
+            print(f"error: {describe_failure(error)}", file=sys.stderr)
+            sys.exit(ExitCode.FAILED)
         if not hasattr(error, "format_message"):  # typer's and click's errors of usage have it
             raise
         words = [word for word in sys.argv[1:2] if word in getattr(command, "commands", {})]

@@ -154,7 +154,7 @@ def explain_setting(key: str, value: str, words: Vocabulary, complained: str = "
 
 
 def _explain_choice(group: str, value: str, choices: list[str]) -> str | None:
-    unknown = [name for name in value.strip("[]").split(",") if name not in (*choices, "null", "", "[]")]
+    unknown = [name for name in value.strip("[]'").split(",") if name not in (*choices, "null", "", "[]")]
     if not unknown:
         return None
     if group == "data" and ("." in unknown[0] or "/" in unknown[0]):

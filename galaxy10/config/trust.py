@@ -13,15 +13,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from galaxy10.config.building import TARGET, resolve, targets
+from galaxy10.config.own_code import TRUST_VARIABLE, trusted_packages
 from galaxy10.errors import Galaxy10Error
 
-TRUST_VARIABLE = "GALAXY10_TRUST"  # package names, separated by commas; the processes of one command inherit it
 _READ_FROM_DISK = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")  # of timm's builders
-
-
-def trusted_packages() -> set[str]:
-    """Return the packages that the person at the keyboard has named."""
-    return {name.strip() for name in os.environ.get(TRUST_VARIABLE, "").split(",") if name.strip()}
 
 
 def trust(packages: Iterable[str]) -> None:

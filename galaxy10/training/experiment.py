@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
+from torchmetrics import Metric
 
 from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
@@ -35,6 +37,7 @@ from galaxy10.training.callbacks import (
     EpochTotals,
     FiniteLoss,
     RestoreEarlyStopping,
+    RestorePlateau,
     StepSeed,
     StopOnSignal,
     TrainingProgress,
@@ -173,13 +176,22 @@ def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: Run
 def parts(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     """Build what a module is given beside its network, by the same lines whether it is ours or a user's."""
     built = {
-        name: build(config[name], context, name)
+        name: build({**config[name], "_partial_": True} if name != "loss" else config[name], context, name)
         for name in ("loss", "param_groups", "optimizer", "scheduler")
         if config[name].get("_target_")
     }
     own = {name: {k: v for k, v in node.items() if k not in OURS} for name, node in config["metrics"].items()}
     built["metrics"] = {name: build(node, context, f"metrics.{name}") for name, node in own.items()}
-    return {**built, "scheduler_interval": config["trainer"]["scheduler_interval"], "monitor": config["monitor"]}
+    _check_kinds("metrics", built["metrics"], Metric)
+    built |= {"scheduler_interval": config["trainer"]["scheduler_interval"], "monitor": config["monitor"]}
+    return {**built, "monitor_mode": better(config["monitor"], context["directions"])}
+
+
+def _check_kinds(section: str, built: Mapping[str, Any], kind: type) -> None:
+    for name, thing in built.items():
+        if not isinstance(thing, kind):
+            whose = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
+            raise Galaxy10Error(f"{section}.{name}._target_ makes a {type(thing).__name__}, which is no {whose}")
 
 
 def build_trainer(
@@ -192,10 +204,13 @@ def build_trainer(
     options.pop("scheduler_interval")
     bar = options.pop("enable_progress_bar")
     callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals()]
-    callbacks += [build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
+    own = {name: build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node}
+    _check_kinds("callbacks", own, L.Callback)
+    callbacks += own.values()
     own_bar = any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks)
     shown = [config["monitor"], *(f"val/{name}" for name in config["metrics"])]
-    callbacks += [TrainingProgress(False if own_bar else bar, shown), RestoreEarlyStopping(), recorder]
+    restored = [RestoreEarlyStopping(), RestorePlateau()]
+    callbacks += [TrainingProgress(False if own_bar else bar, shown), *restored, recorder]
     callbacks.append(LogEpochTables())
     if options.pop("enable_checkpointing") is not False:
         mode = better(config["monitor"], context["directions"])

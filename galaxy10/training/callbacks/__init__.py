@@ -3,6 +3,7 @@
 from galaxy10.training.callbacks.early_stopping import EarlyStopping, RestoreEarlyStopping
 from galaxy10.training.callbacks.epoch_totals import EpochTotals
 from galaxy10.training.callbacks.finite_loss import FiniteLoss
+from galaxy10.training.callbacks.plateau import RestorePlateau
 from galaxy10.training.callbacks.progress import TrainingProgress
 from galaxy10.training.callbacks.seeding import StepSeed
 from galaxy10.training.callbacks.stop_on_signal import StopOnSignal
@@ -12,6 +13,7 @@ __all__ = [
     "EpochTotals",
     "FiniteLoss",
     "RestoreEarlyStopping",
+    "RestorePlateau",
     "StepSeed",
     "StopOnSignal",
     "TrainingProgress",
