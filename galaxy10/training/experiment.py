@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from torchmetrics import Metric
 
+from galaxy10.compat import leave_signals_alone
 from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
 from galaxy10.console import quiet_libraries
@@ -167,7 +168,7 @@ def seed_everything(seed: int) -> None:
 
 def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: RunDirectory) -> None:
     """Let this project's way of stopping be the only one: Lightning's own handler ends with exit code 0."""
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    leave_signals_alone(trainer)
     stop = StopOnSignal(interruption, directory.last_checkpoint, directory.lost)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.insert(0, stop)
