@@ -123,10 +123,9 @@ def test_final_numbers_are_those_of_float32_whatever_training_computed_in(galaxi
 
 @pytest.mark.long
 def test_a_compiled_network_leaves_clean_checkpoints(galaxies, train, tmp_path):
-    limits = ("trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "run.test=false")
+    limits = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "run.test=false")
     compiled = train(
-        "data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK, *limits, "trainer.max_epochs=1",
-        "trainer.compile=true",
+        "data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK, *limits, "trainer.compile=true",
         TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "inductor"),
     )  # fmt: skip
     assert compiled.code == 0, compiled.err
