@@ -320,6 +320,10 @@ class Classifier(L.LightningModule):
         clip([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Describe the network."""
+        self.describe_checkpoint(checkpoint)
+
+    def describe_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add everything that rebuilds the network, as plain containers (loadable with weights_only=True)."""
         hyperparameters = checkpoint.get("hyper_parameters") or {}
         checkpoint["hyper_parameters"] = {key: value for key, value in hyperparameters.items() if is_plain(value)}
