@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from torchmetrics import Metric
 
@@ -175,7 +176,8 @@ def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: Run
     leave_signals_alone(trainer)
     stop = StopOnSignal(interruption, directory.last_checkpoint, directory.lost)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    callbacks.insert(0, stop)
+    # What it saves is to hold what all others have counted of the batch; Lightning keeps checkpoints at the end.
+    callbacks.insert(sum(not isinstance(callback, Checkpoint) for callback in callbacks), stop)
 
 
 def parts(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
