@@ -157,8 +157,10 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
 
 def _check_resumable(directory: RunDirectory, config: dict[str, Any]) -> None:
     """A run whose checkpoint is damaged cannot go on; with run.overwrite=true it is moved aside, and begins again."""
+    from galaxy10.config.trust import trust_configuration
     from galaxy10.training.checkpoints import check_resumable
 
+    trust_configuration(config)
     try:
         check_resumable(directory.last_checkpoint)
     except Galaxy10Error:

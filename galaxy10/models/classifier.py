@@ -9,7 +9,6 @@ import lightning as L
 import pandas as pd
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from galaxy10.classes import slugs
 from galaxy10.config.building import supply
@@ -20,6 +19,7 @@ from galaxy10.metrics.extra import measure_extra
 from galaxy10.metrics.measures import better
 from galaxy10.metrics.predictions import prediction_table
 from galaxy10.models.losses import CrossEntropy
+from galaxy10.models.schedule import build_schedule
 
 # What is rebuilt from the configuration, not from a checkpoint's hyperparameters.
 _BUILT = ("network", "loss", "metrics", "optimizer", "scheduler", "param_groups", "preprocessing")
@@ -291,21 +291,9 @@ class Classifier(L.LightningModule):
         assert self.scheduler is not None
         steps = int(self.trainer.estimated_stepping_batches)
         per_epoch = max(1, math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches))
-        build = getattr(self.scheduler, "func", self.scheduler)
-        on_plateau = isinstance(build, type) and issubclass(build, ReduceLROnPlateau)
-        interval = "epoch" if on_plateau else getattr(build, "interval", None) or self.scheduler_interval
-        total = steps if interval == "step" else math.ceil(steps / per_epoch)
-        length: dict[str, Any] = {"total_steps": total, "T_max": total, "steps_per_epoch": per_epoch}
-        if on_plateau:
-            length["mode"] = self.monitor_mode
-        try:
-            schedule = self.scheduler(optimizer, **supply(self.scheduler, length))
-        except (TypeError, ValueError) as error:
-            raise Galaxy10Error(f"scheduler: {getattr(build, '__name__', build)} cannot be made: {error}") from error
-        entry: dict[str, Any] = {"scheduler": schedule, "interval": interval}
-        if on_plateau:
-            entry["monitor"] = self.monitor
-        return entry
+        return build_schedule(
+            self.scheduler, optimizer, steps, per_epoch, self.scheduler_interval, self.monitor, self.monitor_mode
+        )
 
     def configure_gradient_clipping(
         self,
@@ -320,6 +308,10 @@ class Classifier(L.LightningModule):
         clip([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Describe the network."""
+        self.describe_checkpoint(checkpoint)
+
+    def describe_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add everything that rebuilds the network, as plain containers (loadable with weights_only=True)."""
         hyperparameters = checkpoint.get("hyper_parameters") or {}
         checkpoint["hyper_parameters"] = {key: value for key, value in hyperparameters.items() if is_plain(value)}

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from galaxy10.config.trust import check_trusted
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.files import replacing
 from galaxy10.models.factory import load_checkpoint
@@ -79,10 +80,11 @@ def check_resumable(path: Path) -> None:
     """That a run can go on from a checkpoint.
 
     Raises:
-        Galaxy10Error: it is damaged, holds more than plain containers, or is not one of galaxy10's.
+        Galaxy10Error: it is damaged, holds more than plain containers, is not one of galaxy10's, or names code that
+            nobody has trusted.
     """
     try:
-        load_checkpoint(path)
+        check_trusted(load_checkpoint(path)["galaxy10"].get("model"), str(path))
     except Galaxy10Error as error:
         raise Galaxy10Error(
             f"this run cannot go on: {error}, or add run.overwrite=true to move {path.parents[1]} aside and begin again"

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
 from torchmetrics import Metric
 
@@ -20,6 +21,7 @@ from galaxy10.console import quiet_libraries
 from galaxy10.data.build import build_datamodule, set_up
 from galaxy10.data.contract import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.own_order import repeat_order
 from galaxy10.data.record import data_record
 from galaxy10.data.resampling import presented
 from galaxy10.data.settings import is_own
@@ -35,6 +37,7 @@ from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_proc
 from galaxy10.runs.signals import SignalHandler
 from galaxy10.system import keep_freed_memory
 from galaxy10.training.callbacks import (
+    DescribeCheckpoint,
     EpochTotals,
     FiniteLoss,
     RestoreEarlyStopping,
@@ -78,6 +81,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     data = build_datamodule(config["data"], config["augment"], config["seed"])
     set_up(data, directory.path / ".data.lock")
     facts = describe_datamodule(data)
+    if not isinstance(data, GalaxyData):
+        repeat_order(data, config["seed"])
 
     # Network
     context = {
@@ -137,7 +142,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     if not trainer.is_global_zero:
         return {}
     calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
-    directory.end("finished", metrics={**metrics, **recorder.totals()})
+    directory.end("finished", metrics={**recorder.logged_at_best(), **metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted(directory.files.profiler.glob("*.txt")):
         logger.info(f"profile {table}")
@@ -171,7 +176,8 @@ def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: Run
     leave_signals_alone(trainer)
     stop = StopOnSignal(interruption, directory.last_checkpoint, directory.lost)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    callbacks.insert(0, stop)
+    # What it saves is to hold what all others have counted of the batch; Lightning keeps checkpoints at the end.
+    callbacks.insert(sum(not isinstance(callback, Checkpoint) for callback in callbacks), stop)
 
 
 def parts(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +210,7 @@ def build_trainer(
     options.pop("compile")  # the network is compiled already, in place
     options.pop("scheduler_interval")
     bar = options.pop("enable_progress_bar")
-    callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals()]
+    callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals(), DescribeCheckpoint()]
     own = {name: build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node}
     _check_kinds("callbacks", own, L.Callback)
     callbacks += own.values()

@@ -171,6 +171,14 @@ class MetricsCSV(Checkpoint):
         seconds = getattr(data, "training_data_seconds", None)  # a data module of the user's has none
         return seconds() if seconds is not None else 0.0
 
+    def logged_at_best(self) -> dict[str, float]:
+        """Return what was recorded of validation in the best epoch: the final scoring does not log all of it."""
+        if self.best is None or not self.metrics.path.exists():
+            return {}
+        table = pd.read_csv(self.metrics.path, float_precision="round_trip").set_index("epoch")
+        row = table.loc[self.best["epoch"]].dropna()
+        return {str(name): float(value) for name, value in row.items() if str(name).startswith("val/")}
+
     def totals(self) -> dict[str, float]:
         """train/images_per_s, train/data_share, train/seconds and train/peak_…_gib over all epochs, resumed ones
         included; train/scoring_images_per_s of the final scoring, each galaxy counted once however many views it took.

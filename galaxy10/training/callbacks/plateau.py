@@ -36,7 +36,7 @@ class RestorePlateau(L.Callback):
 
     def on_load_checkpoint(self, trainer: L.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         """Take it up again."""
-        self._unseen = checkpoint[_KEY]
+        self._unseen = checkpoint.get(_KEY, [])
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Show it: schedulers have their states by now."""
