@@ -22,7 +22,7 @@ def grid(start, tmp_path):
     write_galaxies(tmp_path / "g.h5")
 
     def run(*words, **env):
-        return ended(start(ROOT / "train.py", *STAND_IN, *words, cwd=tmp_path, fresh=True, **stand_in(**env)), 600)
+        return ended(start(ROOT / "train.py", *STAND_IN, *words, cwd=tmp_path, fresh=True, **stand_in(**env)))
 
     return run
 
