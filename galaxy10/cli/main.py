@@ -1,5 +1,6 @@
 """The commands of `galaxy10`. train and sweep are listed here, and begin in entry.py."""
 
+import logging
 import shutil
 import sys
 from glob import glob
@@ -16,6 +17,8 @@ from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode
 from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     add_completion=False,
@@ -48,7 +51,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="NAME", help="a new fold
 
     create_project(folder)
     print(folder)
-    print(f"cd {folder} && galaxy10 train --config-dir conf model=mine data=simulated debug=fast", file=sys.stderr)
+    logger.info(f"cd {folder} && galaxy10 train --config-dir conf model=mine data=simulated debug=fast")
 
 
 @app.command()
@@ -184,7 +187,7 @@ def main() -> None:
         sys.exit(print_error(error))
     except Exception as error:
         if own_place(error):
-            print(f"error: {describe_failure(error)}", file=sys.stderr)
+            logger.error(f"error: {describe_failure(error)}")
             sys.exit(ExitCode.FAILED)
         if not hasattr(error, "format_message"):  # typer's and click's errors of usage have it
             raise
