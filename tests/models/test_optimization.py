@@ -271,7 +271,7 @@ def test_a_network_that_gives_something_else_is_refused_in_one_line(network, fou
 
 
 def test_what_is_no_network_or_no_loss_is_refused():
-    with pytest.raises(Galaxy10Error, match="object is no torch.nn.Module"):
+    with pytest.raises(Galaxy10Error, match=r"object is no torch\.nn\.Module"):
         Classifier(object(), num_classes=3)
     module = Classifier(Net(), num_classes=3, loss=lambda logits, labels: 1.0)
     with pytest.raises(Galaxy10Error, match="the loss returns a float"):
