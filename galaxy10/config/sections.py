@@ -57,7 +57,7 @@ def refuse_taken_away(overrides: Sequence[str], config: Mapping[str, Any]) -> No
         section = key.partition(".")[0]
         content = config.get(section)
         by_name = section in _BASES and not (isinstance(content, Mapping) and not _is_ours(content))
-        if word.startswith("~") and (by_name or section not in _section_groups()):
+        if word.startswith("~") and section != "sweep" and (by_name or section not in _section_groups()):
             raise Galaxy10Error(f"{word}: every run needs a value of {key}; type {key}=VALUE")
 
 

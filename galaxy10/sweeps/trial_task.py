@@ -26,7 +26,7 @@ from galaxy10.runs.signals import collect_signals
 from galaxy10.runs.slurm import job_step, outside_step
 from galaxy10.sweeps.trial_process import STOP_S, start_logged, wait_until_unlocked
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("galaxy10.sweeps.trial_task")  # this module is started with -m: its name is __main__
 
 NUMBER = "galaxy10_trial"  # the setting by which a launcher's process is told which trial is its own
 _STOP = "stop.json"

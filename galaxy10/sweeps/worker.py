@@ -26,7 +26,7 @@ from galaxy10.sweeps.study import COUNTED, failures_in_a_row, find_study, is_spe
 from galaxy10.sweeps.trial_lock import TrialLease, acquire_trial, is_claimed
 from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("galaxy10.sweeps.worker")  # this module is started with -m: its name is __main__
 
 DONE, TOO_MANY_FAILURES = 0, 4  # 1 is an exception
 POLL_S = 0.5
