@@ -38,9 +38,13 @@ Stretch = Annotated[
 
 
 def _trust(packages: list[str] | None) -> list[str] | None:
+    from galaxy10.config.own_code import trusted_packages
+    from galaxy10.config.paths import import_from_working_directory
     from galaxy10.config.trust import trust
 
     trust(packages or [])
+    if trusted_packages():
+        import_from_working_directory()
     return packages
 
 

@@ -43,7 +43,7 @@ class ComposedConfigs:
     options: list[str] = field(default_factory=list)
     launcher: str = "basic"
     launcher_settings: list[str] = field(default_factory=list)
-    _captured: list[tuple[DictConfig, list[str], str | None]] = field(default_factory=list)
+    captured: list[tuple[DictConfig, list[str], str | None]] = field(default_factory=list)
 
     def capture(self, config: DictConfig) -> None:
         """Keep what Hydra composed; called by it once per experiment."""
@@ -52,11 +52,11 @@ class ComposedConfigs:
         if not self.multirun:
             os.environ.update(context.job.env_set)
         overrides = list(context.overrides.task)
-        self._captured.append((config, overrides, _experiment(context.runtime.choices.get("experiment"), overrides)))
+        self.captured.append((config, overrides, _experiment(context.runtime.choices.get("experiment"), overrides)))
 
     def resolve(self) -> None:
         """Turn what was captured into plain containers; outside of Hydra, which comments on every exception."""
-        for config, overrides, experiment in self._captured:
+        for config, overrides, experiment in self.captured:
             container = to_container(config)
             refuse_taken_away(overrides, container)
             self.experiments.append(({"experiment": experiment, **container}, overrides))
@@ -103,7 +103,7 @@ def compose(
     composed.launcher, composed.launcher_settings = check_launcher(settings, words.choices)
     try:
         if composed.launcher_settings:  # a plugin starts what was composed and checked here
-            settings = without_launcher(settings)
+            settings = [*without_launcher(settings), "hydra/launcher=basic"]
         if prints_only(options):
             run_hydra([*options, *settings, f"hydra.help.app_name='{program(primary)}'"], primary, composed.capture)
         elif multirun:
@@ -111,6 +111,8 @@ def compose(
                 run_hydra([*options, *settings, f"hydra.sweep.dir={folder}"], primary, composed.capture)
         else:
             run_hydra([*options, *settings], primary, composed.capture)
+        if not (composed.captured or prints_only(options)):
+            raise Galaxy10Error("a launcher that a file names leaves nothing here to check; type hydra/launcher=… too")
         composed.resolve()
     except (HydraException, OmegaConfBaseException) as error:
         raise Galaxy10Error(explain(error, arguments, words)) from error

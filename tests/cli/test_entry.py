@@ -7,6 +7,8 @@ import zipfile
 
 import pytest
 
+from galaxy10.cli.predict import _trust
+from galaxy10.config.own_code import TRUST_VARIABLE
 from tests.conftest import ROOT
 
 LOADED = "import sys; sys.argv = ['galaxy10', *sys.argv[1:]]\nfrom galaxy10.cli.entry import main\ntry:\n    main()\n"
@@ -50,6 +52,16 @@ def test_a_package_in_the_working_directory_is_imported(tmp_path):
     for safe in ([], ["-P"]):
         command = [sys.executable, *safe, "-c", program]
         assert subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}).returncode == 0
+
+
+def test_so_is_one_that_is_trusted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(TRUST_VARIABLE, "")
+    monkeypatch.setattr(sys, "path", list(sys.path[1:]))
+    _trust([])
+    assert str(tmp_path) not in sys.path
+    _trust(["mypkg"])
+    assert sys.path[0] == str(tmp_path)
 
 
 def test_job_scripts_are_copied_where_they_can_be_written(here, tmp_path):

@@ -138,3 +138,11 @@ def test_files_of_ones_own_are_known_with_their_keys_and_choices(option, mine):
     assert (found[0]["seed"], found[0]["experiment"]) == (7, "mine")
     # What a trainer file does not say is ours, as if it had begun with ours.
     assert found[0]["trainer"] == {**config()["trainer"], "max_epochs": 2}
+
+
+def test_a_launcher_that_a_file_of_ones_own_names_is_not_passed_over(tmp_path):
+    (tmp_path / "own.yaml").write_text("defaults: [train, {override hydra/launcher: joblib}]\n")
+    with pytest.raises(Galaxy10Error, match=r"type hydra/launcher=…"):
+        composed("-m", "seed=0,1", "--config-dir", str(tmp_path), "--config-name", "own")
+    words = ("-m", "seed=0,1", "--config-dir", str(tmp_path), "--config-name", "own", "hydra/launcher=joblib")
+    assert (len(composed(*words).experiments), composed(*words).launcher) == (2, "joblib")
