@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 
 import galaxy10.data.counter_rng as counter_rng
+from galaxy10.errors import Galaxy10Error
 
+INTERPOLATIONS = ("bilinear", "bicubic")
 DIHEDRAL = {"none": 0b000, "horizontal_flip": 0b001, "all": 0b111}
 
 
@@ -70,21 +72,29 @@ class Preprocessing:
     image_size: px, the side of the network's square input.
     mean, std: per channel on the 0–1 scale, subtracted and divided by.
     noise_sigma: per channel on the 0–1 scale, the data set's σ, the unit of Augmentation.noise.
+    interpolation: bilinear or bicubic, both antialiased; how images are resized. Pretrained weights expect theirs.
     """
 
     image_size: int
     mean: Sequence[float]
     std: Sequence[float]
     noise_sigma: Sequence[float] = (0.0, 0.0, 0.0)
+    interpolation: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        """Refuse an interpolation that there is not."""
+        if self.interpolation not in INTERPOLATIONS:
+            raise Galaxy10Error(f"interpolation={self.interpolation} is not one of {', '.join(INTERPOLATIONS)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain containers, from which Preprocessing(**…) makes it again."""
         per_channel = {"mean": self.mean, "std": self.std, "noise_sigma": self.noise_sigma}
-        return {"image_size": self.image_size} | {key: list(map(float, v)) for key, v in per_channel.items()}
+        plain: dict[str, Any] = {key: list(map(float, v)) for key, v in per_channel.items()}
+        return {"image_size": self.image_size, **plain, "interpolation": self.interpolation}
 
     def eval_transform(self, images: torch.Tensor) -> torch.Tensor:
         """(B, H, W, 3) uint8 → (B, 3, S, S) float32 in channels-last memory order, normalised, not augmented."""
-        return to_nchw(self._normalise(resize(center_square(images), self.image_size)))
+        return to_nchw(self._normalise(self._resize(center_square(images), self.image_size)))
 
     def train_transform(
         self,
@@ -111,11 +121,12 @@ class Preprocessing:
         key = counter_rng.sample_seeds(seed, epoch, rows, copies)
         if augmentation.resamples:
             # What no window can show is filtered out beforehand, which is cheaper than many samples per pixel.
-            images = resize(images, min(images.shape[1], math.ceil(self.image_size * augmentation.magnification)))
+            size = min(images.shape[1], math.ceil(self.image_size * augmentation.magnification))
+            images = self._resize(images, size)
             windows = dihedral_matrices(dihedral) @ _random_windows(augmentation, key)
             images = resample(images, windows, self.image_size)
         else:
-            images = apply_dihedral(resize(images, self.image_size), dihedral)
+            images = apply_dihedral(self._resize(images, self.image_size), dihedral)
         inputs = self._normalise(images)
         if augmentation.noise > 0:
             noise = counter_rng.normal(counter_rng.splitmix64(key + 1), inputs.shape[1:].numel())
@@ -128,6 +139,9 @@ class Preprocessing:
         """Undo the normalisation for people: (B, 3, S, S) float → (B, S, S, 3) uint8."""
         mean, std = (torch.tensor(x, device=inputs.device)[:, None, None] for x in (self.mean, self.std))
         return ((inputs * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+    def _resize(self, images: torch.Tensor, size_px: int) -> torch.Tensor:
+        return resize(images, size_px, self.interpolation)
 
     def _normalise(self, images: torch.Tensor) -> torch.Tensor:
         """(B, S, S, 3) on the 0–255 scale → (B, S, S, 3) float32, contiguous."""
@@ -197,7 +211,7 @@ def tta_views(planes: torch.Tensor, number: int) -> list[torch.Tensor]:
     return [*both, *(x.transpose(2, 3) for x in both)][:number]
 
 
-def resize(images: torch.Tensor, size_px: int) -> torch.Tensor:
+def resize(images: torch.Tensor, size_px: int, interpolation: str = "bilinear") -> torch.Tensor:
     """(B, S, S, 3) uint8 → (B, size, size, 3) uint8, with the low-pass filter without which shrinking aliases.
 
     Rounded to whole grey levels, as image libraries do it: on CPUs that is ten times as fast as in floating point.
@@ -207,9 +221,9 @@ def resize(images: torch.Tensor, size_px: int) -> torch.Tensor:
         return images
     planes = to_nchw(images)
     if images.device.type == "cpu" or images.is_floating_point():
-        planes = F.interpolate(planes, size=(size_px, size_px), mode="bilinear", antialias=True)
+        planes = F.interpolate(planes, size=(size_px, size_px), mode=interpolation, antialias=True)
     else:  # CUDA has no such filter for bytes
-        planes = F.interpolate(planes.float(), size=(size_px, size_px), mode="bilinear", antialias=True)
+        planes = F.interpolate(planes.float(), size=(size_px, size_px), mode=interpolation, antialias=True)
         planes = planes.round().clamp(0, 255).to(torch.uint8)
     return planes.permute(0, 2, 3, 1)
 

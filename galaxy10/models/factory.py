@@ -56,6 +56,7 @@ def build_classifier(
             mean=list(source.mean) if source else mean,
             std=list(source.std) if source else std,
             noise_sigma=std,
+            interpolation=source.interpolation if source else "bilinear",
         )
     module = _build(model, class_names, size, preprocessing, **training)
     if source is None:

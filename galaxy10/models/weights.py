@@ -38,7 +38,7 @@ class WeightsSource:
         path: the file; None for kind hub.
         mean, std: per channel (R, G, B) on the 0–1 scale.
         input_size_px: the side of the images they were trained on.
-        crop: the share of a photograph's shorter side that was cut out of its middle; interpolation: how it was scaled.
+        interpolation: how these images were resized: bilinear or bicubic, the nearest to theirs.
         description: one line for the run's provenance.
         hub_id, url: where it lies, for kind hub.
     """
@@ -49,7 +49,6 @@ class WeightsSource:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     input_size_px: int
-    crop: float
     interpolation: str
     description: str
     hub_id: str | None = None
@@ -212,8 +211,7 @@ def _input_of(config: Any) -> dict[str, Any]:
         "mean": tuple(config.mean),
         "std": tuple(config.std),
         "input_size_px": int(config.input_size[1]),
-        "crop": float(config.crop_pct),
-        "interpolation": str(config.interpolation),
+        "interpolation": _nearest_interpolation(config.interpolation),
     }
 
 
@@ -230,11 +228,19 @@ def _own_input(path: Path, backbone: str) -> dict[str, Any]:
                 f"{path} is a run of {about['model']['name']} ({trained or 'no timm network'}) and not of "
                 f"{backbone}; type model={about['model']['name']} or another model.weights"
             )
-        told: Mapping[str, Any] = about["preprocessing"] | {"input_size": [3, about["preprocessing"]["image_size"]]}
+        made = about["preprocessing"]
+        told: Mapping[str, Any] = {"interpolation": "bilinear"} | made | {"input_size": [3, made["image_size"]]}
     else:
         told = read_json(path.with_name("config.json")).get("pretrained_cfg") or {}
     own: dict[str, Any] = {key: tuple(map(float, told[key])) for key in ("mean", "std") if key in told}
+    if "interpolation" in told:
+        own["interpolation"] = _nearest_interpolation(told["interpolation"])
     return own | ({"input_size_px": int(told["input_size"][1])} if "input_size" in told else {})
+
+
+def _nearest_interpolation(name: str) -> str:
+    """Return bilinear or bicubic, whichever is nearer to what timm names: nearest, bilinear, bicubic or lanczos."""
+    return "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
 
 
 def _package_file(backbone: str) -> Path | None:

@@ -42,7 +42,7 @@ class Exported(nn.Module):
         super().__init__()
         self.network, self.views, self.temperature = member.module.eval(), member.way.views, temperature
         preprocessing = member.module.known_preprocessing
-        self.size = preprocessing.image_size
+        self.size, self.interpolation = preprocessing.image_size, preprocessing.interpolation
         mean, std = (
             torch.tensor(x, dtype=torch.float32)[:, None, None] for x in (preprocessing.mean, preprocessing.std)
         )
@@ -51,14 +51,15 @@ class Exported(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, H, W, 3) uint8 → (N, C) probabilities."""
-        inputs = resized(images.permute(0, 3, 1, 2), self.size).to(torch.float32) * self.scale + self.shift
+        inputs = resized(images.permute(0, 3, 1, 2), self.size, self.interpolation)
+        inputs = inputs.to(torch.float32) * self.scale + self.shift
         # All views in one batch: the network is in the file once, not once per view.
         answers = self.network(torch.cat(tta_views(inputs, self.views))).softmax(dim=1)
         mean = answers.unflatten(0, (self.views, images.shape[0])).mean(dim=0)
         return (mean.clamp_min(1e-30).log() / self.temperature).softmax(dim=1)
 
 
-def resized(planes: torch.Tensor, size: int) -> torch.Tensor:
+def resized(planes: torch.Tensor, size: int, interpolation: str = "bilinear") -> torch.Tensor:
     """What galaxy10.data.augment.resize makes of the central square of bytes, to the last bit: (N, 3, H, W) uint8 →
     (N, 3, size, size) float64, whole grey levels.
 
@@ -67,17 +68,20 @@ def resized(planes: torch.Tensor, size: int) -> torch.Tensor:
     rows = torch.arange(planes.shape[2], dtype=torch.float64)
     columns = torch.arange(planes.shape[3], dtype=torch.float64)
     side = torch.minimum(rows.max() + 1, columns.max() + 1)
-    across, unit = resizing(columns, side, size)
+    across, unit = resizing(columns, side, size, interpolation)
     lines = torch.floor(planes.to(torch.float64) @ across.T / unit + 0.5).clamp(0, 255)
-    down, unit = resizing(rows, side, size)
+    down, unit = resizing(rows, side, size, interpolation)
     return torch.floor(down @ lines / unit + 0.5).clamp(0, 255)
 
 
-def resizing(pixels: torch.Tensor, side: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def resizing(
+    pixels: torch.Tensor, side: torch.Tensor, size: int, interpolation: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The central `side` of n pixels brought to `size` of them, as a matrix (size, n) to multiply with, and what its
     whole numbers are counted in.
 
-    The triangular filter of torch's antialiased bilinear interpolation: as wide as a pixel of the larger grid.
+    The filters of torch's antialiased interpolation, as wide as pixels of the larger grid: a triangle for bilinear,
+    Keys' cubic with a = -1/2 for bicubic.
 
     Args:
         pixels: (n,) 0, 1, … n − 1, float64.
@@ -87,12 +91,17 @@ def resizing(pixels: torch.Tensor, side: torch.Tensor, size: int) -> tuple[torch
     centre = (torch.arange(size, dtype=torch.float64) + 0.5) * scale
     inside = ((pixels >= first) & (pixels < first + side)).to(torch.float64)
     distance = (pixels - first + 0.5 - centre[:, None]).abs() / scale.clamp_min(1)
-    weight = (1 - distance).clamp_min(0) * inside
+    if interpolation == "bicubic":
+        near = (1.5 * distance - 2.5) * distance**2 + 1
+        far = (((5 - distance) * distance - 8) * distance + 4) / 2
+        weight = torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0)) * inside
+    else:
+        weight = (1 - distance).clamp_min(0) * inside
     weight = weight / weight.sum(dim=1, keepdim=True)
     # As many binary digits as let the largest weight fit into 15 bits, 22 at most.
     digits = (torch.ceil(torch.log(32767.5 / weight.max()) / math.log(2)) - 1).clamp(max=22)
     unit = torch.exp(digits * math.log(2)).round()
-    return torch.floor(weight * unit + 0.5), unit
+    return weight.sign() * torch.floor(weight.abs() * unit + 0.5), unit
 
 
 def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool, overwrite: bool) -> float:

@@ -45,6 +45,7 @@ def provenance(
             "weights": weights,
             "mean": list(preprocessing.mean) if preprocessing else None,
             "std": list(preprocessing.std) if preprocessing else None,
+            "interpolation": preprocessing.interpolation if preprocessing else None,
         },
         "metrics": [measure.to_dict() for measure in measures_of(config["metrics"])],
     }

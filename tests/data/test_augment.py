@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from galaxy10.data import augment as augmentation
 from galaxy10.data import counter_rng
@@ -13,6 +16,7 @@ from galaxy10.data.augment import (
     resample,
     resize,
 )
+from galaxy10.errors import Galaxy10Error
 
 ZEROS = torch.zeros(8, dtype=torch.int64)
 PREPROCESSING = Preprocessing(image_size=24, mean=(0.1, 0.2, 0.3), std=(0.2, 0.2, 0.2), noise_sigma=(0.1, 0.1, 0.1))
@@ -124,6 +128,31 @@ def test_shrinking_does_not_alias():
     stripes = (torch.arange(96) % 2 * 255).to(torch.uint8)[:, None].expand(1, 96, 96, 3)
     inner = resize(stripes, 24)[:, :, 3:-3].float()
     assert (inner - 127.5).abs().max() < 3
+
+
+@pytest.mark.parametrize("size", [24, 40, 70])
+def test_an_interpolation_is_pillows(size):
+    image = galaxies(1, 53)
+    found = {}
+    for name, theirs in (("bilinear", Image.Resampling.BILINEAR), ("bicubic", Image.Resampling.BICUBIC)):
+        preprocessing = replace(PREPROCESSING, image_size=size, interpolation=name)
+        inputs = preprocessing.eval_transform(image)
+        found[name] = preprocessing.denormalize(inputs)[0]
+        expected = np.asarray(Image.fromarray(image[0].numpy()).resize((size, size), theirs)).astype(int)
+        assert np.abs(found[name].numpy() - expected).max() <= 1
+        none = torch.zeros(1, dtype=torch.int64)
+        assert torch.equal(preprocessing.train_transform(image, Augmentation(), 0, 0, none, none, none), inputs)
+    assert not torch.equal(found["bilinear"], found["bicubic"])
+
+
+def test_preprocessing_is_made_again_from_plain_containers():
+    for name in ("bilinear", "bicubic"):
+        plain = Preprocessing(24, [0.1] * 3, [0.2] * 3, [0.3] * 3, name).to_dict()
+        assert Preprocessing(**plain).to_dict() == plain
+        assert plain.pop("interpolation") == name
+        assert Preprocessing(**plain).interpolation == "bilinear"  # of a file that names none
+    with pytest.raises(Galaxy10Error, match="interpolation=cubic is not one of bilinear, bicubic"):
+        Preprocessing(24, [0.1] * 3, [0.2] * 3, interpolation="cubic")
 
 
 def test_a_window_takes_as_many_samples_as_it_lays_pixels_on_a_pixel():

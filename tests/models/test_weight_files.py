@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.models.factory import build_classifier, load_classifier
 from galaxy10.models.state_dicts import load_by_name
 from galaxy10.models.weights import check_weights_reachable, find_weights
 from tests.models.conftest import assert_loaded, load, resnet
@@ -55,6 +56,27 @@ def test_a_folder_stands_for_the_one_file_in_it(tmp_path, pretrained):
     source = find_weights("resnet18", str(tmp_path))
     assert (source.path.name, source.mean, source.input_size_px) == ("model.safetensors", (0.1,) * 3, 128)
     assert source.std == (0.229, 0.224, 0.225)  # not told: timm's
+    assert source.interpolation == "bicubic"
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), [("bilinear", "bilinear"), ("nearest", "bilinear"), ("lanczos", "bicubic")]
+)
+def test_a_network_gets_its_images_resized_as_its_weights_expect(tmp_path, told, expected):
+    save_file(timm.create_model("test_resnet", num_classes=1000).state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": {"interpolation": told}}))
+    model = {
+        "_target_": "galaxy10.models.TimmClassifier",
+        "backbone": "test_resnet",
+        "pretrained": True,
+        "weights": str(tmp_path),
+    }
+    module, _ = build_classifier(model, ("a", "b"), 64, ([0.1] * 3, [0.1] * 3))
+    assert module.preprocessing.interpolation == expected
+    checkpoint = {}
+    module.on_save_checkpoint(checkpoint)
+    torch.save({**checkpoint, "state_dict": module.state_dict()}, tmp_path / "best.ckpt")
+    assert load_classifier(tmp_path / "best.ckpt").preprocessing.interpolation == expected
 
 
 def test_a_run_of_this_project_tells_its_own_input(tmp_path, pretrained):
@@ -67,6 +89,7 @@ def test_a_run_of_this_project_tells_its_own_input(tmp_path, pretrained):
     torch.save({"state_dict": state, "galaxy10": about}, tmp_path / "checkpoints" / "best.ckpt")
     source = find_weights("resnet18", str(tmp_path))
     assert (source.input_size_px, source.mean, source.std) == (96, (0.2,) * 3, (0.1,) * 3)
+    assert source.interpolation == "bilinear"  # told by none; timm says bicubic
     assert_loaded(load(tmp_path), pretrained)
     with pytest.raises(Galaxy10Error, match=r"is a run of timm \(resnet18.a1_in1k\) and not of resnet50"):
         find_weights("resnet50", str(tmp_path))

@@ -31,7 +31,9 @@ def test_the_installed_weights_see_a_palace():
     network = timm.create_model("tf_efficientnet_lite0").eval()
     load_pretrained(network, source, [])
     photograph = torch.from_numpy(load_sample_image("china.jpg").copy())[None]
-    inputs = Preprocessing(source.input_size_px, source.mean, source.std).eval_transform(photograph)
+    assert source.interpolation == "bicubic"
+    told = {"mean": source.mean, "std": source.std, "interpolation": source.interpolation}
+    inputs = Preprocessing(source.input_size_px, **told).eval_transform(photograph)
     assert network(inputs).argmax().item() == 698  # ImageNet's "palace"
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import torch
 from PIL import Image
 
 import galaxy10
-from galaxy10.data.augment import center_square, resize, to_nchw
+from galaxy10.data.augment import Preprocessing, center_square, resize, to_nchw
 from galaxy10.errors import Galaxy10Error
+from galaxy10.models import Classifier
 from galaxy10.prediction import export as exporting
 from galaxy10.prediction.export import export, resized
+from galaxy10.prediction.mode import PredictMode
 from tests.conftest import ROOT
 from tests.galaxies import galaxy
 
@@ -72,10 +75,26 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
 
 @pytest.mark.parametrize("size", [8, 32, 50, 84, 299])
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (61, 40), (20, 200), (16, 17), (256, 256)])
-def test_the_resize_as_a_product_of_matrices_is_torchs_own_to_the_last_bit(size, height, width):
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_the_resize_as_a_product_of_matrices_is_torchs_own_to_the_last_bit(size, height, width, interpolation):
     pictures = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.manual_seed(0))
-    expected = to_nchw(resize(center_square(pictures), size))
-    assert torch.equal(resized(to_nchw(pictures), size).to(torch.uint8), expected)
+    pictures[0] = (pictures[0] > 127) * 255  # between black and white, a cubic overshoots
+    expected = to_nchw(resize(center_square(pictures), size, interpolation))
+    assert torch.equal(resized(to_nchw(pictures), size, interpolation).to(torch.uint8), expected)
+
+
+def test_an_export_resizes_as_its_network_was_trained():
+    pictures = torch.from_numpy(np.stack([galaxy(seed, (50, 40)) for seed in range(3)]))
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 24 * 24, 3))
+    found = {}
+    for interpolation in ("bilinear", "bicubic"):
+        preprocessing = Preprocessing(24, [0.2] * 3, [0.1] * 3, interpolation=interpolation)
+        module = Classifier(network, num_classes=3, preprocessing=preprocessing)
+        copy = exporting.Exported(SimpleNamespace(module=module, way=PredictMode(1)), 1.0)
+        found[interpolation] = copy(pictures)
+        expected = module.probabilities(preprocessing.eval_transform(pictures))
+        assert torch.allclose(found[interpolation], expected, atol=1e-5)
+    assert not torch.allclose(found["bilinear"], found["bicubic"], atol=1e-3)
 
 
 load = galaxy10.load
