@@ -1,5 +1,5 @@
 # make train   simulate a survey, train the simple CNN on it, evaluate      (ARGS="model=resnet50 data=galaxy10")
-# make study   repeat the published study and its better twins, then compare them   (ARGS=data=simulated SEEDS=0,1,2)
+# make baseline   repeat the published baseline beside our tuned experiments, then compare them   (ARGS=data=simulated SEEDS=0,1,2)
 # make test    run the tests                                               (ARGS="-k split")
 # make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
 # make bench   measure ours beside the alternatives, then print the table (half an hour; the machine idle)
@@ -12,11 +12,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 0
-STUDY ?= runs/study
+BASELINE ?= runs/baseline
 BENCHMARKS := start_up store_reading input_pipeline training end_to_end report_time
-RECIPES := baseline_pca,tuned_pca,baseline_cnn,tuned_cnn,baseline_resnet50,tuned_resnet50,baseline_inceptionv3,tuned_inceptionv3
+EXPERIMENTS := baseline_pca,tuned_pca,baseline_cnn,tuned_cnn,baseline_resnet50,tuned_resnet50,baseline_inceptionv3,tuned_inceptionv3
 
-.PHONY: train study test test-long bench check install clean help
+.PHONY: train baseline test test-long bench check install clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -37,9 +37,9 @@ train: $(READY)
 	@$(BIN)/python train.py $(if $(findstring data=,$(ARGS)),,data=simulated) $(ARGS)
 
 # What fails must not keep the rest from being compared; the exit code is the grid's.
-study: $(READY)
-	@$(BIN)/python train.py -m experiment=$(RECIPES) seed=$(SEEDS) run.root=$(STUDY) $(ARGS); code=$$?; \
-	test $$code -gt 1 || $(BIN)/galaxy10 compare '$(STUDY)/grid-*' -o $(STUDY)/comparison || code=1; exit $$code
+baseline: $(READY)
+	@$(BIN)/python train.py -m experiment=$(EXPERIMENTS) seed=$(SEEDS) run.root=$(BASELINE) $(ARGS); code=$$?; \
+	test $$code -gt 1 || $(BIN)/galaxy10 compare '$(BASELINE)/grid-*' -o $(BASELINE)/comparison || code=1; exit $$code
 
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not long" --max-torch-imports 30 $(ARGS)

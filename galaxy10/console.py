@@ -83,5 +83,6 @@ def quiet_libraries() -> None:
         ".*could not find the monitored key in the returned metrics.*",
         ".*barrier\\(\\).*",
         ".*srun.*command is available.*",
+        ".*Using `DistributedSampler` with the dataloaders.*",  # what it shows twice is counted once, by its row
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -172,6 +172,7 @@ def once_a_session(name: str) -> Iterator[Path]:
 
 
 NAMES = ["Spiral", "In-between", "Edge-on"]
+TRAINED = ("model.image_size=32", "model.tta_views=2", "data.batch_size=8", "trainer.max_epochs=2", "logger=csv")
 
 
 @pytest.fixture(scope="session")
@@ -186,8 +187,7 @@ def trained(warm: Warm) -> Callable[..., Path]:
             if not (folder / "g.h5").exists():
                 write_galaxies(folder / "g.h5", per_class=40, names=NAMES, coordinates=True)
             if not (folder / f"r{seed}").exists():
-                words = ["data=hdf5", "data.path=g.h5", "model.image_size=32", "model.tta_views=2", f"seed={seed}"]
-                words += ["data.batch_size=8", "trainer.max_epochs=2", f"run.dir=r{seed}", "logger=csv"]
+                words = ["data=hdf5", "data.path=g.h5", f"run.dir=r{seed}", f"seed={seed}", *TRAINED]
                 done = ended(warm.start([str(ROOT / "train.py"), *words], folder, {**os.environ, **QUIET}))
                 assert done.code == 0, done.err
                 (shared_folder() / f"trained-{seed}.json").write_text(json.dumps([done.code, done.out, done.err]))

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parents[1]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+LOGGERS = (None, "galaxy10")
 
 
 def run_here(program: str, arguments: list[str], cwd: Path, environment: dict[str, str]) -> tuple[int, str, str]:
@@ -24,7 +25,8 @@ def run_here(program: str, arguments: list[str], cwd: Path, environment: dict[st
         environment: variables that differ from this process's.
     """
     out, err = io.StringIO(), io.StringIO()
-    handlers, log = {number: signal.getsignal(number) for number in SIGNALS}, list(logging.root.handlers)
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    loggers = [(log, list(log.handlers), log.level, log.propagate) for log in map(logging.getLogger, LOGGERS)]
     code: object = 0
     with ExitStack() as changed:
         changed.enter_context(patch.dict(os.environ, environment))
@@ -44,5 +46,6 @@ def run_here(program: str, arguments: list[str], cwd: Path, environment: dict[st
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-            logging.root.handlers[:] = log
+            for log, kept, log.level, log.propagate in loggers:
+                log.handlers[:] = kept
     return (code if isinstance(code, int) else 0 if code is None else 1), out.getvalue(), err.getvalue()

@@ -41,15 +41,15 @@ class WarmProcess:
             self.returncode = int(self._warm.ended(self._number).read_text())
         return self.returncode
 
-    def wait(self, timeout: float = 240) -> int:
-        deadline = time.monotonic() + timeout
+    def wait(self, timeout: float | None = None) -> int:
+        deadline = None if timeout is None else time.monotonic() + timeout
         while self.poll() is None:
-            if time.monotonic() > deadline:
+            if deadline is not None and time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired("a warm process", timeout)
             time.sleep(0.005)
         return self.returncode
 
-    def communicate(self, timeout: float = 240) -> tuple[str, str]:
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         self.wait(timeout)
         return tuple(self._warm.output(self._number, name).read_text() for name in ("out", "err"))
 

@@ -3,9 +3,8 @@
 import os
 import sys
 
+from galaxy10.cli.composed import COMPOSED, run_composed
 from galaxy10.config.command_line import COMPLETION
-
-_COMPOSED = ("train", "sweep")
 
 
 def main() -> None:
@@ -13,22 +12,11 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] and arguments[0] in COMPLETION:
         sys.exit(complete(arguments))
-    if arguments[:1] and arguments[0] in _COMPOSED:
+    if arguments[:1] and arguments[0] in COMPOSED:
         sys.exit(run_composed(arguments[0], arguments[1:]))
     from galaxy10.cli.main import main as run_command  # typer is not for `train --help`
 
     run_command()
-
-
-def run_composed(command: str, arguments: list[str]) -> int:
-    """Run train or sweep; return its exit code."""
-    if command == "train":
-        from galaxy10.cli.train import main as train
-
-        return train(arguments)
-    from galaxy10.cli.sweep import main as sweep
-
-    return sweep(arguments)
 
 
 def complete(arguments: list[str]) -> int:
@@ -40,7 +28,7 @@ def complete(arguments: list[str]) -> int:
     line = os.environ.get("COMP_LINE", "")
     program, _, rest = line.lstrip().partition(" ")
     command, blank, words = rest.lstrip().partition(" ")
-    if command in _COMPOSED and blank:
+    if command in COMPOSED and blank:
         os.environ["COMP_LINE"] = (
             f"{program} {words}"  # as Hydra knows a program: without a command before its settings
         )

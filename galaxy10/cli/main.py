@@ -1,5 +1,6 @@
 """The commands of `galaxy10`. train and sweep are listed here, and begin in entry.py."""
 
+import logging
 import shutil
 import sys
 from glob import glob
@@ -8,13 +9,16 @@ from typing import Annotated
 
 import typer
 
-from galaxy10.cli.entry import run_composed
+from galaxy10.cli.composed import run_composed
 from galaxy10.cli.output import print_error
 from galaxy10.cli.predict import app as inference_commands
+from galaxy10.config.own_code import describe_failure, own_place
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode
 from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     add_completion=False,
@@ -38,6 +42,16 @@ def train(context: typer.Context) -> None:
 def sweep(context: typer.Context) -> None:
     """Search hyperparameters: galaxy10 sweep sweep=simple_cnn data=simulated sweep.n_trials=20."""
     sys.exit(run_composed("sweep", context.args))
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(metavar="NAME", help="a new folder, and the package in it")]) -> None:
+    """Begin a project of your own: a network, a loss, their configuration, a test."""
+    from galaxy10.cli.project import create_project
+
+    create_project(folder)
+    print(folder)
+    logger.info(f"cd {folder} && galaxy10 train --config-dir conf model=mine data=simulated debug=fast")
 
 
 @app.command()
@@ -172,6 +186,9 @@ def main() -> None:
     except Galaxy10Error as error:
         sys.exit(print_error(error))
     except Exception as error:
+        if own_place(error):
+            logger.error(f"error: {describe_failure(error)}")
+            sys.exit(ExitCode.FAILED)
         if not hasattr(error, "format_message"):  # typer's and click's errors of usage have it
             raise
         words = [word for word in sys.argv[1:2] if word in getattr(command, "commands", {})]

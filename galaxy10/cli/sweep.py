@@ -79,7 +79,9 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
         result = {"report": str(build_study_report(sweep))}
     elif action == "confirm":
         from galaxy10.sweeps.confirm import confirm
+        from galaxy10.sweeps.preflight import trust_study
 
+        trust_study(sweep, config)
         top, seeds = section["confirm_top"], section["confirm_seeds"]
         code, result = confirm(sweep, config["trainer"], top, seeds, section["workers"])
         print_result(result)

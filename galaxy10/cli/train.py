@@ -16,9 +16,10 @@ from galaxy10.cli.output import print_error, print_result
 from galaxy10.config.command_line import asks_for_help_alone, in_our_words
 from galaxy10.config.explain import Vocabulary, refuse_mistyped
 from galaxy10.config.groups import help_text
+from galaxy10.config.own_code import describe_failure, own_place
 from galaxy10.config.paths import import_from_working_directory
 from galaxy10.console import set_up_logging
-from galaxy10.errors import Galaxy10Error, TrainingError, first_line
+from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.exit_codes import ExitCode, signalled
 from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, is_main_process, process_number
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
@@ -144,7 +145,8 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
             where = where.with_name(f"traceback-{os.getpid()}.txt")
         with suppress(OSError):
             where.write_text(traceback.format_exc())
-        told = Galaxy10Error(f"{type(error).__name__}: {first_line(error)} (a bug? the details are in {where})")
+        bug = "" if own_place(error) else "a bug? "
+        told = Galaxy10Error(f"{describe_failure(error)} ({bug}the details are in {where})")
         return _failed(directory, str(told)) if writes else _failed_beside(directory, told)
     finally:
         directory.release()
@@ -155,8 +157,10 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
 
 def _check_resumable(directory: RunDirectory, config: dict[str, Any]) -> None:
     """A run whose checkpoint is damaged cannot go on; with run.overwrite=true it is moved aside, and begins again."""
+    from galaxy10.config.trust import trust_configuration
     from galaxy10.training.checkpoints import check_resumable
 
+    trust_configuration(config)
     try:
         check_resumable(directory.last_checkpoint)
     except Galaxy10Error:

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from galaxy10.config.fields import did_you_mean
+from galaxy10.config.own_code import describe_failure
 from galaxy10.errors import Galaxy10Error, first_line
 
 TARGET = "_target_"
@@ -100,9 +101,22 @@ def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | No
 
 def takes(function: Callable[..., Any], name: str) -> bool:
     """Return whether a class or function names a keyword parameter, itself or in a class that it passes it on to."""
-    if inspect.isclass(function):
-        return any(name in _named(vars(owner)["__init__"]) for owner in function.__mro__ if "__init__" in vars(owner))
-    return name in _signature(function)
+    if not inspect.isclass(function):
+        return name in _signature(function)
+    for owner in function.__mro__:
+        if "__init__" not in vars(owner):
+            continue
+        if name in _named(vars(owner)["__init__"]):
+            return True
+        if _keywords(vars(owner)["__init__"]) is not None:  # it passes nothing on
+            return False
+    return False
+
+
+def _hands_on(function: Callable[..., Any], name: str) -> bool:
+    """Whether a builder of timm's or torchvision's hands num_classes on, which its own signature does not name."""
+    root = str(getattr(function, "__module__", "")).partition(".")[0]
+    return name == "num_classes" and root in ("timm", "torchvision") and parameters_of(function) is None
 
 
 def targets(config: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -131,8 +145,13 @@ def check_signatures(config: Any, key: str = "", supplied: frozenset[str] = froz
         check_signature(where, node, supplied)
 
 
-def check_signature(where: str, node: Mapping[str, Any], supplied: frozenset[str] = frozenset()) -> None:
-    """Check the keys of one `_target_` against the signature of what it names; see check_signatures."""
+def check_signature(
+    where: str, node: Mapping[str, Any], supplied: frozenset[str] = frozenset(), called_with: int | None = None
+) -> None:
+    """Check the keys of one `_target_` against the signature of what it names; see check_signatures.
+
+    called_with: how many arguments a `_partial_` one is called with later; None: not known.
+    """
     function = resolve(node[TARGET], f"{where}.{TARGET}" if where else TARGET)
     known = parameters_of(function)
     given = [name for name in node if name not in HYDRA_WORDS]
@@ -143,12 +162,15 @@ def check_signature(where: str, node: Mapping[str, Any], supplied: frozenset[str
             hint = did_you_mean(name, list(known))
             dotted = f"{where}.{name}" if where else name
             raise Galaxy10Error(f"{node[TARGET]} takes no {name}{hint} (take it away with ~{dotted})")
-    if node.get("_partial_") or "_args_" in node:
+    if "_args_" in node or (node.get("_partial_") and called_with is None):
         return
-    for name, parameter in known.items():
-        if parameter.default is inspect.Parameter.empty and name not in given and name not in supplied:
-            dotted = f"{where}.{name}" if where else name
-            raise Galaxy10Error(f"{node[TARGET]} needs {name}; add +{dotted}=…")
+    missing = [name for name, parameter in known.items() if parameter.default is inspect.Parameter.empty]
+    missing = [name for name in missing if name not in given and name not in supplied]
+    if node.get("_partial_"):
+        missing = missing[called_with:]
+    if missing:
+        dotted = f"{where}.{missing[0]}" if where else missing[0]
+        raise Galaxy10Error(f"{node[TARGET]} needs {missing[0]}; add +{dotted}=…")
 
 
 def build(node: Mapping[str, Any], context: Mapping[str, Any] | None = None, key: str = "") -> Any:
@@ -172,7 +194,7 @@ def build(node: Mapping[str, Any], context: Mapping[str, Any] | None = None, key
         cause = error.__cause__
         if isinstance(cause, Galaxy10Error):
             raise cause from error
-        said = f"{type(cause).__name__}: {first_line(cause)}" if cause else first_line(error)
+        said = describe_failure(cause) if cause else first_line(error)
         raise Galaxy10Error(f"{key or 'this configuration'} ({node[TARGET]}) cannot be built: {said}") from error
 
 
@@ -191,5 +213,7 @@ def _fill(node: Any, context: Mapping[str, Any], key: str) -> Any:
     filled = {name: _fill(value, context, f"{key}.{name}" if key else str(name)) for name, value in node.items()}
     if isinstance(node.get(TARGET), str) and context:
         function = resolve(node[TARGET], f"{key}.{TARGET}" if key else TARGET)
-        filled |= {name: value for name, value in context.items() if name not in filled and takes(function, name)}
+        for name, value in context.items():
+            if name not in filled and (takes(function, name) or _hands_on(function, name)):
+                filled[name] = value
     return filled

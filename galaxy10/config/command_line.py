@@ -22,6 +22,7 @@ SEARCH_PATH = "hydra.searchpath="
 # What Hydra calls these is ours under another name.
 _OURS = {"hydra.run.dir": "run.dir", "hydra.sweep.dir": "run.root"}
 _NULL = re.compile(r"\bnull\b", re.IGNORECASE)
+_NO_NAME = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|nan|[-+]?inf|true|false", re.IGNORECASE)  # to Hydra
 
 
 def options_and_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -134,7 +135,8 @@ def _in_our_words(word: str, groups: Collection[str]) -> str:
     if word.startswith("~"):
         return f"{key}=[]" if key in groups and not mark else word
     if key in groups:
-        return f"{word.partition('=')[0]}{mark}{_NULL.sub('[]', value)}"
+        value = f"'{value}'" if _NO_NAME.fullmatch(value) else _NULL.sub("[]", value)
+        return f"{word.partition('=')[0]}{mark}{value}"
     if key in _OURS:
         return f"{_OURS[key]}={value}"
     if key == "hydra.sweep.subdir":

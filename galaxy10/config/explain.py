@@ -117,8 +117,8 @@ def _explain_missing(error: Exception) -> str:
 def _explain_override(override: Any, value: str, words: Vocabulary, complained: str) -> str | None:
     key = override.key_or_group
     if override.is_delete():
-        if key in words.choices or words.has(key) or key.startswith("hydra"):
-            return None
+        if key in words.choices or words.has(key):
+            return None if key in words.choices else explain_setting(key, value, words, complained)
         return f"~{key}: there is no setting {key}{did_you_mean(key, [*words.known, *words.choices])}"
     if override.is_add() and not override.is_force_add() and key in words.having:
         return f"{key} is a setting already; type {key}={value}"
@@ -142,7 +142,8 @@ def explain_setting(key: str, value: str, words: Vocabulary, complained: str = "
         having = sorted(words.having.get(key, ()), key=lambda choice: not choice.startswith(f"{group}="))
         if not having or f"'{key}'" not in complained:
             return None
-        return f"{key} is a setting of {having[0]}, but not of the {group} that is composed here"
+        told = f"{key} is a setting of {having[0]}, but not of the {group} that is composed here"
+        return told + (f"; if its class takes it type +{key}={value}" if f"{group}._target_" in known else "")
     section = key.rpartition(".")[0]
     near = did_you_mean(name, [k.partition(".")[2] for k in known if k.startswith(f"{group}.")])
     if name and f"{section}._target_" in known and not near:
@@ -154,7 +155,7 @@ def explain_setting(key: str, value: str, words: Vocabulary, complained: str = "
 
 
 def _explain_choice(group: str, value: str, choices: list[str]) -> str | None:
-    unknown = [name for name in value.strip("[]").split(",") if name not in (*choices, "null", "", "[]")]
+    unknown = [name for name in value.strip("[]'").split(",") if name not in (*choices, "null", "", "[]")]
     if not unknown:
         return None
     if group == "data" and ("." in unknown[0] or "/" in unknown[0]):

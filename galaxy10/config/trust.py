@@ -9,19 +9,15 @@ code, are never among them.
 
 import inspect
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from galaxy10.config.building import TARGET, resolve, targets
+from galaxy10.config.own_code import TRUST_VARIABLE, trusted_packages
 from galaxy10.errors import Galaxy10Error
 
-TRUST_VARIABLE = "GALAXY10_TRUST"  # package names, separated by commas; the processes of one command inherit it
 _READ_FROM_DISK = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")  # of timm's builders
-
-
-def trusted_packages() -> set[str]:
-    """Return the packages that the person at the keyboard has named."""
-    return {name.strip() for name in os.environ.get(TRUST_VARIABLE, "").split(",") if name.strip()}
 
 
 def trust(packages: Iterable[str]) -> None:
@@ -32,6 +28,8 @@ def trust(packages: Iterable[str]) -> None:
     """
     names = {name.strip() for name in packages}
     for name in names:
+        if name in sys.stdlib_module_names:
+            raise Galaxy10Error(f"--trust {name} would let a checkpoint run anything; {name} is Python's own")
         if not name.isidentifier():
             raise Galaxy10Error(f"--trust {name} is no package; give its name as it is imported, such as mypkg")
     os.environ[TRUST_VARIABLE] = ",".join(sorted(trusted_packages() | names))
@@ -43,7 +41,8 @@ def trust_configuration(config: Mapping[str, Any]) -> None:
     config: as this command composed it, never one that was read from a run directory.
     """
     roots = {node[TARGET].partition(".")[0] for _, node in targets(config)}
-    trust(root for root in roots if root.isidentifier() and root not in _KNOWN)
+    known = {*_KNOWN, *sys.stdlib_module_names}
+    trust(root for root in roots if root.isidentifier() and root not in known)
 
 
 def check_trusted(config: Any, origin: str) -> None:
@@ -63,17 +62,23 @@ def _check_target(where: str, node: Mapping[str, Any], origin: str) -> None:
     path = str(node[TARGET])
     root = path.partition(".")[0]
     trusted = trusted_packages()
-    if root not in trusted and root not in _KNOWN:
+    if root not in (*trusted, *_KNOWN, *sys.stdlib_module_names):
         raise Galaxy10Error(
             f"{origin} names code of the package {root} ({where}: {path}), which is not run unasked; if you know where "
             f"it comes from, add --trust {root} (or set {TRUST_VARIABLE}={root})"
         )
+    if root in sys.stdlib_module_names:
+        raise _never_run(origin, path, where)
     found = resolve(path, where)
     # By what it is, not by its name: mypkg.os.system is not mypkg's.
     owner = str(getattr(found, "__module__", None)).partition(".")[0]
-    if owner in trusted or (owner in _KNOWN and _KNOWN[owner](found, node)):
+    if (owner in trusted and owner not in _KNOWN) or (owner in _KNOWN and _KNOWN[owner](found, node)):
         return
-    raise Galaxy10Error(
+    raise _never_run(origin, path, where)
+
+
+def _never_run(origin: str, path: str, where: str) -> Galaxy10Error:
+    return Galaxy10Error(
         f"{origin} names {path} ({where}), which is no network, loss, optimizer, scheduler or metric and is never run; "
         "use a checkpoint that galaxy10 wrote"
     )

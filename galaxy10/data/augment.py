@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from galaxy10.data import counter_rng
+import galaxy10.data.counter_rng as counter_rng
 
 DIHEDRAL = {"none": 0b000, "horizontal_flip": 0b001, "all": 0b111}
 

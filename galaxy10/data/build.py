@@ -50,6 +50,7 @@ def build_datamodule(data: Mapping[str, Any], augment: Mapping[str, Any], seed: 
     import lightning as L
 
     from galaxy10.data.datamodule import GalaxyData
+    from galaxy10.data.numbering import repeat_setup
 
     if is_own(data):
         settings = {key: value for key, value in data.items() if key not in HYDRA_WORDS}
@@ -57,6 +58,8 @@ def build_datamodule(data: Mapping[str, Any], augment: Mapping[str, Any], seed: 
     built = build(data, {"augmentation": dict(augment), "seed": seed}, "data")
     if not isinstance(built, L.LightningDataModule):
         raise Galaxy10Error(f"data._target_={data[TARGET]} makes a {type(built).__name__}, no LightningDataModule")
+    if not isinstance(built, GalaxyData):
+        repeat_setup(built)
     return built
 
 

@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.numbering import in_order, number_rows
+from galaxy10.data.numbering import in_order, number_rows, places_of
 from galaxy10.data.split import SUBSETS
 from galaxy10.data.store import Store
 from galaxy10.errors import Galaxy10Error
@@ -84,22 +84,19 @@ def describe_datamodule(data: L.LightningDataModule) -> DataFacts:
     who = name_of(data)
     names, image_size, numbered = _check(data)
     parts = {subset: _labels_and_rows(data, subset, len(names), numbered) for subset in SUBSETS}
-    tables, start = [], 0
+    found, start = {}, 0
     for subset, (labels, rows) in parts.items():
-        tables.append(
-            pd.DataFrame(
-                {"row": start + np.arange(len(labels)) if rows is None else rows, "subset": subset, "label": labels}
-            )
-        )
+        row = start + np.arange(len(labels)) if rows is None else rows
+        found[subset] = pd.DataFrame({"row": row, "subset": subset, "label": labels})
         start += len(labels)
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat(found.values(), ignore_index=True)
     if table["row"].duplicated().any():
         raise Galaxy10Error(
             f"{who}: several images have row {table['row'][table['row'].duplicated()].iloc[0]}; a row is to name one "
             "image of all subsets; or leave rows out"
         )
     if not numbered:
-        number_rows(data, {part["subset"].iloc[0]: part["row"].to_numpy() for part in tables if len(part)})
+        number_rows(data, {subset: _by_place(data, subset, part["row"].to_numpy()) for subset, part in found.items()})
     counts = getattr(data, "class_counts", None)
     if counts is None:
         counts = np.bincount(parts["train"][0], minlength=len(names))
@@ -143,6 +140,20 @@ def _labels_and_rows(
         wrong = labels.min() if labels.min() < 0 else labels.max()
         raise Galaxy10Error(f"{who}: label {wrong} among its {subset} images; there are {num_classes} class names")
     return labels, rows
+
+
+def _by_place(data: L.LightningDataModule, subset: str, rows: np.ndarray) -> np.ndarray:
+    """Rows (n,) in the order of in_order, by the place in the data set; −1 for places that the subset does not have."""
+    loader = _loader(data, subset)
+    with generators_kept():
+        places = places_of(loader)
+    if places is None:
+        return rows
+    if len(places) != len(rows):
+        raise Galaxy10Error(f"{name_of(data)}: {len(rows)} labels for the {len(places)} {subset} images of its loader")
+    by_place = np.full(len(loader.dataset), -1, dtype=np.int64)
+    by_place[places] = rows
+    return by_place
 
 
 def _is_sized(loader: Any) -> bool:

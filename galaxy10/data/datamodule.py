@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from galaxy10.data.augment import Augmentation, Preprocessing, to_nchw
+from galaxy10.data.augment import Augmentation, Preprocessing
+from galaxy10.data.batch_transform import BatchTransform
 from galaxy10.data.device_cache import upload, use_device_cache
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
@@ -18,7 +19,6 @@ from galaxy10.data.settings import own_settings
 from galaxy10.data.source import obtain_source, obtain_store
 from galaxy10.data.split import Split, make_split
 from galaxy10.data.store import Store, channel_statistics
-from galaxy10.data.variations import Variations
 from galaxy10.errors import Galaxy10Error
 
 _SPLIT_SETTINGS = ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks")
@@ -97,14 +97,13 @@ class GalaxyData(L.LightningDataModule):
         self.cache_on_device, self.image_size = cache_on_device, image_size
         given = _plain(augmentation)
         self.augmentation = given if isinstance(given, Augmentation) else Augmentation.of(given or {})
-        self.variations = Variations(self.augmentation.before, self.augmentation.after)
+        self.transform = BatchTransform(self.augmentation, seed)
         self.source: SourceFile | None = None
         self.loaders: dict[str, GalaxyLoader] = {}
         self._store: Store | None = None
         self._split: Split | None = None
         self._class_names: tuple[str, ...] = ()
         self._own_preprocessing, self._preprocessing_of_module = preprocessing, None
-        self._resident: torch.Tensor | None = None
         self._prepared_s = 0.0
         self._batches_done = 0
 
@@ -242,12 +241,12 @@ class GalaxyData(L.LightningDataModule):
     def _loader(self, subset: str, sampler: EpochSampler | SequentialSampler) -> GalaxyLoader:
         self._agree_on_preprocessing()  # again: a module may have decided in its own setup
         device = self.trainer.strategy.root_device.type if self.trainer is not None else None
-        transform = self._transformed if subset == "train" else self._prepared_plainly
-        # A module of somebody's own draws from the generators of the main thread: so it cannot run in another.
-        ahead = device == "cpu" and not (subset == "train" and "before" in self.variations)
+        prepare = self._begun if subset == "train" else self._evaluated
+        ahead = device == "cpu" and (subset != "train" or self.transform.may_run_ahead)
         images = None if subset == "train" and self._on_device() else self.store.images
-        prepare = transform if ahead else None
-        loader = GalaxyLoader(images, self.split.rows(subset), self.labels(subset), sampler, device == "cuda", prepare)
+        loader = GalaxyLoader(
+            images, self.split.rows(subset), self.labels(subset), sampler, device == "cuda", prepare if ahead else None
+        )
         self.loaders[subset] = loader
         return loader
 
@@ -262,9 +261,9 @@ class GalaxyData(L.LightningDataModule):
         """Whether training galaxies are on the device; the first time, bring them there."""
         if self.trainer is None or not self.uses_device_cache(self.trainer.strategy.root_device):
             return False
-        if self._resident is None:
+        if self.transform.resident is None:
             device = self.trainer.strategy.root_device
-            self._resident = upload(self.store.images, self.split.rows("train"), device)
+            self.transform.resident = upload(self.store.images, self.split.rows("train"), device)
         return True
 
     def _processes(self) -> tuple[int, int]:
@@ -274,44 +273,29 @@ class GalaxyData(L.LightningDataModule):
 
     def augmented(self, batch: dict[str, Any], epoch: int) -> torch.Tensor:
         """A training batch's network input (B, 3, S, S) as it is in a given epoch."""
-        return self.prepared(batch, epoch)["inputs"]
+        return self.transform.train(batch, epoch, self._known_preprocessing)["inputs"]
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, torch.Tensor]:
-        """Lightning's hook: from pixels to network input, on the device that trains, unless that is done already."""
+        """Lightning's hook: from pixels to network input, on the device that trains, as far as that is not done yet."""
         assert self.trainer is not None
         if not self.trainer.training:
-            return batch if "inputs" in batch else self._prepared_plainly(batch)
+            return batch if "inputs" in batch else self._evaluated(batch)
         start = time.perf_counter()
-        batch = self.prepared(batch, self.trainer.current_epoch)
+        batch = self.transform.train(batch, self.trainer.current_epoch, self._known_preprocessing)
         self._prepared_s += time.perf_counter() - start
         return batch
 
-    def prepared(self, batch: dict[str, Any], epoch: int) -> dict[str, torch.Tensor]:
-        """A batch as the loader gathers it → inputs (B, 3, S, S), labels and rows, augmented for an epoch."""
-        if "inputs" not in batch:
-            batch = self._transformed(batch, epoch)
-        inputs = batch["inputs"]
-        if "after" in self.variations:
-            inputs = self.variations.apply("after", inputs, self.seed, epoch, batch["first"])
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
+    @property
+    def _known_preprocessing(self) -> Preprocessing:
+        if self.preprocessing is None:
+            raise _not_set_up("preprocessing")
+        return self.preprocessing
 
-    def _transformed(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
-        """All but the modules that come after ours."""
-        assert self.preprocessing is not None
-        images = batch["images"] if self._resident is None else self._resident[batch["positions"]]
-        if "before" in self.variations:
-            pixels = to_nchw(images).to(torch.float32) / 255
-            pixels = self.variations.apply("before", pixels, self.seed, epoch, batch["first"])
-            images = pixels.permute(0, 2, 3, 1) * 255
-        drawn = (self.seed, epoch, batch["rows"], batch["copies"], batch["dihedral"])
-        inputs = self.preprocessing.train_transform(images, self.augmentation, *drawn)
-        return {"inputs": inputs, **{key: batch[key] for key in ("labels", "rows", "first")}}
+    def _begun(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
+        return self.transform.begin(batch, epoch, self._known_preprocessing)
 
-    def _prepared_plainly(self, batch: dict[str, Any], epoch: int = 0) -> dict[str, torch.Tensor]:
-        assert self.preprocessing is not None
-        inputs = self.preprocessing.eval_transform(batch["images"])
-        return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
+    def _evaluated(self, batch: dict[str, Any], epoch: int = 0) -> dict[str, Any]:
+        return self.transform.evaluate(batch, self._known_preprocessing)
 
     # --- restart --------------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ def open_source(path: Path, class_names: Sequence[str] | None = None, key: str =
     """
     path = Path(path)
     if path.is_dir():
-        raise Galaxy10Error(f"{key}={path} is a folder; give the HDF5 file itself")
+        raise Galaxy10Error(f"{key}={path} is a folder; give an HDF5 file (galaxy10 pack makes one)")
     if not path.exists():
         raise Galaxy10Error(f"{key}={path} does not exist; give the path of an HDF5 file with `images` and `ans`")
     if path.stat().st_size == 0:

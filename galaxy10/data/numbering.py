@@ -1,13 +1,28 @@
 """Rows for the batches of somebody's own LightningDataModule: each image's place in its data set, or in its loader."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    WeightedRandomSampler,
+)
+
+from galaxy10.data.variations import generators_seeded
+
+_OF_ALL = (SequentialSampler, RandomSampler, WeightedRandomSampler, DistributedSampler)
 
 
 def number_rows(data: L.LightningDataModule, rows: Mapping[str, np.ndarray]) -> None:
@@ -17,7 +32,7 @@ def number_rows(data: L.LightningDataModule, rows: Mapping[str, np.ndarray]) -> 
     however many processes share it. Other loaders are counted through, from process to process in turn.
 
     Args:
-        rows: (n,) of each subset, in the order of in_order.
+        rows: of each subset, by the place in the data set (see places_of), or as in_order has them.
     """
     for subset, numbers in rows.items():
         method = f"{subset}_dataloader"
@@ -26,12 +41,43 @@ def number_rows(data: L.LightningDataModule, rows: Mapping[str, np.ndarray]) -> 
             setattr(data, method, _NumberedHook(data, hook, numbers))
 
 
+def repeat_setup(data: L.LightningDataModule) -> None:
+    """Let a data module's `setup` draw the same numbers whenever it is called, and change nobody else's.
+
+    Lightning calls it once per stage, and so does whoever resumes a run: a random split that it draws would put test
+    images among the training images. Which split it is does not depend on the run's seed.
+    """
+    hook = data.setup
+
+    def setup(stage: str) -> None:
+        with generators_seeded(0, torch.device("cpu")):
+            hook(stage)
+
+    data.setup = setup  # type: ignore[method-assign]
+
+
+def places_of(loader: Any) -> np.ndarray | None:
+    """Return which places of its data set a loader's images have, in order; None where it is no DataLoader of one.
+
+    A sampler of torch's that goes through all of a data set does; of another, those places count that it gives first.
+    """
+    if not _is_indexed(loader):
+        return None
+    own = type(loader.batch_sampler) is not BatchSampler
+    if not own and isinstance(loader.sampler, _OF_ALL):
+        return np.arange(len(loader.dataset))
+    given = islice(loader.batch_sampler, len(loader)) if own else ([place] for place in loader.sampler)
+    return np.unique([place for batch in given for place in batch]).astype(np.int64)
+
+
 def in_order(loader: Any) -> Iterable[Any]:
     """Return a loader's batches with each image once: in the order of its data set, where it has one."""
-    if not _is_indexed(loader):
+    places = places_of(loader)
+    if places is None:
         return loader
+    images = loader.dataset if len(places) == len(loader.dataset) else Subset(loader.dataset, places.tolist())
     return DataLoader(
-        loader.dataset, batch_size=loader.batch_size or 64, collate_fn=loader.collate_fn, num_workers=loader.num_workers
+        images, batch_size=loader.batch_size or 64, collate_fn=loader.collate_fn, num_workers=loader.num_workers
     )
 
 

@@ -86,7 +86,7 @@ def read_table(file: Path, column: str | None, label: str | None = None) -> tupl
         if name not in frame:
             raise Galaxy10Error(
                 f"{file} has no column {name}{did_you_mean(name, list(map(str, frame.columns)))}; it has "
-                f"{', '.join(map(str, frame.columns))}: type {option} NAME"
+                f"{', '.join(map(str, frame.columns))}: rename one, or type {option} NAME"
             )
     if label and label == (column or "path"):
         raise Galaxy10Error(f"column {label} of {file} cannot hold both; type --path-column NAME --label-column NAME")

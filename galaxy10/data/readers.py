@@ -20,19 +20,18 @@ import h5py
 import numpy as np
 from filelock import FileLock
 
-from galaxy10.config.building import check_signature, parameters_of, resolve
+from galaxy10.config.building import TARGET, check_signature, parameters_of, resolve
 from galaxy10.data.folders import read_folders, read_table
 from galaxy10.data.path_tables import is_table
 from galaxy10.data.readings import Reading, blocks_of, check_reading, write_reading
 from galaxy10.data.sidecars import Failure, failed_path, write_failures
 from galaxy10.data.store import file_identity
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.files import disk_error, replacing
+from galaxy10.files import disk_error, read_json, replacing, write_json
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1  # part of the key: what an older galaxy10 has written otherwise is written again
-_KEY = "galaxy10_reader"
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,10 @@ class Reader:
                 function, settings = given.func, given.keywords
             owner = function if hasattr(function, "__qualname__") else type(function)
             return cls(function, settings, f"{owner.__module__}.{owner.__qualname__}")
-        name, settings = given["_target_"], {key: value for key, value in given.items() if key[:1] != "_"}
-        function = resolve(name, "data.reader._target_")
+        if not isinstance(given, Mapping) or not isinstance(given.get(TARGET), str):
+            raise Galaxy10Error(f"data.reader={given} names no function; add ++data.reader._target_=mypkg.read")
+        name, settings = given[TARGET], {key: value for key, value in given.items() if key[:1] != "_"}
+        function = resolve(name, f"data.reader.{TARGET}")
         path = list(parameters_of(function) or ())[:1]  # the first argument, whatever its name
         check_signature("data.reader", given, frozenset(path))
         return cls(function, settings, name)
@@ -115,23 +116,38 @@ class Reader:
         )
 
     def key(self, path: Path) -> str:
-        """Name what would be read: changes with the input, the reader's own file, and its arguments."""
+        """Name what would be read: changes with the input, the reader's own file, and its arguments.
+
+        Raises:
+            Galaxy10Error: the input cannot be looked at.
+        """
         fingerprint = getattr(self.function, "fingerprint", None)
-        more = fingerprint(path, **self.settings) if fingerprint else b""
-        about = [FORMAT, self.name, self.settings, _input_identity(path), _code_identity(self.function), more]
+        try:
+            more = fingerprint(path, **self.settings) if fingerprint else b""
+            about = [FORMAT, self.name, self.settings, _input_identity(path), _code_identity(self.function), more]
+        except OSError as error:
+            raise Galaxy10Error(f"{path} cannot be read ({first_line(error)}); change its permissions") from error
         return hashlib.sha256(json.dumps(about, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def _input_identity(path: Path) -> list[Any]:
-    """What tells, at the price of a look, whether an input is still the same."""
+    """What tells, at the price of a look, whether an input is still the same; hidden files do not count."""
     if path.is_file():
         return [file_identity(path)]
-    found = []
+    found: list[Any] = []
+    seen = set()
     for folder, folders, names in os.walk(path, followlinks=True):
-        folders.sort()
+        where = os.stat(folder)
+        if (where.st_dev, where.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((where.st_dev, where.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            about = os.stat(os.path.join(folder, name), follow_symlinks=True)
-            found.append([os.path.relpath(os.path.join(folder, name), path), about.st_size, about.st_mtime_ns])
+            file = os.path.join(folder, name)
+            if not name.startswith(".") and os.path.exists(file):
+                about = os.stat(file)
+                found.append([os.path.relpath(file, path), about.st_size, about.st_mtime_ns])
     return found
 
 
@@ -167,51 +183,85 @@ def reader_of(path: Path, given: Callable[..., Any] | Mapping[str, Any] | None) 
 
 
 def converted_path(reader: Reader, path: Path, directory: Path) -> Path:
-    """Return where the file lies that is made of what a reader reads."""
+    """Return where the file lies that is made of what a reader reads.
+
+    Raises:
+        Galaxy10Error: inside the very folder that is read, which would change with it.
+    """
     path = path.resolve()
+    if path.is_dir() and directory.resolve().is_relative_to(path):
+        raise Galaxy10Error(
+            f"what is read from data.path={path} would be written into it ({directory}); set data.store_dir to another "
+            "folder"
+        )
     about = json.dumps([str(path), reader.name, reader.settings], sort_keys=True, default=repr)
-    return directory / f"{path.stem or 'images'}-{hashlib.sha256(about.encode()).hexdigest()[:8]}.h5"
+    return directory / f"{path.stem}-{hashlib.sha256(about.encode()).hexdigest()[:8]}.h5"
 
 
-def is_converted(reader: Reader, path: Path, target: Path) -> bool:
-    """Return whether a file was made of this very input by this very reader."""
-    try:
-        with h5py.File(target, "r") as file:
-            return file.attrs.get(_KEY) == reader.key(path)
-    except OSError:
-        return False
+def is_converted(target: Path, key: str) -> bool:
+    """Return whether a file was made of the input and by the reader that a key names."""
+    return target.exists() and read_json(_key_path(target)).get("key") == key
+
+
+def _key_path(target: Path) -> Path:
+    return target.with_suffix(".json")
 
 
 def convert(reader: Reader, path: Path, directory: Path) -> Path:
     """Return the file of what a reader reads, written now if it is not there or the input has changed.
 
-    Many processes may ask at once: one reads, the others wait for it. A killed one leaves the file as it was.
+    Many processes may ask at once: one reads, the others wait for it. A killed one leaves the file as it was. Where the
+    same is read as before, the file stays as it is, and so does its store.
 
     Raises:
         Galaxy10Error: the reader fails or returns nonsense, or the file cannot be written.
     """
-    target = converted_path(reader, path, directory)
-    if is_converted(reader, path, target):
+    target, key = converted_path(reader, path, directory), reader.key(path)
+    if is_converted(target, key):
         return target
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
-            if not is_converted(reader, path, target):
+            if not is_converted(target, key):
                 _write(reader, path, target)
+                write_json(_key_path(target), {"key": key, "path": str(path.resolve()), "reader": reader.name})
     except OSError as error:
         raise disk_error(target, error) from error
     return target
 
 
 def _write(reader: Reader, path: Path, target: Path) -> None:
-    key = reader.key(path)  # before it is read: what changes meanwhile is read again the next time
-    with replacing(target) as part:
+    part = target.with_name(f".{target.name}.{os.getpid()}.new")
+    try:
         _, failures = reader.write(path, part)
-        with h5py.File(part, "r+") as file:
-            file.attrs[_KEY] = key
+        if not (target.exists() and _hold_the_same(part, target)):
+            _key_path(target).unlink(missing_ok=True)
+            with replacing(target) as finished:
+                os.rename(part, finished)
+    finally:
+        part.unlink(missing_ok=True)
     list_failures(failed_path(target), failures)
     if failures:
         logger.info(f"note: {len(failures):,} images could not be read and are left out: {failed_path(target)}")
+
+
+def _hold_the_same(one: Path, other: Path) -> bool:
+    """Whether two files that a reader's images were written to hold the same, a block of images at a time."""
+    try:
+        with h5py.File(one, "r") as first, h5py.File(other, "r") as second:
+            if set(first) != set(second) or first["images"].shape != second["images"].shape:
+                return False
+            if list(first["ans"].attrs.get("class_names", ())) != list(second["ans"].attrs.get("class_names", ())):
+                return False
+            blocks = zip(blocks_of(first["images"]), blocks_of(second["images"]), strict=True)
+            columns = (
+                np.array_equal(first[name][:], second[name][:], equal_nan=first[name].dtype.kind == "f")
+                for name in first
+                if name != "images"
+            )
+            return all(columns) and all(np.array_equal(block, before) for block, before in blocks)
+    except (OSError, KeyError):  # damaged, or somebody else's
+        return False
 
 
 def list_failures(path: Path, failures: list[Failure]) -> None:

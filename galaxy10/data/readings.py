@@ -72,7 +72,8 @@ def _counts_differ(who: str, images: str, labels: int) -> Galaxy10Error:
 def _names(given: Any, who: str) -> list[str] | None:
     if given is None:
         return None
-    if isinstance(given, str) or not isinstance(given, Iterable) or not all(isinstance(n, str) for n in given):
+    given = given if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise Galaxy10Error(f"{who} returns class names {given!r}; expected a list of names in label order")
     names = [str(name) for name in given]
     if len(set(names)) != len(names):

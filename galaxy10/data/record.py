@@ -1,12 +1,14 @@
 """What a run records of its data: the sections `data` and `split` of provenance.json."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 
 from galaxy10.data.contract import DataFacts, name_of
 from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.readers import Reader
 from galaxy10.data.store import file_identity
 
 
@@ -33,7 +35,7 @@ def data_record(data: L.LightningDataModule, facts: DataFacts) -> dict[str, dict
     record |= {"path": str(path.resolve()), "name": settings["name"], "num_images": len(images)}
     record |= {"image_shape": list(images.shape[1:]), "identity": file_identity(path), "content": data.store.content}
     record |= {"pixel_mean": mean, "pixel_std": std}
-    if settings["reader"] is not None or settings["path"] not in (None, str(path)):
+    if settings["reader"] is not None or (settings["path"] is not None and Path(settings["path"]) != path):
         record["read_from"] = _origin(settings)
     return {"data": record, "split": {**split, "protocol": _protocol(settings), "split_seed": settings["split_seed"]}}
 
@@ -41,7 +43,7 @@ def data_record(data: L.LightningDataModule, facts: DataFacts) -> dict[str, dict
 def _origin(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a reader has read, and which."""
     reader = settings["reader"]
-    given = dict(reader) if isinstance(reader, Mapping) else reader and f"{reader.__module__}.{reader.__qualname__}"
+    given = reader if reader is None or isinstance(reader, Mapping) else Reader.of(reader).name
     return {"path": settings["path"], "reader": given}
 
 

@@ -43,7 +43,7 @@ def source_path(data: Mapping[str, Any]) -> Path | None:
         if reader is None:
             return path
         target = converted_path(reader, path, _converted_directory(data))
-        return target if is_converted(reader, path, target) else None
+        return target if is_converted(target, reader.key(path)) else None
     if data["name"] == "simulated":
         path = _simulated_path(data)
         return path if path.exists() else None

@@ -244,7 +244,11 @@ def forget_pages(images: np.ndarray) -> None:
     Whoever goes through the whole store would otherwise seem to need as much memory as it is large.
     """
     if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-        images._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        owner: Any = images
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        if isinstance(owner, mmap.mmap):
+            owner.madvise(mmap.MADV_DONTNEED)
 
 
 def _load(target: Path, source: SourceFile) -> Store:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+import galaxy10.data.counter_rng as counter_rng
 from galaxy10.config.building import build, check_signatures
-from galaxy10.data import counter_rng
 from galaxy10.errors import Galaxy10Error, first_line
 
 _SALTS = {"before": 0x6265666F7265, "after": 0x6166746572}

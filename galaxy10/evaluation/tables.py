@@ -43,7 +43,9 @@ def score(
         run(module, datamodule=data, verbose=False)
         if not trainer.is_global_zero or module.predictions is None:  # limit_val_batches=0 leaves it unread
             continue
-        metrics |= {key: value for key, value in module.metrics.items() if key.startswith(f"{subset}/")}
+        logged = {key: float(value) for key, value in trainer.callback_metrics.items() if key not in module.metrics}
+        measured = {**logged, **module.metrics}
+        metrics |= {key: value for key, value in measured.items() if key.startswith(f"{subset}/")}
         files.write_predictions(subset, module.predictions)
         store = store_of(data)
         images = None if store is None else store.images

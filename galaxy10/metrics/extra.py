@@ -5,7 +5,8 @@ from typing import Any
 
 import torch
 
-from galaxy10.errors import TrainingError, first_line
+from galaxy10.config.own_code import describe_failure
+from galaxy10.errors import TrainingError
 
 
 def measure_extra(
@@ -30,7 +31,7 @@ def measure_extra(
         except Exception as error:  # whatever a user's metric does
             raise TrainingError(
                 f"the metric {name} ({type(metric).__name__}) fails on probabilities {tuple(probabilities.shape)} and "
-                f"labels {tuple(labels.shape)}: {type(error).__name__}: {first_line(error)}"
+                f"labels {tuple(labels.shape)}: {describe_failure(error)}"
             ) from error
         measured[name] = value if value == value else None
     return measured

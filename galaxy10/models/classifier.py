@@ -9,16 +9,17 @@ import lightning as L
 import pandas as pd
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from galaxy10.classes import slugs
 from galaxy10.config.building import supply
 from galaxy10.data.augment import Preprocessing, tta_views
-from galaxy10.errors import Galaxy10Error
+from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.metrics.classification import classification_metrics
 from galaxy10.metrics.extra import measure_extra
+from galaxy10.metrics.measures import better
 from galaxy10.metrics.predictions import prediction_table
 from galaxy10.models.losses import CrossEntropy
+from galaxy10.models.schedule import build_schedule
 
 # What is rebuilt from the configuration, not from a checkpoint's hyperparameters.
 _BUILT = ("network", "loss", "metrics", "optimizer", "scheduler", "param_groups", "preprocessing")
@@ -49,6 +50,7 @@ class Classifier(L.LightningModule):
         freeze: `backbone` trains the head alone; the rest keeps its batch-norm statistics.
         tta_views: flips and quarter turns averaged when the best epoch is scored: 1, 2, 4 or 8.
         monitor: the metric that a scheduler such as ReduceLROnPlateau waits for.
+        monitor_mode: min or max, whichever value of it is better; None: what suits the metric.
     """
 
     network: Any
@@ -71,6 +73,7 @@ class Classifier(L.LightningModule):
         freeze: str = "none",
         tta_views: int = 8,
         monitor: str = "val/macro_f1",
+        monitor_mode: str | None = None,
     ):
         super().__init__()
         self.save_hyperparameters(ignore=list(_BUILT))
@@ -80,7 +83,8 @@ class Classifier(L.LightningModule):
         self.preprocessing = preprocessing
         self.criterion = CrossEntropy() if loss is None else loss
         self.optimizer, self.scheduler, self.param_groups = optimizer, scheduler, param_groups
-        self.scheduler_interval, self.monitor = scheduler_interval, monitor
+        self.scheduler_interval = scheduler_interval
+        self.monitor, self.monitor_mode = monitor, monitor_mode or better(monitor)
         self.freeze_mode, self.tta_views = freeze, int(tta_views)
         self.frozen = False
         self.head: list[nn.Module] = []
@@ -119,8 +123,10 @@ class Classifier(L.LightningModule):
             head: the layers that freeze=backbone still trains; None: the last linear layer with an output per class.
 
         Raises:
-            Galaxy10Error: freeze=backbone, and the network has no such layer.
+            Galaxy10Error: it is no network; or freeze=backbone, and the network has no such layer.
         """
+        if not isinstance(network, nn.Module):
+            raise Galaxy10Error(f"model.network: {type(network).__name__} is no torch.nn.Module; give one")
         self.network = network.to(memory_format=torch.channels_last)
         self.head = list(self._find_head(network) if head is None else head)  # a list: they are registered already
         self.frozen = self.freeze_mode == "backbone"
@@ -161,12 +167,31 @@ class Classifier(L.LightningModule):
 
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return float32 probabilities (B, C) of normalised inputs (B, 3, S, S)."""
-        return self(inputs).float().softmax(dim=1)
+        return self._logits(inputs).float().softmax(dim=1)
 
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the training loss, a scalar, and the logits (B, C)."""
+        logits = self._logits(inputs)
+        loss = self.criterion(logits.float(), labels)
+        if not isinstance(loss, torch.Tensor):
+            raise TrainingError(f"the loss returns a {type(loss).__name__}; expected a tensor with one number")
+        return loss, logits
+
+    def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the network's answer, once it is known to have one number for each class.
+
+        Raises:
+            TrainingError: it has not.
+        """
         logits = self(inputs)
-        return self.criterion(logits.float(), labels), logits
+        is_tensor = isinstance(logits, torch.Tensor)
+        if is_tensor and logits.ndim == 2 and logits.shape[1] == self.num_classes:
+            return logits
+        found = f"a tensor of shape {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
+        raise TrainingError(
+            f"{type(self.network).__name__} gives {found} for inputs of shape {tuple(inputs.shape)}; expected "
+            f"({len(inputs)}, {self.num_classes}), a logit for each class: a network that names num_classes gets it"
+        )
 
     # --- training -------------------------------------------------------------------------------------------------
 
@@ -266,15 +291,9 @@ class Classifier(L.LightningModule):
         assert self.scheduler is not None
         steps = int(self.trainer.estimated_stepping_batches)
         per_epoch = max(1, math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches))
-        own = getattr(getattr(self.scheduler, "func", self.scheduler), "interval", None)
-        interval = own or self.scheduler_interval
-        total = steps if interval == "step" else math.ceil(steps / per_epoch)
-        length = {"total_steps": total, "T_max": total, "steps_per_epoch": per_epoch}
-        schedule = self.scheduler(optimizer, **supply(self.scheduler, length))
-        entry: dict[str, Any] = {"scheduler": schedule, "interval": interval}
-        if isinstance(schedule, ReduceLROnPlateau):
-            entry["monitor"] = self.monitor
-        return entry
+        return build_schedule(
+            self.scheduler, optimizer, steps, per_epoch, self.scheduler_interval, self.monitor, self.monitor_mode
+        )
 
     def configure_gradient_clipping(
         self,
@@ -289,6 +308,10 @@ class Classifier(L.LightningModule):
         clip([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Describe the network."""
+        self.describe_checkpoint(checkpoint)
+
+    def describe_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add everything that rebuilds the network, as plain containers (loadable with weights_only=True)."""
         hyperparameters = checkpoint.get("hyper_parameters") or {}
         checkpoint["hyper_parameters"] = {key: value for key, value in hyperparameters.items() if is_plain(value)}

@@ -12,9 +12,17 @@ from galaxy10.config.trust import check_trusted
 from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.models.classifier import Classifier
-from galaxy10.models.settings import class_arguments, complete_model
+from galaxy10.models.settings import class_arguments, complete_model, no_classifier
 from galaxy10.models.weights import find_weights, load_pretrained
 
+_OF_PRETRAINED = (
+    "pretrained",
+    "checkpoint_path",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "weights",
+    "weights_backbone",
+)
 _IN_TRAINING_ONLY = ("criterion.",)  # parts of a checkpoint that prediction has no use for
 
 
@@ -75,12 +83,20 @@ def _build(
             "model.network"
         ) from error
     if not isinstance(module, Classifier):
-        raise Galaxy10Error(
-            f"model._target_={model['_target_']} is no galaxy10.models.Classifier; a network alone goes into "
-            "model.network, as in {_target_: galaxy10.models.Classifier, network: {_target_: mypkg.MyNet}}"
-        )
-    module.recipe = {**model, "image_size": image_size}
+        raise Galaxy10Error(no_classifier(model["_target_"]))
+    module.recipe = _without_weights({**model, "image_size": image_size})
     return module
+
+
+def _without_weights(recipe: Any) -> Any:
+    """Return what rebuilds a network: builders of timm and torchvision are not to look for pretrained weights again."""
+    if isinstance(recipe, list):
+        return [_without_weights(item) for item in recipe]
+    if not isinstance(recipe, Mapping):
+        return recipe
+    foreign = str(recipe.get("_target_", "")).startswith(("timm.", "torchvision."))
+    kept = {key: value for key, value in recipe.items() if not (foreign and key in _OF_PRETRAINED)}
+    return {key: _without_weights(value) for key, value in kept.items()}
 
 
 def fixed_input_px(backbone: str | None) -> int | None:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 from filelock import FileLock
 
+from galaxy10.compat import limit_hub_client
 from galaxy10.errors import first_line
 from galaxy10.files import disk_error, replacing
 from galaxy10.http import DownloadError, fetch, host_of, unreachable
@@ -171,12 +171,11 @@ def _watched(hub_id: str, names: list[str], answer_s: float, stall_s: float, pro
 
 
 def _prepare_client(progress: bool) -> None:
-    from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars
 
-    client: Any = constants
-    client.HF_HUB_DISABLE_XET = True  # a second protocol to other hosts, with waiting times of its own
-    client.DOWNLOAD_CHUNK_SIZE = _PIECE_BYTES  # its 10 MB take longer than the patience above on a slow line
+    # Xet is a second protocol to other hosts, with waiting times of its own; the client's own pieces of 10 MB take
+    # longer than the patience above on a slow line.
+    limit_hub_client(_PIECE_BYTES)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings come again as our one line
     if not (progress and sys.stderr.isatty()):
         disable_progress_bars()

@@ -5,7 +5,6 @@ twice, once for the components (IncrementalPCA) and once for the galaxies' score
 """
 
 import logging
-import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -142,7 +141,9 @@ class PCAClassifier(Classifier):
 
     def _solve_and_show(self, data: GalaxyData) -> None:
         rows, labels = data.split.rows("train"), data.labels("train")
-        limit = training_limit(self.trainer, data.batch_size, len(rows))
+        limit = training_limit(
+            self.trainer.num_training_batches, len(data.loaders["train"]), data.batch_size, len(rows)
+        )
         if limit < len(rows):
             chosen = np.sort(np.random.default_rng(data.seed).permutation(len(rows))[:limit])
             rows, labels = rows[chosen], labels[chosen]
@@ -232,7 +233,8 @@ class PCAClassifier(Classifier):
         if self.scores_as_it_predicts or not len(rows):
             return
         network, device = self.network, self.device
-        self._own = Components(network.mean.cpu().numpy(), network.components.cpu().numpy(), np.empty(0))
+        mean, components = (tensor.detach().cpu().numpy().copy() for tensor in (network.mean, network.components))
+        self._own = Components(mean, components, np.empty(0))
         network.cpu()
         self._use(self._decompose(data, rows, min(len(network.components), len(rows))))
         network.to(device)
@@ -261,10 +263,12 @@ class PCAClassifier(Classifier):
         self._restore()
 
 
-def training_limit(trainer: Any, batch_size: int, num_rows: int) -> int:
-    """Return how many training images Lightning's limits leave: 1 to num_rows."""
-    batches = trainer.num_training_batches
-    return max(1, min(num_rows, int(batches * batch_size))) if math.isfinite(batches) else num_rows
+def training_limit(batches: float, all_batches: int, batch_size: int, num_rows: int) -> int:
+    """Return how many training images Lightning's limits leave: 1 to num_rows.
+
+    batches: how many Lightning makes of all_batches, which leave out what does not fill one.
+    """
+    return num_rows if batches >= all_batches else max(1, min(num_rows, int(batches * batch_size)))
 
 
 def write_components(found: Components, module: PCAClassifier, files: RunFiles) -> None:

@@ -78,10 +78,11 @@ _DEFAULTS: dict[str, Any] = {
 def complete_model(model: dict[str, Any]) -> dict[str, Any]:
     """Return the `model` section with what it leaves out: a user's own names its class and little else.
 
-    Without a name, it is called as its network's class.
+    Without a name, it is called as its network's class, or as timm.create_model calls it.
     """
     network = model.get("network") or {}
-    target = str((network.get("_target_") if isinstance(network, dict) else None) or model.get("_target_") or "model")
+    named = (network.get("model_name") or network.get("_target_")) if isinstance(network, dict) else None
+    target = str(named or model.get("_target_") or "model")
     return {"name": target.rpartition(".")[2], **_DEFAULTS, **model}
 
 
@@ -89,3 +90,11 @@ def class_arguments(model: dict[str, Any]) -> dict[str, Any]:
     """Return what of a `model` section goes to its class."""
     given = {key: value for key, value in model.items() if key not in FOR_THE_INPUT}
     return {key: value for key, value in given.items() if not (key == "backbone" and value is None)}
+
+
+def no_classifier(target: str) -> str:
+    """Return what to say of a `model._target_` that is no Classifier."""
+    return (
+        f"model._target_={target} is no galaxy10.models.Classifier; a network alone goes into model.network, as in "
+        "{_target_: galaxy10.models.Classifier, network: {_target_: mypkg.MyNet}}"
+    )

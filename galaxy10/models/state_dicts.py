@@ -1,12 +1,12 @@
 """Putting pretrained tensors into a network some of whose layers are new: every other tensor must fit."""
 
 import re
-import sys
 from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
 
+from galaxy10.compat import timm_state_dict_filter
 from galaxy10.errors import Galaxy10Error
 
 # What wrappers (data parallel, Lightning modules, Zoobot's encoders, torch.compile) put before a network's own names.
@@ -94,8 +94,7 @@ def _part(name: str) -> str:
 
 
 def _converted_by_timm(network: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    module = sys.modules[type(network).__module__]
-    convert = getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
+    convert = timm_state_dict_filter(network)
     if convert is None:
         return None
     try:

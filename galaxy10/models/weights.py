@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+import galaxy10.models.hub as hub
 from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
 from galaxy10.http import DownloadError
-from galaxy10.models import hub
 from galaxy10.models.timm_registry import (
     MODEL_BACKBONES,
     architecture_of,

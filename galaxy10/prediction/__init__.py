@@ -1,1 +1,33 @@
 """A trained network, or an ensemble, on prepared images: probabilities, uncertainty, calibration, export."""
+
+from typing import TYPE_CHECKING
+
+from galaxy10.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from galaxy10.prediction.calibration import apply_temperature
+    from galaxy10.prediction.calibration_file import Calibration
+    from galaxy10.prediction.ensemble import Ensemble
+    from galaxy10.prediction.mc_dropout import DeterministicMCDropout
+    from galaxy10.prediction.ood import KNNDetector
+    from galaxy10.prediction.options import Options
+
+__all__ = [
+    "Calibration",
+    "DeterministicMCDropout",
+    "Ensemble",
+    "KNNDetector",
+    "Options",
+    "apply_temperature",
+]
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Calibration": "calibration_file",
+        "DeterministicMCDropout": "mc_dropout",
+        "Ensemble": "ensemble",
+        "KNNDetector": "ood",
+        "Options": "options",
+        "apply_temperature": "calibration",
+    },
+)

@@ -99,7 +99,8 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
     if about["data"]["name"] == "own":
         raise Galaxy10Error(
             f"{run} was trained on a data module of somebody's own ({about['data']['path']}), whose images cannot be "
-            "read again; it is calibrated for the views it was scored with alone"
+            "read again; it is calibrated for the views it was scored with alone; type --tta-views "
+            f"{config['model'].get('tta_views')}, or --no-temperature"
         )
     path = Path(about["data"]["path"])
     if not path.exists():

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from galaxy10.data import counter_rng
+import galaxy10.data.counter_rng as counter_rng
 
 
 class DeterministicMCDropout(TorchFunctionMode):

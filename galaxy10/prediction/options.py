@@ -58,7 +58,7 @@ def check_runs(
     for run in runs:
         check_run(run)
         model = run_config(run)["model"]
-        if options.mc_dropout and not model.get("dropout"):
+        if options.mc_dropout and not model.get("dropout") and "network" not in model:
             raise Galaxy10Error(
                 f"{run} (model={model['name']}) has no dropout to sample from; leave out --mc-dropout, or train a "
                 "network that has, such as model=simple_cnn or model.dropout=0.2"

@@ -3,12 +3,15 @@
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import h5py
 import numpy as np
@@ -47,8 +50,8 @@ def simulate_survey(
     redshifts and, from 200 images on, twins with contradictory labels, blank pictures and overlapping fields.
 
     The bytes depend on `num_images`, `size_px`, `seed` and `traps` alone, not on `workers` (default: the CPUs that this
-    process may use; they are spawned, so a script needs the usual `if __name__ == "__main__"`). `progress` is called
-    with the rows done. A file that is there already is replaced once the new one is complete.
+    process may use). `progress` is called with the rows done. A file that is there already is replaced once the new
+    one is complete.
 
     Raises Galaxy10Error for fewer than 10 images, a size outside 16–1024 pixels, a negative seed, or a path that cannot
     be written.
@@ -171,9 +174,22 @@ def _blocks(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         try:
-            yield from pool.map(draw, starts)
+            with _hidden_main():
+                drawn = pool.map(draw, starts)  # starts the workers
+            yield from drawn
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep workers from running the user's script again, which need not guard itself with `__name__ == "__main__"`."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 def _end_with_parent() -> None:

@@ -12,6 +12,7 @@ from galaxy10.config.compose import to_container
 from galaxy10.config.explain import Vocabulary, explain
 from galaxy10.config.overrides import overrides_of
 from galaxy10.config.paths import CONF
+from galaxy10.config.trust import trust_configuration
 from galaxy10.data.build import check_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import covering
@@ -36,7 +37,7 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
         try:
             trial = trial_config(sweep, words)
             check_values(trial)
-            quick = {**trial, "logger": {"name": "csv"}}  # asking a server takes seconds
+            quick = {**trial, "logger": {}}  # asking a server takes seconds
             check_experiment(quick, here)
         except Galaxy10Error as error:
             raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
@@ -44,6 +45,18 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
     check_objectives(
         sweep, tuple(slugs(source.names)) if source else None, list(config["metrics"]), runs_own_code(config)
     )
+
+
+def trust_study(sweep: Sweep, config: dict[str, Any]) -> None:
+    """Trust the code that trials of a study may run, as the command line composes it: their evaluation is to run it.
+
+    Args:
+        sweep: as typed, not as a study's directory has it.
+        config: what all trials share, composed.
+    """
+    trust_configuration(config)
+    for point in covering(sweep.parameters):
+        trust_configuration(trial_config(sweep, overrides_of(point)))
 
 
 def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:

@@ -237,7 +237,16 @@ def suggest(trial: optuna.Trial, space: Sequence[Parameter]) -> dict[str, Any]:
     Returns:
         Setting → value.
     """
-    return choose(list(space), lambda parameter: trial._suggest(parameter.name, distribution(parameter)))
+
+    def chosen(parameter: Parameter) -> Any:
+        name, low, high, step = parameter.name, parameter.low, parameter.high, parameter.step
+        if parameter.choices:
+            return trial.suggest_categorical(name, parameter.choices)
+        if parameter.whole:
+            return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=parameter.log)
+        return trial.suggest_float(name, low, high, step=step, log=parameter.log)
+
+    return choose(list(space), chosen)
 
 
 def settings_of(trial: FrozenTrial, space: Sequence[Parameter]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from galaxy10.compat import continue_trial
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.lock import RunLock, is_held
 from galaxy10.sweeps.settings import Sweep
@@ -38,7 +39,7 @@ def acquire_trial(sweep: Sweep, study: optuna.Study) -> TrialLease | None:
         study.pruner, study.sampler = make_pruner(sweep), make_sampler(sweep, len(trials))
         for frozen in trials:
             if frozen.state == TrialState.RUNNING and (lease := _take(sweep, frozen.number)):
-                trial = optuna.Trial(study, frozen._trial_id)
+                trial = continue_trial(study, frozen)
                 return TrialLease(trial, suggest(trial, space), lease, taken_over=True)
         if is_spent(sweep, trials):
             return None

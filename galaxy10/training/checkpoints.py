@@ -1,19 +1,25 @@
 """Checkpoints: written beside their target and renamed, so that a kill leaves the old one or the new."""
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable
+from copy import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from galaxy10.errors import Galaxy10Error
+from galaxy10.config.trust import check_trusted
+from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.files import replacing
 from galaxy10.models.factory import load_checkpoint
 
 logger = logging.getLogger(__name__)
+
+_PLAIN = (bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.device)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -28,6 +34,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write, sync, rename."""
+        checkpoint = {key: plain(value, key) for key, value in checkpoint.items()}
         with replacing(Path(path)) as part, part.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
@@ -41,6 +48,28 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
 
+def plain(value: Any, key: str) -> Any:
+    """Return a part of a checkpoint with numpy's numbers as Python's.
+
+    Raises:
+        TrainingError: it holds something that is not loaded with weights_only=True, such as an object of a callback's.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (dict, OrderedDict):
+        made = copy(value)  # with what a state_dict knows of versions
+        made.update({k: plain(item, f"{key}.{k}") for k, item in value.items()})
+        return made
+    if type(value) in (list, tuple, set):
+        return type(value)(plain(item, key) for item in value)
+    if value is None or type(value) in _PLAIN or isinstance(value, torch.Tensor):
+        return value
+    raise TrainingError(
+        f"the checkpoint's {key} is of type {type(value).__name__}; checkpoints hold numbers, text, tensors and "
+        "containers of them (see state_dict or on_save_checkpoint of what it belongs to)"
+    )
+
+
 def _system_error(error: BaseException | None) -> OSError | None:
     while error is not None and not isinstance(error, OSError):
         error = error.__context__
@@ -51,10 +80,11 @@ def check_resumable(path: Path) -> None:
     """That a run can go on from a checkpoint.
 
     Raises:
-        Galaxy10Error: it is damaged, holds more than plain containers, or is not one of galaxy10's.
+        Galaxy10Error: it is damaged, holds more than plain containers, is not one of galaxy10's, or names code that
+            nobody has trusted.
     """
     try:
-        load_checkpoint(path)
+        check_trusted(load_checkpoint(path)["galaxy10"].get("model"), str(path))
     except Galaxy10Error as error:
         raise Galaxy10Error(
             f"this run cannot go on: {error}, or add run.overwrite=true to move {path.parents[1]} aside and begin again"

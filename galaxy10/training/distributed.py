@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
-from lightning.pytorch.strategies.launchers import subprocess_script
+from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment
 
+from galaxy10.compat import slurm_task_environment, watch_started_processes
 from galaxy10.exit_codes import ExitCode, describe_exit
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.signals import SignalHandler
@@ -27,21 +27,6 @@ GONE_S = 5.0
 _children: list[Any] = []  # the processes that this one has started
 
 
-class SlurmTaskEnvironment(SLURMEnvironment):
-    """srun has started all processes; their number has been compared with the configuration at the door."""
-
-    @staticmethod
-    def _validate_srun_used() -> None:
-        pass
-
-    @staticmethod
-    def _validate_srun_variables() -> None:
-        pass
-
-    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-        """At the door."""
-
-
 def cluster_environment() -> ClusterEnvironment | None:
     """How Lightning is to find its processes; None leaves it to Lightning.
 
@@ -50,7 +35,7 @@ def cluster_environment() -> ClusterEnvironment | None:
     if job_name() is None:
         return None
     step = job_step()
-    return SlurmTaskEnvironment(auto_requeue=False) if step is not None and step.tasks > 1 else LightningEnvironment()
+    return slurm_task_environment() if step is not None and step.tasks > 1 else LightningEnvironment()
 
 
 def set_threads_from_slurm() -> None:
@@ -71,7 +56,7 @@ def watch_children(directory: RunDirectory, interruption: SignalHandler) -> None
         _children.extend(children)
         threading.Thread(target=_watch, args=(children, directory, interruption), daemon=True).start()
 
-    subprocess_script._launch_process_observer = watch  # type: ignore[assignment]
+    watch_started_processes(watch)
 
 
 def explain_dist_error(error: Exception) -> str | None:

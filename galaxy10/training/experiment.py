@@ -3,22 +3,28 @@
 import logging
 import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.profilers import AdvancedProfiler, SimpleProfiler
+from torchmetrics import Metric
 
+from galaxy10.compat import leave_signals_alone
 from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
 from galaxy10.console import quiet_libraries
 from galaxy10.data.build import build_datamodule, set_up
 from galaxy10.data.contract import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.own_order import repeat_order
 from galaxy10.data.record import data_record
 from galaxy10.data.resampling import presented
+from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import score, write_split
@@ -31,9 +37,11 @@ from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_proc
 from galaxy10.runs.signals import SignalHandler
 from galaxy10.system import keep_freed_memory
 from galaxy10.training.callbacks import (
+    DescribeCheckpoint,
     EpochTotals,
     FiniteLoss,
     RestoreEarlyStopping,
+    RestorePlateau,
     StepSeed,
     StopOnSignal,
     TrainingProgress,
@@ -73,6 +81,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     data = build_datamodule(config["data"], config["augment"], config["seed"])
     set_up(data, directory.path / ".data.lock")
     facts = describe_datamodule(data)
+    if not isinstance(data, GalaxyData):
+        repeat_order(data, config["seed"])
 
     # Network
     context = {
@@ -132,7 +142,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     if not trainer.is_global_zero:
         return {}
     calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
-    directory.end("finished", metrics={**metrics, **recorder.totals()})
+    directory.end("finished", metrics={**recorder.logged_at_best(), **metrics, **recorder.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted(directory.files.profiler.glob("*.txt")):
         logger.info(f"profile {table}")
@@ -163,22 +173,32 @@ def seed_everything(seed: int) -> None:
 
 def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: RunDirectory) -> None:
     """Let this project's way of stopping be the only one: Lightning's own handler ends with exit code 0."""
-    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    leave_signals_alone(trainer)
     stop = StopOnSignal(interruption, directory.last_checkpoint, directory.lost)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    callbacks.insert(0, stop)
+    # What it saves is to hold what all others have counted of the batch; Lightning keeps checkpoints at the end.
+    callbacks.insert(sum(not isinstance(callback, Checkpoint) for callback in callbacks), stop)
 
 
 def parts(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     """Build what a module is given beside its network, by the same lines whether it is ours or a user's."""
     built = {
-        name: build(config[name], context, name)
+        name: build({**config[name], "_partial_": True} if name != "loss" else config[name], context, name)
         for name in ("loss", "param_groups", "optimizer", "scheduler")
         if config[name].get("_target_")
     }
     own = {name: {k: v for k, v in node.items() if k not in OURS} for name, node in config["metrics"].items()}
     built["metrics"] = {name: build(node, context, f"metrics.{name}") for name, node in own.items()}
-    return {**built, "scheduler_interval": config["trainer"]["scheduler_interval"], "monitor": config["monitor"]}
+    _check_kinds("metrics", built["metrics"], Metric)
+    built |= {"scheduler_interval": config["trainer"]["scheduler_interval"], "monitor": config["monitor"]}
+    return {**built, "monitor_mode": better(config["monitor"], context["directions"])}
+
+
+def _check_kinds(section: str, built: Mapping[str, Any], kind: type) -> None:
+    for name, thing in built.items():
+        if not isinstance(thing, kind):
+            whose = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
+            raise Galaxy10Error(f"{section}.{name}._target_ makes a {type(thing).__name__}, which is no {whose}")
 
 
 def build_trainer(
@@ -186,14 +206,18 @@ def build_trainer(
 ) -> L.Trainer:
     """Build Lightning's Trainer with every run's callbacks and those of the configuration."""
     options = {**config["trainer"], "precision": precision}
+    options["use_distributed_sampler"] = not is_own(config["data"])  # ours shards by itself
     options.pop("compile")  # the network is compiled already, in place
     options.pop("scheduler_interval")
     bar = options.pop("enable_progress_bar")
-    callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals()]
-    callbacks += [build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node]
+    callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals(), DescribeCheckpoint()]
+    own = {name: build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node}
+    _check_kinds("callbacks", own, L.Callback)
+    callbacks += own.values()
     own_bar = any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks)
     shown = [config["monitor"], *(f"val/{name}" for name in config["metrics"])]
-    callbacks += [TrainingProgress(False if own_bar else bar, shown), RestoreEarlyStopping(), recorder]
+    restored = [RestoreEarlyStopping(), RestorePlateau()]
+    callbacks += [TrainingProgress(False if own_bar else bar, shown), *restored, recorder]
     callbacks.append(LogEpochTables())
     if options.pop("enable_checkpointing") is not False:
         mode = better(config["monitor"], context["directions"])

@@ -137,10 +137,11 @@ class MetricsCSV(Checkpoint):
             TrainingError: the metric that is to choose the best epoch is not among them.
         """
         values = {k: v for k, v in pl_module.metrics.items() if not k.startswith("test/")}
-        for name, value in trainer.callback_metrics.items():
-            if name not in values and not name.startswith("test/"):
-                values[name] = float(value)
         validated = self.validated_step == trainer.global_step
+        others = "test/" if validated else ("test/", "val/")  # Lightning keeps the last validation's for ever
+        for name, value in trainer.callback_metrics.items():
+            if name not in values and not name.startswith(others):
+                values[name] = float(value)
         if validated and self.monitor not in values and trainer.num_val_batches != [0]:
             raise TrainingError(
                 f"monitor={self.monitor} was not measured in the first epoch"
@@ -169,6 +170,14 @@ class MetricsCSV(Checkpoint):
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         seconds = getattr(data, "training_data_seconds", None)  # a data module of the user's has none
         return seconds() if seconds is not None else 0.0
+
+    def logged_at_best(self) -> dict[str, float]:
+        """Return what was recorded of validation in the best epoch: the final scoring does not log all of it."""
+        if self.best is None or not self.metrics.path.exists():
+            return {}
+        table = pd.read_csv(self.metrics.path, float_precision="round_trip").set_index("epoch")
+        row = table.loc[self.best["epoch"]].dropna()
+        return {str(name): float(value) for name, value in row.items() if str(name).startswith("val/")}
 
     def totals(self) -> dict[str, float]:
         """train/images_per_s, train/data_share, train/seconds and train/peak_…_gib over all epochs, resumed ones

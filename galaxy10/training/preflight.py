@@ -5,7 +5,7 @@ import shutil
 from typing import Any
 
 from galaxy10.classes import slugs
-from galaxy10.config.building import HYDRA_WORDS, check_signature, targets
+from galaxy10.config.building import HYDRA_WORDS, check_signature, parameters_of, resolve, targets
 from galaxy10.config.fields import did_you_mean, field_of
 from galaxy10.config.groups import trainer_keys
 from galaxy10.data.build import check_data
@@ -13,7 +13,7 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.measures import USUAL_NAMES, better, directions_of
-from galaxy10.models.settings import FOR_THE_INPUT, class_arguments
+from galaxy10.models.settings import FOR_THE_INPUT, class_arguments, no_classifier
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job
 from galaxy10.training.loggers import check_loggers
@@ -24,6 +24,8 @@ SUPPLIED = frozenset(
     ("num_classes", "class_names", "class_counts", "image_size", "total_steps", "T_max", "steps_per_epoch", "save_dir")
 )
 _OURS_IN_METRICS = ("direction", "label")
+# How many arguments each is called with: (logits, labels), (module), (parameter groups), (optimizer).
+_CALLED_WITH = {"loss": 2, "param_groups": 1, "optimizer": 1, "scheduler": 1}
 # Classes whose arguments are the keys of this package's own YAML: torch need not be imported to check them.
 _SHIPPED = {
     "torch.optim.AdamW": {"lr", "weight_decay"},
@@ -149,17 +151,45 @@ def _check_targets(config: dict[str, Any]) -> None:
         section = where.partition(".")[0]
         keys = set(node) - set(HYDRA_WORDS)
         if where == "model":
+            _check_is_classifier(node["_target_"])
             node, keys = class_arguments(node), keys - set(FOR_THE_INPUT)
+        elif where in _CALLED_WITH and where != "loss":
+            node = {**node, "_partial_": True}
+        elif where == "loss" and not node.get("_partial_"):
+            _check_makes_a_loss(node)
         elif section == "metrics" and where.count(".") == 1:
             node = {key: value for key, value in node.items() if key not in _OURS_IN_METRICS}
         target = node["_target_"]
         if target.startswith("galaxy10.") and all(field_of(f"{where}.{key}", FIELDS) for key in keys):
             continue
-        if keys <= _SHIPPED.get(target, set()) and target in _SHIPPED:
+        if keys == _SHIPPED.get(target):
             continue
         if section == "data" or (section == "augment" and target.startswith("galaxy10.")):  # check_data has
             continue
-        check_signature(where, node, SUPPLIED)
+        check_signature(where, node, SUPPLIED, _CALLED_WITH.get(where))
+
+
+def _check_is_classifier(target: str) -> None:
+    if target.startswith("galaxy10."):
+        return
+    found = resolve(target, "model._target_")
+    if "galaxy10.models.classifier.Classifier" not in (f"{c.__module__}.{c.__qualname__}" for c in _bases(found)):
+        raise Galaxy10Error(no_classifier(target))
+
+
+def _bases(found: Any) -> tuple[type, ...]:
+    return found.__mro__ if isinstance(found, type) else ()
+
+
+def _check_makes_a_loss(node: dict[str, Any]) -> None:
+    """A function of logits and labels is the loss itself; a class, or a function without two of its own, makes it."""
+    found = resolve(node["_target_"], "loss._target_")
+    known = {} if isinstance(found, type) else parameters_of(found) or {}
+    needed = [name for name, parameter in known.items() if parameter.default is parameter.empty and name not in node]
+    if len([name for name in needed if name not in SUPPLIED]) == _CALLED_WITH["loss"]:
+        raise Galaxy10Error(
+            f"{node['_target_']} is itself the loss of {' and '.join(needed)}; add +loss._partial_=true"
+        )
 
 
 def runs_own_code(config: dict[str, Any]) -> bool:

@@ -38,7 +38,10 @@ def onecycle(
     rates = [group["lr"] for group in optimizer.param_groups]
     total = max(2, total_steps + 1)
     rise = max(pct_start, 1.5 / total)  # torch divides by the rise's steps less one, also where that is zero
-    return lr_scheduler.OneCycleLR(optimizer, rates, total_steps=total, pct_start=rise, div_factor=div_factor)
+    cycled = not {"momentum", "betas"}.isdisjoint(optimizer.defaults)  # torch refuses optimizers without
+    return lr_scheduler.OneCycleLR(
+        optimizer, rates, total_steps=total, pct_start=rise, div_factor=div_factor, cycle_momentum=cycled
+    )
 
 
 cosine.interval = "step"  # type: ignore[attr-defined]

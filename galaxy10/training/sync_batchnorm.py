@@ -10,7 +10,8 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.plugins.layer_sync import LayerSync
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class SyncedBatchNorm(LayerSync):
@@ -19,7 +20,7 @@ class SyncedBatchNorm(LayerSync):
     def apply(self, model: nn.Module) -> nn.Module:
         """Before training; parameters and names stay as they are."""
         for module in model.modules():
-            if isinstance(module, _BatchNorm) and not isinstance(module, OverProcesses):
+            if isinstance(module, _BATCH_NORMS) and not isinstance(module, OverProcesses):
                 kind = type(module)
                 module.__class__ = type(f"Synced{kind.__name__}", (OverProcesses, kind), {"alone": kind})
         return model

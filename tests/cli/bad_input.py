@@ -120,7 +120,17 @@ TRANSFER = ["model=timm", "model.backbone=resnet18", "model.image_size=32"]
 FILES = {
     "no file": Bad(["train.py", "data=hdf5"], "data=hdf5 needs a file: add data.path=FILE.h5"),
     "a file that is not there": Bad([*FILE[:2], "data.path=none.h5"], "data.path=none.h5 does not exist"),
-    "a folder": Bad([*FILE[:2], "data.path=."], "data.path=. is a folder; give the HDF5 file itself"),
+    "a folder without classes": Bad([*FILE[:2], "data.path=."], "make one folder per class, or give a table"),
+    "a reader that is not there": Bad([*FILE, "++data.reader._target_=nothere.read"], "there is no module nothere"),
+    "a reader of something else": Bad(
+        [*FILE, "++data.reader._target_=json.loads"], "json.loads fails on g.h5: TypeError"
+    ),
+    "a reader for a simulation": Bad(
+        ["train.py", "data=simulated", "++data.reader._target_=json.loads"], "data.reader reads data.path"
+    ),
+    "a variation that is not there": Bad(
+        [*FILE, "augment.after=[{_target_: torchvision.transforms.v2.RandomEraser}]"], "did you mean RandomErasing?"
+    ),
     "an empty file": Bad(FILE, "is empty (0 bytes)", content("g.h5", b"")),
     "a text": Bad(FILE, "is not an HDF5 file", content("g.h5", b"hello" * 999)),
     "half a file": Bad(FILE, "is truncated", content("g.h5", lambda old: old[: len(old) // 2])),

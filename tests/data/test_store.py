@@ -2,13 +2,14 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
 from galaxy10.data.hdf5 import open_source
-from galaxy10.data.store import channel_statistics, file_identity, open_store, store_directory
+from galaxy10.data.store import channel_statistics, file_identity, forget_pages, open_store, store_directory
 from galaxy10.errors import Galaxy10Error
 from tests.conftest import ROOT
 from tests.galaxies import write_galaxies
@@ -161,3 +162,19 @@ def test_memory_stays_under_one_gib_for_a_file_of_two(tmp_path):
         [sys.executable, "-c", program, str(path), str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert int(done.stdout) < 2**20  # KiB
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="Linux shows a process's pages there")
+def test_pages_of_a_store_leave_the_process(tmp_path):
+    np.save(tmp_path / "images.npy", np.ones(1 << 20, np.uint8))
+    images = np.load(tmp_path / "images.npy", mmap_mode="r")
+
+    def kilobytes() -> int:
+        lines = Path("/proc/self/smaps").read_text().splitlines()
+        start = next(i for i, line in enumerate(lines) if line.endswith(str(tmp_path / "images.npy")))
+        return next(int(line.split()[1]) for line in lines[start:] if line.startswith("Rss:"))
+
+    assert images.sum() == 1 << 20
+    assert kilobytes() >= 1024
+    forget_pages(images[::2])
+    assert kilobytes() == 0

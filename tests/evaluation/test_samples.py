@@ -9,6 +9,7 @@ from galaxy10.data.hdf5 import open_source
 from galaxy10.data.split import make_split
 from galaxy10.data.store import open_store
 from galaxy10.evaluation.samples import save_demonstrations
+from galaxy10.runs.files import RunFiles
 from tests.galaxies import write_galaxies
 
 SIGMA = 0.1
@@ -22,7 +23,7 @@ def demonstrations(tmp_path, balance="none", **augmentation):
         store, split, source.names, batch_size=8, balance=balance, augmentation=Augmentation.of(augmentation)
     )
     data.preprocessing = Preprocessing(32, [0.2] * 3, [0.1] * 3, [SIGMA] * 3)
-    save_demonstrations(data, tmp_path / "samples")
+    save_demonstrations(data, RunFiles(tmp_path))
     found = {}
     for path in (tmp_path / "samples").glob("*.npz"):
         with np.load(path, allow_pickle=False) as arrays:

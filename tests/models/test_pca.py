@@ -107,9 +107,9 @@ def test_components_of_each_subset_are_that_subsets_own_while_it_is_scored(data)
         assert torch.equal(before, module.network.components)
 
 
-@pytest.mark.parametrize(("batches", "expected"), [(3, 24), (1, 8), (500, 100), (float("inf"), 100)])
+@pytest.mark.parametrize(("batches", "expected"), [(3, 24), (1, 8), (12, 100), (float("inf"), 100)])
 def test_lightnings_limits_limit_the_images(batches, expected):
-    assert training_limit(SimpleNamespace(num_training_batches=batches), 8, 100) == expected
+    assert training_limit(batches, all_batches=12, batch_size=8, num_rows=100) == expected
 
 
 @pytest.mark.parametrize("components_from", ["train", "each_subset"])

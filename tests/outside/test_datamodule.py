@@ -1,17 +1,21 @@
 """A LightningDataModule of one's own: what is known of it, what it must give, and how its images are numbered."""
 
+import json
 import pickle
 
 import lightning as L
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler
 
 from galaxy10.data import GalaxyData
+from galaxy10.data.build import build_datamodule, check_data
 from galaxy10.data.contract import check_datamodule, describe_datamodule, hash_of
 from galaxy10.errors import Galaxy10Error
 from tests.data.test_datamodule import Plain, quiet_trainer
+from tests.outside.conftest import HERE
 
 
 def theirs(**attributes):
@@ -107,6 +111,29 @@ class SizedStream(Stream):
         return len(self.dataset)
 
 
+@pytest.mark.parametrize("kind", ["indices", "batches"])
+def test_subsets_that_share_a_data_set_by_their_samplers_stay_apart(kind):
+    def share(start, stop):
+        def loader(self):
+            places = [*range(start, stop)]
+            if kind == "indices":
+                return DataLoader(self.sets["train"], 4, sampler=SubsetRandomSampler(places))
+            return DataLoader(self.sets["train"], batch_sampler=[places[:5], places[5:]])
+
+        return loader
+
+    names = ("train", "val", "test")
+    shares = {f"{name}_dataloader": share(16 * k, 16 * k + 16) for k, name in enumerate(names)}
+    data = theirs(**shares)
+    facts = describe_datamodule(data)
+    assert facts.counts() == {"train": 16, "val": 16, "test": 16, "dropped": 0}
+    assert facts.table["label"].tolist() == data.sets["train"].labels
+    for k, name in enumerate(names):
+        batches = list(getattr(data, f"{name}_dataloader")())
+        assert sorted(torch.cat([batch["rows"] for batch in batches]).tolist()) == [*range(16 * k, 16 * k + 16)]
+        assert labels_match(batches, facts.table)
+
+
 def test_streams_are_counted_through():
     data = theirs(val_dataloader=lambda self: DataLoader(SizedStream(self.sets["val"]), 4))
     facts = describe_datamodule(data)
@@ -165,6 +192,36 @@ def test_rows_of_its_own_stay():
 
     with pytest.raises(Galaxy10Error, match=r"several images have row 0; a row is to name one image"):
         describe_datamodule(theirs(setup=clash))
+
+
+def test_a_random_split_is_the_same_whenever_it_is_set_up():
+    node = {"_target_": "outsider.data.RandomlySplit"}
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        data = build_datamodule(node, {"name": "none"}, seed)
+        for stage in ("fit", "test", "fit"):
+            data.setup(stage)
+            found.append([part.indices for part in data.sets.values()])
+        assert torch.equal(before, torch.get_rng_state())
+    assert all(indices == found[0] for indices in found)
+
+
+def test_what_varies_by_itself_is_not_given_our_augmentation():
+    theirs = {"_target_": "outsider.data.TheirData", "batch_size": 4}
+    with pytest.raises(Galaxy10Error, match=r"takes no argument `augmentation`\); type augment=none"):
+        check_data(theirs, {"name": "dihedral"})
+    check_data(theirs, {"name": "none", "before": [], "after": []})
+    with pytest.raises(Galaxy10Error, match="takes no batch_sise: did you mean batch_size"):
+        check_data({**theirs, "batch_sise": 3}, {"name": "none"})
+    with pytest.raises(Galaxy10Error, match="makes a Jitter, no LightningDataModule"):
+        build_datamodule({"_target_": "outsider.data.Jitter"}, {"name": "none"}, 0)
+    assert build_datamodule(theirs, {"name": "none"}, 0).batch_size == 4
+    asks = {"_target_": "outsider.data.OurFileTheirWay", "path": "g.h5"}
+    check_data(asks, {"name": "dihedral"})
+    data = build_datamodule(asks, {"name": "dihedral", "dihedral": "all"}, 7)
+    assert (data.augmentation.dihedral, data.seed, data.batch_size) == ("all", 7, 16)
 
 
 def test_one_without_a_test_subset_has_none():
@@ -250,3 +307,22 @@ def test_ours_is_described_in_the_same_words(galaxies):
     assert facts.class_counts.tolist() == data.class_counts.tolist()
     assert (facts.num_classes, facts.image_size) == (3, 32)
     assert facts.counts() == data.split.counts()
+
+
+@pytest.mark.slow
+def test_the_command_trains_on_it_and_its_pages_say_what_is_missing(train, galaxy10, tmp_path):
+    theirs = ("--config-dir", str(HERE / "conf"), "data=theirs", "augment=none", "logger=csv")
+    done = train(*theirs, "trainer.max_epochs=1", "run.dir=r", PYTHONPATH=str(HERE))
+    assert done.code == 0, done.err
+    split, table = (pd.read_parquet(tmp_path / "r" / name) for name in ("split.parquet", "predictions/test.parquet"))
+    assert table["row"].tolist() == split.loc[split["subset"] == "test", "row"].tolist() == list(range(63, 81))
+    assert table["label"].tolist() == split["label"].tolist()[63:]
+    about = json.loads((tmp_path / "r/provenance.json").read_text())
+    assert about["data"]["path"] == "outsider.data.TheirData"
+    assert about["split"]["hash"] == done.result["split_hash"]
+    assert "no out-of-distribution score" in (tmp_path / "r/report.html").read_text()
+    for command in (["report", "r", "-o", "page"], ["compare", "r", "-o", "side"], ["runs", "."]):
+        assert galaxy10(*command).code == 0
+    varied = train(*theirs[:3], "augment=dihedral", PYTHONPATH=str(HERE))
+    assert varied.code == 2
+    assert "type augment=none" in varied.message

@@ -77,6 +77,10 @@ def test_a_changed_reader_reads_again(table, tmp_path, monkeypatch):
     assert check_source(before.settings) is not None
     (tmp_path / "edited.py").write_text(code.replace("rng.integers(0, 60", "rng.integers(0, 61"))
     assert check_source(before.settings) is None  # still to be read
+    (tmp_path / "edited.py").write_text(code + "\nNOTHING = 1\n")
+    again = set_up(table, {"_target_": "edited.read"})
+    assert again.store.path == before.store.path  # the same images: the same store
+    assert check_source(before.settings) is not None
 
 
 def test_functions_partials_and_arrays_will_do(table, tmp_path):
@@ -93,7 +97,7 @@ def test_functions_partials_and_arrays_will_do(table, tmp_path):
     assert data.store.table["label"].tolist() == (1 - labels).tolist()
 
 
-def test_what_cannot_be_read_is_left_out_and_listed(table, tmp_path, capfd):
+def test_what_cannot_be_read_is_left_out_and_listed(table, tmp_path, caplog):
     from outsider.data import read
 
     def careful(path):
@@ -107,7 +111,7 @@ def test_what_cannot_be_read_is_left_out_and_listed(table, tmp_path, capfd):
     assert data.store.table["label"].tolist()[4:7] == [1, 0, 2]
     failed = pd.read_csv(data.source.path.with_suffix(".failed.csv"))
     assert failed.to_numpy().tolist() == [["5.fits", 5, "not readable"], ["7.fits", 7, "no such plate"]]
-    assert "note: 2 images could not be read and are left out" in capfd.readouterr().err
+    assert "note: 2 images could not be read and are left out" in caplog.text
 
 
 GOOD = (np.zeros((4, 16, 16, 3), np.uint8), [0, 1, 0, 1], ["a", "b"])
@@ -182,6 +186,7 @@ def test_a_reader_that_fails_is_named_with_its_line(table):
     [
         ({"_target_": "outsider.data.raed"}, r"data\.reader\._target_=outsider\.data\.raed"),
         ({"_target_": "nowhere.read"}, r"no module nowhere; .*PYTHONPATH.*pip install -e"),
+        ({"brighter": 3}, r"names no function; add \+\+data\.reader\._target_=mypkg\.read"),
         ({**READ, "brightr": 3}, r"outsider\.data\.read takes no brightr: did you mean brighter\?"),
     ],
 )
@@ -216,6 +221,12 @@ def test_a_folder_per_class_is_read_as_it_is(tmp_path):
     listed["label"] = [path.split("/")[-2] for path in listed["path"]]
     listed.to_csv(tmp_path / "list.csv", index=False)
     assert set_up(tmp_path / "list.csv").store.content == set_up(tmp_path / "mine").store.content
+    inside = GalaxyData(path=tmp_path / "mine", store_dir=tmp_path / "mine" / "stores")
+    with pytest.raises(Galaxy10Error, match=r"would be written into it .*set data\.store_dir to another"):
+        inside.prepare_data()
+    (tmp_path / "mine/ring/back").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine/ring/gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert len(set_up(tmp_path / "mine").store) == 16
     with pytest.raises(Galaxy10Error, match="has 0 folders with images in them; make one folder per class"):
         check_source(GalaxyData(path=tmp_path / "mine" / "bar").settings)
 
@@ -255,7 +266,7 @@ def test_the_command_trains_on_what_a_reader_reads(table, train):
         "++data.reader.brighter=20",
     )
     small = ("model.image_size=32", "data.batch_size=8", "trainer.max_epochs=1", "logger=csv", "run.report=false")
-    done = train(*reader, *small, "run.dir=r", PYTHONPATH=os.pathsep.join([str(HERE), str(ROOT)]))
+    done = train(*reader, *small, "run.dir=r", PYTHONPATH=str(HERE))
     assert done.code == 0, done.err
     assert done.result["test/accuracy"] is not None
     mistyped = train(*reader[:2], "++data.reader._target_=outsider.data.raed", PYTHONPATH=str(HERE))

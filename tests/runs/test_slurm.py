@@ -1,6 +1,5 @@
 """What SLURM tells a process, and what is refused before anything starts; a real SLURM is in tests/slurm."""
 
-import json
 import os
 import signal
 import time
@@ -8,10 +7,8 @@ import time
 import pytest
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.runs.lock import RunLock, check_free
 from galaxy10.runs.signals import Interrupted, SignalHandler
 from galaxy10.runs.slurm import check_job, job_name, job_step, outside_step, threads_per_process
-from tests.galaxies import write_galaxies
 
 SETTINGS = {"accelerator": "cpu", "devices": 2, "num_nodes": 2}
 
@@ -94,28 +91,6 @@ def test_threads_follow_the_cores_of_a_task_unless_the_user_says_otherwise(monke
     assert threads_per_process() is None
 
 
-def test_only_a_later_start_of_the_same_job_may_take_a_living_ones_directory(tmp_path, monkeypatch):
-    monkeypatch.setattr("galaxy10.runs.lock.HANDOVER_S", 0.3)
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    first = RunLock(tmp_path)
-    first.take()
-    with pytest.raises(Galaxy10Error, match="SLURM job 7"):
-        check_free(tmp_path)
-    monkeypatch.setenv("SLURM_JOB_ID", "8")
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    with pytest.raises(Galaxy10Error):
-        RunLock(tmp_path).take()
-    assert first.is_ours()
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    second = RunLock(tmp_path)
-    second.take()
-    assert not first.is_ours()
-    assert first.lost.is_set()
-    first.release()
-    assert second.is_ours()
-    second.release()
-
-
 def test_one_signal_that_comes_by_two_ways_is_one(monkeypatch):
     interruption = SignalHandler()
     interruption.deferring = True
@@ -126,30 +101,3 @@ def test_one_signal_that_comes_by_two_ways_is_one(monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: later)
     with pytest.raises(Interrupted):
         interruption._handle(signal.SIGTERM, None)
-
-
-def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(galaxy10, train, tmp_path):
-    write_galaxies(tmp_path / "g.h5")
-    words = ("data=hdf5", "data.path=g.h5", "model=pca_logreg", "model.image_size=16", "model.scree_components=10")
-    assert train(*words, "run.dir=runs/whole", "logger=csv").code == 0
-    assert galaxy10("evaluate", "runs/whole", "g.h5", "-o", "runs/judged").code == 0
-    for name, job in (("killed", "41"), ("alive", "42")):
-        run = tmp_path / "runs" / "grid-1" / name
-        run.mkdir(parents=True)
-        (run / "config.yaml").write_text("trainer: {max_epochs: 10}\n")
-        (run / "status.json").write_text(json.dumps({"state": "running", "epoch": 3, "job": job}))
-        (run / "metrics.csv").write_text("epoch,val/loss\n3,0.1\n")
-        (run / "profile.csv").write_text("epoch,seconds,validation_seconds\n3,590,10\n")
-    lease = RunLock(tmp_path / "runs" / "grid-1" / "alive")
-    lease.take()
-    done = galaxy10("runs")
-    lease.release()
-    assert done.code == 0, done.err
-    lines = {line.split()[0]: line.split() for line in done.out.splitlines() if line.strip()}
-    assert lines["whole"][1:3] == ["finished", "1"]
-    assert lines["judged"][1:3] == ["finished", "–"]
-    assert lines["grid-1/alive"][1:3] == ["running", "4/10"]
-    assert " ".join(lines["grid-1/alive"]).endswith("1 h 00 min 42")
-    assert lines["grid-1/killed"][1] == "killed"
-    assert "its status says running, but no process holds it" in done.out
-    assert galaxy10("runs", "nowhere").message.startswith("error: there is no folder nowhere")

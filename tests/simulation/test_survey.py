@@ -13,7 +13,7 @@ from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS
 from galaxy10.errors import Galaxy10Error
 from galaxy10.simulation import simulate_survey
 from galaxy10.simulation.survey import class_counts, unit_vectors
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 
 def content(path: Path) -> dict[str, np.ndarray]:
@@ -125,6 +125,19 @@ def test_same_seed_same_bytes_other_seed_other_galaxies(tmp_path: Path, small_fi
     assert checksum(again) == checksum(small_file)
     other = content(simulate_survey(tmp_path / "other.h5", num_images=300, size_px=32, seed=4))
     assert not np.array_equal(other["images"], content(small_file)["images"])
+
+
+def test_workers_do_not_run_the_users_script_again(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"""from pathlib import Path
+from galaxy10.simulation import file
+print("begun")
+file.IN_PROCESS_PIXELS = 0
+file.simulate_survey(Path({str(tmp_path / "survey.h5")!r}), num_images=20, size_px=16, workers=2)
+""")
+    out = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout == "begun\n"
 
 
 def test_number_of_workers_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def sweep(start: Callable, tmp_path: Path) -> Callable[..., Finished]:
 
     def run(*arguments: str, timeout: float = 240, **env: str) -> Finished:
         words = [ROOT / "sweep.py", *TINY, *arguments]
-        return ended(start(*words, cwd=tmp_path, fresh=True, **stand_in(**env)), timeout)
+        return ended(start(*words, cwd=tmp_path, fresh=True, **stand_in(**env)))
 
     return run
 

@@ -3,14 +3,15 @@
 import json
 import os
 import signal
-import time
 
 import pytest
 
 from galaxy10.config.launchers import check_launcher
 from galaxy10.errors import Galaxy10Error
-from tests.conftest import ROOT, ended, write_galaxies
+from tests.conftest import ROOT, ended
+from tests.galaxies import write_galaxies
 from tests.sweeps.conftest import stand_in
+from tests.waiting import wait_for
 
 LAUNCHERS = ("submitit_local", "joblib")
 STAND_IN = ("-m", "data=hdf5", "data.path=g.h5", "logger=csv", "trainer.max_epochs=2")
@@ -22,7 +23,7 @@ def grid(start, tmp_path):
     write_galaxies(tmp_path / "g.h5")
 
     def run(*words, **env):
-        return ended(start(ROOT / "train.py", *STAND_IN, *words, cwd=tmp_path, fresh=True, **stand_in(**env)), 600)
+        return ended(start(ROOT / "train.py", *STAND_IN, *words, cwd=tmp_path, fresh=True, **stand_in(**env)))
 
     return run
 
@@ -58,11 +59,10 @@ def test_a_signal_stops_the_trials(launcher, start, grid, tmp_path):
     words = (*STAND_IN, f"hydra/launcher={launcher}", "model.dropout=0.1,0.2", "trainer.max_epochs=3")
     slow = stand_in(STAND_IN_EPOCH_S="1000")
     with start(ROOT / "train.py", *words, cwd=tmp_path, fresh=True, **slow) as process:
-        while len(list(tmp_path.glob("runs/grid-*/*/lease.json"))) < min(2, len(os.sched_getaffinity(0))):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.1)
+        together = min(2, len(os.sched_getaffinity(0)))
+        wait_for(lambda: len(list(tmp_path.glob("runs/grid-*/*/lease.json"))) == together, "trials", process)
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=600)
+        out, err = process.communicate()
     assert process.returncode == 143, err
     assert "Traceback" not in err
     result = json.loads(out.strip().splitlines()[-1])
@@ -84,10 +84,13 @@ def test_a_launcher_of_ones_own_folder_and_its_settings(grid, tmp_path):
     assert done.code == 0, done.err
 
 
-def test_launchers_and_sweepers_that_are_none_are_refused(train, tmp_path):
-    assert "add -m" in train("hydra/launcher=joblib").message
-    assert "did you mean joblib?" in train("-m", "hydra/launcher=jolib", "seed=0,1").message
-    assert "python sweep.py sweep=SPACE" in train("-m", "hydra/sweeper=optuna", "seed=0,1").message
+def test_launchers_and_sweepers_that_are_none_are_refused(here, tmp_path):
+    for words, message in (
+        (["hydra/launcher=joblib"], "hydra/launcher=joblib starts grids: add -m"),
+        (["-m", "hydra/launcher=jolib", "seed=0,1"], "did you mean joblib?"),
+        (["-m", "hydra/sweeper=optuna", "seed=0,1"], "python sweep.py sweep=SPACE"),
+    ):
+        assert message in here("train.py", *words).message
     assert not list(tmp_path.iterdir())
 
 
@@ -112,12 +115,12 @@ def test_a_launcher_trains_and_tests_as_our_own_does(launcher, train, tmp_path):
         "model.image_size=16",
         "model.scree_components=10",
     )
-    done = train(*words, "data.fold=0", "data.num_folds=3,50,4", f"hydra/launcher={launcher}", timeout=1200)
+    done = train(*words, "data.fold=0", "data.num_folds=3,50,4", f"hydra/launcher={launcher}")
     assert done.code == 1, done.err
     assert [trial["state"] for trial in done.result["trials"]] == ["finished", "failed", "finished"]
     assert "20 separate galaxies, too few for 50 subsets" in done.result["trials"][1]["error"]
     assert all("test/accuracy" in trial for trial in done.result["trials"][::2])
-    again = train(*words, "data.fold=0", "data.num_folds=3,50,4", f"hydra/launcher={launcher}", timeout=1200)
+    again = train(*words, "data.fold=0", "data.num_folds=3,50,4", f"hydra/launcher={launcher}")
     assert "2 of them finished already" in again.err
     assert "launch  1 by" in again.err
     assert [trial["state"] for trial in again.result["trials"]] == ["finished", "failed", "finished"]

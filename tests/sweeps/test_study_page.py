@@ -12,7 +12,7 @@ from tests.sweeps.conftest import TINY
 @pytest.mark.long
 def test_a_study_that_really_trains_is_confirmed_with_other_seeds_and_tested_once(start, train, sweep, tmp_path):
     def really(*words):
-        return ended(start(ROOT / "sweep.py", *TINY, *words, cwd=tmp_path), 240)
+        return ended(start(ROOT / "sweep.py", *TINY, *words, cwd=tmp_path))
 
     words = ("sweep.n_trials=1", "trainer.max_epochs=2", "model.tta_views=1")
     done = really(*words)

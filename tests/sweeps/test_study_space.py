@@ -199,7 +199,7 @@ SIMULATED = ("data=simulated", "sweep.dir=s")
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_wrong_command_is_refused_in_one_line_and_leaves_nothing_behind(words, message, start, tmp_path):
-    done = ended(start(ROOT / "sweep.py", *SIMULATED, *words, cwd=tmp_path), 60)
+    done = ended(start(ROOT / "sweep.py", *SIMULATED, *words, cwd=tmp_path))
     assert done.code == 2, done.err
     assert message in done.message
     assert list(tmp_path.iterdir()) == []
@@ -212,7 +212,7 @@ def test_help_and_a_mistyped_key_import_neither_torch_nor_optuna(start, tmp_path
         "atexit.register(lambda: print('heavy:', sorted(heavy & set(sys.modules))))\n"
     )
     for words in (["--help"], ["--cfg", "job"], ["sweep.n_trial=3"]):
-        done = ended(start(ROOT / "sweep.py", *words, cwd=tmp_path, fresh=True, PYTHONPATH=str(tmp_path)), 60)
+        done = ended(start(ROOT / "sweep.py", *words, cwd=tmp_path, fresh=True, PYTHONPATH=str(tmp_path)))
         assert done.out.strip().splitlines()[-1] == "heavy: []"
         if words == ["--help"]:
             assert "python sweep.py sweep=simple_cnn data=simulated" in done.out

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from tests.conftest import ROOT
 from tests.galaxies import write_galaxies
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -44,9 +44,9 @@ def test_told_to_stop_both_stop_and_what_goes_on_ends_as_if_nothing_had_happened
     write_galaxies(tmp_path / "g.h5", per_class=30)
     command = (ROOT / "train.py", *WORDS, TWO, "trainer.max_epochs=3")
     with start(*command, "run.dir=stopped", cwd=tmp_path) as process:
-        wait_for(tmp_path / "stopped" / "metrics.csv", process)
+        wait_for((tmp_path / "stopped" / "metrics.csv").exists, "the first epoch", process)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate()
     assert process.returncode == 143, errors
     assert "Traceback" not in errors
     stopped, whole = (train(*command[1:], f"run.dir={name}") for name in ("stopped", "whole"))
@@ -69,21 +69,13 @@ def assert_one_experiment(alone, together):
     assert np.allclose(curves[0], curves[1], rtol=1e-5, atol=1e-5)
 
 
-def wait_for(path, process):
-    deadline = time.monotonic() + 200
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_process_that_is_killed_ends_the_run_as_failed_and_the_other_does_not_wait(start, tmp_path):
     write_galaxies(tmp_path / "g.h5", per_class=30)
     command = (ROOT / "train.py", *WORDS, TWO, "trainer.max_epochs=100000", "run.dir=r")
     with start(*command, cwd=tmp_path) as process:
-        wait_for(tmp_path / "r" / "metrics.csv", process)
+        wait_for((tmp_path / "r" / "metrics.csv").exists, "the first epoch", process)
         os.kill(child_of(process.pid), signal.SIGKILL)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate()
     assert process.returncode == 1, errors
     status = json.loads((tmp_path / "r" / "status.json").read_text())
     assert status["state"] == "failed"

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 
 import pandas as pd
 import pytest
@@ -15,6 +14,7 @@ from tests.conftest import ROOT, Finished
 from tests.galaxies import write_galaxies
 from tests.servers import refusing_address, swallowing
 from tests.training.wandb_files import logged_runs, wandb_server
+from tests.waiting import PATIENCE_S, wait_for
 
 QUICK = ("trainer.max_epochs=2", "data.batch_size=8", "model.image_size=32")
 KEY = "k" * 40  # as long as a real one
@@ -24,7 +24,7 @@ KEY = "k" * 40  # as long as a real one
 def command(tmp_path):
     """A short experiment with some mistakes in the end, in `r`."""
     path = write_galaxies(tmp_path / "g.h5", names=["Spiral", "In-between", "Edge-on"], per_class=20)
-    return ["data=hdf5", f"data.path={path}", "run.dir=r", "model.learning_rate=1e-6", *QUICK]
+    return ["data=hdf5", f"data.path={path}", "run.dir=r", "optimizer.lr=1e-6", *QUICK]
 
 
 @pytest.fixture
@@ -33,6 +33,10 @@ def alone(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     return {"HOME": str(home), "NETRC": str(home / "none"), "WANDB_API_KEY": "", "WANDB_MODE": "", "WANDB_BASE_URL": ""}
+
+
+def offline_parts(run):
+    return list((run / "wandb").glob("offline-run-*"))
 
 
 def lines_about_wandb(done):
@@ -94,13 +98,9 @@ def test_a_killed_run_is_marked_and_its_resumption_is_the_same_run(command, star
         return len((run / "metrics.csv").read_text().splitlines()) - 1 if (run / "metrics.csv").exists() else 0
 
     with start(*words, cwd=tmp_path, **alone) as process:
-        while rows() < 3 or not list((run / "wandb").glob("offline-run-*")):
-            assert process.poll() is None
-            time.sleep(0.05)
+        wait_for(lambda: rows() >= 3 and offline_parts(run), "three epochs", process)
         process.kill()
-    deadline = time.monotonic() + 120
-    while logged_runs(run)[0].exit_code is None and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_for(lambda: logged_runs(run)[0].exit_code is not None, "the end of the W&B run")
     first = logged_runs(run)[0]
     assert first.exit_code == 1
     assert first.summary["state"] == "killed"
@@ -108,10 +108,9 @@ def test_a_killed_run_is_marked_and_its_resumption_is_the_same_run(command, star
         online = alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address}
         with start(*words, cwd=tmp_path, **online) as process:
             before = rows()
-            while rows() < before + 2 and process.poll() is None:
-                time.sleep(0.05)
+            wait_for(lambda: rows() >= before + 2, "two more epochs", process)
             process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "an earlier part of this run has not been uploaded yet" in err
     _, second = logged_runs(run)
@@ -125,12 +124,10 @@ def test_a_killed_run_is_marked_and_its_resumption_is_the_same_run(command, star
 def test_a_run_that_its_study_has_given_up_has_not_failed(command, start, alone, tmp_path):
     run = tmp_path / "r"
     with start(ROOT / "train.py", *command, "trainer.max_epochs=1000", cwd=tmp_path, **alone) as process:
-        while not (run / "metrics.csv").exists() or not list((run / "wandb").glob("offline-run-*")):
-            assert process.poll() is None
-            time.sleep(0.05)
+        wait_for(lambda: (run / "metrics.csv").exists() and offline_parts(run), "an epoch", process)
         RunDirectory(run).prune(1)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     status = json.loads((run / "status.json").read_text())
     assert (status["state"], status["error"]) == ("pruned", "given up by its study after 1 epoch")
@@ -151,12 +148,10 @@ def test_a_failed_run_is_marked(command, train, alone, tmp_path):
 @pytest.mark.parametrize("whom", ["wandb-core", "wandb_follower"])
 def test_its_processes_may_die(whom, command, start, alone, tmp_path):
     with start(ROOT / "train.py", *command, "trainer.max_epochs=20", cwd=tmp_path, **alone) as process:
-        while not list((tmp_path / "r" / "wandb").glob("offline-run-*")):
-            assert process.poll() is None
-            time.sleep(0.05)
+        wait_for(lambda: offline_parts(tmp_path / "r"), "the W&B run", process)
         victim = child(process.pid, "wandb_follower")
         os.kill(child(victim, whom) if whom == "wandb-core" else victim, signal.SIGKILL)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     assert "Traceback" not in err
 
@@ -207,11 +202,9 @@ def test_a_server_that_goes_away_in_between_loses_nothing(ending, command, start
     with wandb_server(ending) as server:
         online = alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address}
         with start(ROOT / "train.py", *command, "trainer.max_epochs=25", cwd=tmp_path, **online) as process:
-            while not read_json(record).get("parts"):
-                assert process.poll() is None
-                time.sleep(0.01)
+            wait_for(lambda: read_json(record).get("parts"), "the W&B run", process)
             server.gone = True
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=PATIENCE_S)
     done = Finished(process.returncode, out, err)
     assert done.code == 0, err
     lines = lines_about_wandb(done)

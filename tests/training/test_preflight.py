@@ -8,16 +8,17 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
+from galaxy10.config.building import HYDRA_WORDS, resolve, takes, targets
 from galaxy10.config.compose import to_container
 from galaxy10.config.fields import field_of, leaves
 from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.training import preflight as door
-from galaxy10.training.settings import FIELDS
+from galaxy10.training.settings import FIELDS, checked
 from tests.conftest import ROOT
 
 
-def test_the_door_imports_neither_torch_nor_lightning_nor_timm(train, tmp_path):
+def test_the_door_imports_neither_torch_nor_lightning_nor_timm_and_help_names_choices_and_examples(train, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import atexit, sys\n"
         "heavy = {'torch', 'lightning', 'timm', 'torchvision'}\n"
@@ -26,23 +27,28 @@ def test_the_door_imports_neither_torch_nor_lightning_nor_timm(train, tmp_path):
     for arguments in (["--help"], ["--cfg", "job"], ["data=hdf5", "data.path=none.h5"], ["model=x"]):
         done = train(*arguments, PYTHONPATH=str(tmp_path))
         assert done.out.strip().splitlines()[-1] == "heavy: []"
+        if arguments == ["--help"]:
+            assert done.code == 0
+            for text in ("efficientnet_lite0", "baseline_transfer", "python train.py data=simulated", "--cfg job"):
+                assert text in done.out
 
 
-def test_help_names_groups_choices_and_examples(train):
-    done = train("--help")
-    assert done.code == 0
-    for text in ("efficientnet_lite0", "baseline_transfer", "python train.py data=simulated", "--cfg job"):
-        assert text in done.out
-
-
-def test_every_setting_of_every_choice_has_a_rule():
+def test_every_setting_of_every_choice_has_a_rule_or_is_an_argument_of_its_class():
     files = [path for path in CONF.rglob("*.yaml") if path.parent.name not in ("conf", "experiment", "debug", "sweep")]
     assert len(files) > 20
     for path in files:
         values = {k: v for k, v in yaml.safe_load(path.read_text()).items() if k != "defaults"}
         launcher = path.parent.name == "launcher"  # Hydra's own group: what it adds stands at the top
-        for key, _ in leaves({"slurm": values["slurm"]} if launcher else {path.parent.name: values}):
-            assert field_of(key, FIELDS) is not None, f"{path.relative_to(ROOT)}: {key}"
+        section = {"slurm": values["slurm"]} if launcher else {path.parent.name: values}
+        built = {
+            f"{where}.{name}"
+            for where, node in targets(section)
+            for name in node
+            if name in {*HYDRA_WORDS, *door._OURS_IN_METRICS} or takes(resolve(node["_target_"], where), name)
+        }
+        for key, _ in leaves(section):
+            known = field_of(key, FIELDS) is not None or any(f"{key}.".startswith(f"{name}.") for name in built)
+            assert known, f"{path.relative_to(ROOT)}: {key}"
 
 
 def test_the_trainer_group_offers_every_argument_of_lightnings_trainer():
@@ -50,7 +56,7 @@ def test_the_trainer_group_offers_every_argument_of_lightnings_trainer():
 
     arguments = set(inspect.signature(L.Trainer.__init__).parameters) - {"self", "logger", "callbacks"}
     offered = set(yaml.safe_load((CONF / "trainer" / "default.yaml").read_text()))
-    assert arguments - {"default_root_dir"} == offered - {"compile"}
+    assert arguments - {"default_root_dir"} == offered - {"compile", "scheduler_interval"}
 
 
 @pytest.fixture
@@ -68,7 +74,7 @@ def login_node(monkeypatch):
 def test_what_runs_elsewhere_is_not_checked_against_this_machine(word, login_node, galaxies):
     words = ["data=hdf5", f"data.path={galaxies}", "logger=csv", "model=simple_cnn", word]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = to_container(compose("train", overrides=words))
+        config = checked(to_container(compose("train", overrides=words)))
     with pytest.raises(Galaxy10Error, match=word.partition("=")[0]):
         door.check_experiment(config)
     door.check_experiment(config, here=False)
@@ -77,7 +83,7 @@ def test_what_runs_elsewhere_is_not_checked_against_this_machine(word, login_nod
 def test_what_contradicts_itself_is_refused_wherever_it_runs(login_node, galaxies):
     words = ["data=hdf5", f"data.path={galaxies}", "logger=csv", "data.cache_on_device=true", "trainer.accelerator=cpu"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = to_container(compose("train", overrides=words))
+        config = checked(to_container(compose("train", overrides=words)))
     with pytest.raises(Galaxy10Error, match=r"type data\.cache_on_device=auto"):
         door.check_experiment(config, here=False)
 

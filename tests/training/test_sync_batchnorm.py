@@ -1,13 +1,14 @@
 """Two processes with synchronised batch norm compute what one process computes on both their batches."""
 
-import pytest
+import sys
+
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from timm.layers import BatchNormAct2d
 from torch import nn
 
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
+from tests.conftest import ROOT, ended
 
 BATCH = 12
 
@@ -42,9 +43,10 @@ def work(rank, folder):
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
-def test_outputs_gradients_and_statistics_are_those_of_one_process(tmp_path):
-    mp.spawn(work, (str(tmp_path),), nprocs=2)
+def test_outputs_gradients_and_statistics_are_those_of_one_process(start, tmp_path):
+    processes = [start(__file__, rank, tmp_path, cwd=ROOT) for rank in (0, 1)]
+    done = [ended(process) for process in processes]
+    assert [one.code for one in done] == [0, 0], done[0].err + done[1].err
     answers = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     alone = network()
     out = step(alone, batch())
@@ -55,3 +57,7 @@ def test_outputs_gradients_and_statistics_are_those_of_one_process(tmp_path):
         for name, tensor in alone.state_dict().items():
             assert torch.allclose(state[name], tensor, rtol=1e-5, atol=1e-6), name
         assert kinds == [type(module).__name__ for module in alone]
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), sys.argv[2])

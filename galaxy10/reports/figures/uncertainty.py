@@ -52,7 +52,8 @@ def accuracy_when_choosing(probabilities: Mapping[str, np.ndarray], labels: np.n
         order = np.argsort(-answers.max(axis=1), kind="stable")
         right = (answers.argmax(axis=1) == labels)[order]
         kept = np.arange(1, len(labels) + 1)
-        shown = kept >= max(20, len(labels) // 20)  # of a handful, an accuracy says nothing
+        # Of a handful, an accuracy says nothing; where there is no more than that, it is all there is to show.
+        shown = kept >= min(len(labels), max(20, len(labels) // 20))
         accuracy = right.cumsum() / kept
         axes.plot(kept[shown] / len(labels), accuracy[shown], color=colour, label=way)
         least = min(least, float(accuracy[shown].min()))

@@ -1,17 +1,21 @@
 """Callbacks of a run: those that every run has, and early stopping."""
 
+from galaxy10.training.callbacks.describe_checkpoint import DescribeCheckpoint
 from galaxy10.training.callbacks.early_stopping import EarlyStopping, RestoreEarlyStopping
 from galaxy10.training.callbacks.epoch_totals import EpochTotals
 from galaxy10.training.callbacks.finite_loss import FiniteLoss
+from galaxy10.training.callbacks.plateau import RestorePlateau
 from galaxy10.training.callbacks.progress import TrainingProgress
 from galaxy10.training.callbacks.seeding import StepSeed
 from galaxy10.training.callbacks.stop_on_signal import StopOnSignal
 
 __all__ = [
+    "DescribeCheckpoint",
     "EarlyStopping",
     "EpochTotals",
     "FiniteLoss",
     "RestoreEarlyStopping",
+    "RestorePlateau",
     "StepSeed",
     "StopOnSignal",
     "TrainingProgress",

@@ -32,7 +32,7 @@ class EpochTotals(L.Callback):
         if isinstance(loss, torch.Tensor):
             self._add(loss * trainer.accumulate_grad_batches, logits, batch["labels"])
         # As trainer.max_time has it. Of several processes, some may know of it earlier than others.
-        stops = trainer.world_size == 1 and trainer.should_stop and trainer.fit_loop._can_stop_early
+        stops = trainer.world_size == 1 and trainer.should_stop and _may_stop(trainer)
         if trainer.is_last_batch or stops or 0 < trainer.max_steps <= trainer.global_step:
             loss_sum, correct, answered, count = self._of_all(trainer).tolist()
             if count:
@@ -60,3 +60,9 @@ class EpochTotals(L.Callback):
         """Go on with them, in the first process."""
         sums = torch.tensor(checkpoint[_KEY], dtype=self._sums.dtype, device=pl_module.device)
         self._sums = sums if trainer.global_rank == 0 else torch.zeros_like(sums)
+
+
+def _may_stop(trainer: L.Trainer) -> bool:
+    """Whether Lightning heeds should_stop: not before the least number of epochs and steps."""
+    epochs: Any = trainer.fit_loop.epoch_progress.current
+    return epochs.processed >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)

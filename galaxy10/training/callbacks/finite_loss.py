@@ -9,7 +9,7 @@ _LOOK_EVERY = 20  # steps on a GPU, where a look at the loss waits for it
 
 
 class FiniteLoss(L.Callback):
-    """Refuse to train on once the loss is infinite or not a number, before it reaches the weights.
+    """Refuse a loss that is no scalar, and one that is infinite or not a number, before it reaches the weights.
 
     A callback, so that a module that overrides a hook keeps it.
     """
@@ -18,8 +18,14 @@ class FiniteLoss(L.Callback):
         """Look at the loss.
 
         Raises:
-            TrainingError: it is not finite; says what to try.
+            TrainingError: it is no scalar that can be differentiated, or not finite; says what to try.
         """
+        if loss.numel() != 1 or not loss.requires_grad:
+            found = "does not depend on the weights" if loss.numel() == 1 else f"has the shape {tuple(loss.shape)}"
+            raise TrainingError(
+                f"the loss {found}; expected one number computed from the logits, such as their mean over the batch "
+                "(see loss._target_, or the module's training_step)"
+            )
         batch = trainer.fit_loop.batch_idx
         if loss.device.type != "cpu" and batch % _LOOK_EVERY:
             return

@@ -39,9 +39,10 @@ class StopOnSignal(L.Callback):
             return
         if _any_process(trainer, self._lost.is_set()):
             raise Interrupted(signal.SIGTERM)
-        if trainer.is_last_batch or trainer.fit_loop._should_accumulate():
+        begun = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        if trainer.is_last_batch or begun % trainer.accumulate_grad_batches:
             return
-        if trainer.fit_loop.epoch_loop.batch_progress.current.ready and not trainer.fast_dev_run:
+        if begun and not trainer.fast_dev_run:
             trainer.save_checkpoint(self._last_checkpoint)
         raise Interrupted(self._interruption.number or signal.SIGTERM)
 

@@ -1,7 +1,8 @@
 """Loggers beside metrics.csv: W&B and TensorBoard, Lightning's, and a user's own, any number at once."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from galaxy10.lazy import lazy_names
 from galaxy10.training.loggers.build import build_loggers, close_loggers
 from galaxy10.training.loggers.settings import check_loggers
 
@@ -10,16 +11,4 @@ if TYPE_CHECKING:
     from galaxy10.training.loggers.wandb_logger import WandbLogger
 
 __all__ = ["TensorBoardLogger", "WandbLogger", "build_loggers", "check_loggers", "close_loggers"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a logger's class when it is first used: what runs before training does without Lightning."""
-    if name == "TensorBoardLogger":
-        from galaxy10.training.loggers.tensorboard_logger import TensorBoardLogger
-
-        return TensorBoardLogger
-    if name == "WandbLogger":
-        from galaxy10.training.loggers.wandb_logger import WandbLogger
-
-        return WandbLogger
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, {"TensorBoardLogger": "tensorboard_logger", "WandbLogger": "wandb_logger"})

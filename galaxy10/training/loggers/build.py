@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 from galaxy10.config.building import build
 from galaxy10.errors import Galaxy10Error, first_line
 
-log = logging.getLogger(__name__)
-
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
+log = logging.getLogger(__name__)
 _open: list["Logger"] = []
 
 
@@ -49,4 +48,4 @@ def close_loggers(exit_code: int) -> None:
             else:
                 logger.finalize("success" if exit_code == 0 else "failed")
         except Exception as error:  # the run has ended as it has ended
-            log.info(f"logger  {type(logger).__name__}: {first_line(error)}")
+            log.warning(f"logger  {type(logger).__name__}: {first_line(error)}")

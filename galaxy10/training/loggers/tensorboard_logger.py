@@ -29,10 +29,10 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
     """
 
     def __init__(self, save_dir: str | Path):
-        super().__init__(save_dir, name="tensorboard", version="", default_hp_metric=False)
-        self.path = Path(save_dir)
+        self.files = RunFiles(Path(save_dir))
+        super().__init__(save_dir, name=self.files.tensorboard.name, version="", default_hp_metric=False)
         self._working = True
-        self._written = self.path / "tensorboard" / "written.json"
+        self._written = self.files.tensorboard / "written.json"
 
     @property
     @rank_zero_experiment
@@ -81,8 +81,8 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
         if self._written.exists():
             return
         for name, content in (
-            ("config", RunFiles(self.path).read_config()),
-            ("provenance", RunFiles(self.path).read_provenance()),
+            ("config", self.files.read_config()),
+            ("provenance", self.files.read_provenance()),
         ):
             text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
             writer.add_text(name, "\n".join(f"    {line}" for line in text.splitlines()))
@@ -90,7 +90,7 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
 
     def _log_rows(self, before: int | None = None) -> None:
         written = read_json(self._written).get("epoch", -1)
-        for epoch, values in epoch_rows(self.path, written):
+        for epoch, values in epoch_rows(self.files.path, written):
             if before is not None and epoch >= before:
                 break
             for key, value in values.items():
@@ -101,17 +101,16 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
         write_json(self._written, {"epoch": written})
 
     def _log_results(self) -> None:
-        status = RunFiles(self.path).read_status()
         step = self._last_step()
-        for key, value in (status.get("metrics") or {}).items():
+        for key, value in (self.files.read_status().get("metrics") or {}).items():
             if value is not None:
                 self.experiment.add_scalar(f"final/{key}", value, step)
-        for file in sorted((self.path / "figures").glob("*.png")):
+        for file in sorted(self.files.figures.glob("*.png")):
             pixels = np.asarray(Image.open(file).convert("RGB"))
             self.experiment.add_image(file.stem, pixels, step, dataformats="HWC")
 
     def _last_step(self) -> int:
-        return max((values["step"] for _, values in epoch_rows(self.path, -1)), default=0)
+        return max((values["step"] for _, values in epoch_rows(self.files.path, -1)), default=0)
 
     def _attempt(self, step: Any) -> None:
         """Run a step; once one has failed, run no more."""
@@ -121,4 +120,4 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
             step()
         except Exception as error:
             self._working = False
-            log.info(f"tensorboard stopped: {first_line(error)}")
+            log.warning(f"tensorboard stopped: {first_line(error)}")

@@ -48,14 +48,9 @@ class Follower:
     """
 
     def __init__(self, path: Path, parent: int, settings: dict[str, Any], answers: BinaryIO):
-        self.path, self.files, self.parent, self.settings, self.answers = (
-            path,
-            RunFiles(path),
-            parent,
-            settings,
-            answers,
-        )
-        self.config: dict[str, Any] = self.files.read_config() if self.files.config.exists() else {}
+        self.path, self.files, self.parent = path, RunFiles(path), parent
+        self.settings, self.answers = settings, answers
+        self.config = self.files.read_config()
         known = read_json(self.files.wandb / "run.json")
         self.id: str = settings["id"]
         self.last_epoch: int = known.get("last_epoch", -1)
@@ -283,8 +278,8 @@ def main(path: str, parent: str, settings: str, exit_code: str | None = None) ->
     ignore_signals()  # meant for the run, which says how it ended
     os.nice(5)
     tempfile.tempdir = tempfile.mkdtemp(prefix="galaxy10-wandb-")  # wandb's own are removed by hooks at exit
-    follower = Follower(Path(path), int(parent), json.loads(settings), answers)
-    attempt(partial(follow, follower) if exit_code is None else partial(end_offline, follower, int(exit_code)))
+    step = follow if exit_code is None else partial(end_offline, exit_code=int(exit_code))
+    attempt(lambda: step(Follower(Path(path), int(parent), json.loads(settings), answers)))
     sys.stdout.flush()
     sys.stderr.flush()
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)

@@ -87,7 +87,7 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
         """Log those that the configuration does not hold already, under the same name."""
         values = vars(params) if isinstance(params, Namespace) else params
-        known = _read_config(self.path)
+        known = RunFiles(self.path).read_config()
         super().log_hyperparams({key: value for key, value in values.items() if key not in known})
 
     def log_epochs(self, before: int | None = None) -> None:
@@ -106,8 +106,8 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
             try:
                 self._process = WandbProcess(self.path, self.settings)
             except OSError as error:
-                log.info(f"wandb   cannot be started: {first_line(error)}")
-        return RemoteRun(self._process or NoProcess(), self.identity, _read_config(self.path))
+                log.warning(f"wandb   cannot be started: {first_line(error)}")
+        return RemoteRun(self._process or NoProcess(), self.identity, RunFiles(self.path).read_config())
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be copied: the process stays with this logger."""
@@ -122,8 +122,3 @@ def _identify(path: Path) -> str:
         known = secrets.token_hex(6)
         write_json(record, {"id": known, "last_epoch": -1, "steps": 0, "parts": {}})
     return known
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    files = RunFiles(path)
-    return files.read_config() if files.config.exists() else {}

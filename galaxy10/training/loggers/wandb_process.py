@@ -15,6 +15,7 @@ from threading import Lock, Thread
 from typing import Any
 
 from galaxy10.errors import first_line
+from galaxy10.runs.files import RunFiles
 from galaxy10.training.loggers.wandb_environment import python_command, wandb_environment
 from galaxy10.training.loggers.wandb_messages import CALL, END, ROWS, frame, pack_call
 
@@ -30,7 +31,7 @@ class WandbProcess:
     """Starts `wandb_follower` for a run directory. facts: what it has said of the run so far, `url` and `dir`."""
 
     def __init__(self, directory: Path, settings: dict[str, Any]):
-        self.folder, self.upload_timeout_s = directory / "wandb", float(settings["upload_timeout_s"])
+        self.folder, self.upload_timeout_s = RunFiles(directory).wandb, float(settings["upload_timeout_s"])
         self.facts: dict[str, str] = {}
         self._done = self._gone = False
         self._said: set[str] = set()
@@ -39,12 +40,12 @@ class WandbProcess:
         self.folder.mkdir(parents=True, exist_ok=True)
         folder = self.folder.resolve()
         command = python_command("galaxy10.training.loggers.wandb_follower")
-        with (folder / "follower.log").open("ab") as log:
+        with (folder / "follower.log").open("ab") as errors:
             self._process = subprocess.Popen(
                 [*command, str(folder.parent), str(os.getpid()), json.dumps(settings)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=errors,
                 bufsize=0,
                 env=wandb_environment(folder),
                 start_new_session=True,  # Ctrl-C on the terminal is for the run, which then says how it ended
@@ -75,7 +76,7 @@ class WandbProcess:
         """Say a thing that would come again with every step."""
         if topic not in self._said:
             self._said.add(topic)
-            log.info(f"wandb   {text}")
+            log.warning(f"wandb   {text}")
 
     def close(self, exit_code: int) -> None:
         """Give the process upload_timeout_s to send the rest; less after a signal."""
@@ -93,7 +94,7 @@ class WandbProcess:
         self._process.kill()
         if not self._done:
             parts = f"; `{self._sync_command(True)}` uploads what there is" if any(self.folder.glob("*run-*")) else ""
-            log.info(f"wandb   has stopped, {self.folder}/follower.log says why{parts}")
+            log.warning(f"wandb   has stopped, {self.folder}/follower.log says why{parts}")
 
     def _send(self, message: bytes) -> None:
         if self._gone:

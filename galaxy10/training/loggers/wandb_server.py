@@ -4,6 +4,7 @@ import os
 from threading import Thread
 from urllib.parse import urlsplit
 
+from galaxy10.compat import wandb_netrc_key
 from galaxy10.errors import first_line
 
 ANSWER_S = 5.0
@@ -16,7 +17,7 @@ def why_offline() -> str | None:
     try:
         settings = wandb.setup().settings
         address = settings.base_url
-        known = settings.api_key or settings.identity_token_file or _netrc_key(address)
+        known = settings.api_key or settings.identity_token_file or wandb_netrc_key(address)
     except Exception as error:  # a malformed key or address
         return first_line(error)
     host = urlsplit(address).netloc
@@ -45,12 +46,6 @@ def server_answers(address: str, limit_s: float = ANSWER_S, verify: bool = True)
     attempt.start()
     attempt.join(limit_s)
     return any(found)
-
-
-def _netrc_key(address: str) -> str | None:
-    from wandb.sdk.lib.wbauth import read_netrc_auth  # where `wandb login` puts the key
-
-    return read_netrc_auth(host=address)
 
 
 if __name__ == "__main__":

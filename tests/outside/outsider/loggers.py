@@ -24,3 +24,10 @@ class LineLogger(Logger):
     @rank_zero_only
     def log_hyperparams(self, params, *args, **kwargs):
         """Nothing to keep."""
+
+
+class FailingLogger(LineLogger):
+    """A logger whose server is not there."""
+
+    def __init__(self):
+        raise ConnectionError("no server at 127.0.0.1\nand more lines")

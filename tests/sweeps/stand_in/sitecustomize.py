@@ -22,7 +22,8 @@ if sys.orig_argv[1:4] == ["-m", "galaxy10", "train"]:
     folder = Path(given["run.dir"].strip("'"))
     dropout, epochs = float(given["model.dropout"]), int(given["trainer.max_epochs"])
     asked = []
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    for known in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(known, lambda number, frame: asked.append(number))
 
     def leave(code: int, state: str, **more: object) -> None:
         (folder / ".status").write_text(json.dumps({"state": state, **more}))
@@ -50,7 +51,7 @@ if sys.orig_argv[1:4] == ["-m", "galaxy10", "train"]:
         while time.monotonic() < end and not asked:
             time.sleep(0.01)
         if asked:
-            leave(143, "interrupted", error="stopped by SIGTERM")
+            leave(128 + asked[0], "interrupted", error=f"stopped by {signal.Signals(asked[0]).name}")
         with (folder / "trained.txt").open("a") as file:
             file.write(f"{epoch}\n")
         if dropout > 0.8 and epoch == 1:
