@@ -1,6 +1,7 @@
 """A reader of one's own: what it returns is written once, and then goes on as any other file."""
 
 import functools
+import logging
 import os
 
 import h5py
@@ -97,8 +98,11 @@ def test_functions_partials_and_arrays_will_do(table, tmp_path):
     assert data.store.table["label"].tolist() == (1 - labels).tolist()
 
 
-def test_what_cannot_be_read_is_left_out_and_listed(table, tmp_path, caplog):
+def test_what_cannot_be_read_is_left_out_and_listed(table, caplog, monkeypatch):
     from outsider.data import read
+
+    caplog.set_level("INFO", logger="galaxy10")
+    monkeypatch.setattr(logging.getLogger("galaxy10"), "propagate", True)
 
     def careful(path):
         images, labels, names, columns = read(path)
