@@ -98,11 +98,18 @@ def without_launcher(settings: Sequence[str]) -> list[str]:
     return [word for word in settings if not word.lstrip("+~").startswith(("hydra/launcher", "hydra.launcher."))]
 
 
+# Settings that every model has, whether or not its file names them: a user's own names little beside its class.
+OF_ANY_MODEL = frozenset(
+    f"model.{name}" for name in ("image_size", "default_image_size", "min_image_size", "name", "freeze", "tta_views")
+)
+
+
 def in_our_words(arguments: Sequence[str], groups: Collection[str]) -> list[str]:
     """Return a command line with what Hydra's grammar and settings mean here.
 
     `~group` and `group=null` leave a group out, which Hydra's defaults list writes as `group=[]`; hydra.run.dir and
-    hydra.sweep.dir are run.dir and run.root; a relative --config-path counts from where the command is typed.
+    hydra.sweep.dir are run.dir and run.root; a relative --config-path counts from where the command is typed; what
+    every model has, such as model.image_size, need not stand in the file of a user's own.
 
     Raises:
         Galaxy10Error: something of Hydra's that a run cannot honour; says what to type.
@@ -139,6 +146,8 @@ def _in_our_words(word: str, groups: Collection[str]) -> str:
         return f"{word.partition('=')[0]}{mark}{value}"
     if key in _OURS:
         return f"{_OURS[key]}={value}"
+    if key in OF_ANY_MODEL and word == f"{key}={value}":
+        return f"++{word}"
     if key == "hydra.sweep.subdir":
         raise Galaxy10Error(f"{word}: trials are named after their settings; type run.root=… for where a grid goes")
     if key == "hydra.output_subdir" and value not in ("null", ""):

@@ -8,6 +8,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from galaxy10.classes import slugs
+from galaxy10.config.command_line import in_our_words
 from galaxy10.config.compose import to_container
 from galaxy10.config.explain import Vocabulary, explain
 from galaxy10.config.overrides import overrides_of
@@ -65,7 +66,7 @@ def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:
     Raises:
         Galaxy10Error: it would not take them.
     """
-    overrides = [*sweep.overrides, *words, "run.test=false"]
+    overrides = in_our_words([*sweep.overrides, *words, "run.test=false"], sweep.groups or {})
     search = [f"hydra.searchpath=[file://{Path(sweep.config_dir).resolve()}]"] if sweep.config_dir else []
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
