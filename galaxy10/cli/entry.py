@@ -29,9 +29,7 @@ def complete(arguments: list[str]) -> int:
     program, _, rest = line.lstrip().partition(" ")
     command, blank, words = rest.lstrip().partition(" ")
     if command in COMPOSED and blank:
-        os.environ["COMP_LINE"] = (
-            f"{program} {words}"  # as Hydra knows a program: without a command before its settings
-        )
+        os.environ["COMP_LINE"] = f"{program} {words}"  # Hydra knows programs, and no commands before their settings
         return run_composed(command, arguments)
     from galaxy10.cli.main import command_names
 

@@ -41,9 +41,8 @@ class Vocabulary:
 
     def has(self, key: str) -> bool:
         """Whether some choice or table has a setting."""
-        return (
-            key in self.having or key in self.keys or key.startswith(("hydra", *(k for k in self.keys if k[-1] == ".")))
-        )
+        below = ("hydra", *(name for name in self.keys if name[-1] == "."))
+        return key in self.having or key in self.keys or key.startswith(below)
 
 
 def refuse_mistyped(arguments: Sequence[str], words: Vocabulary) -> None:
@@ -64,9 +63,9 @@ def refuse_mistyped(arguments: Sequence[str], words: Vocabulary) -> None:
         if plain is None or "'" in word or '"' in word:
             return  # Hydra's grammar is Hydra's to read
         key = plain.group(1)
-        sections = ["".join(key[: at.start()]) for at in re.finditer(r"\.", key)]
-        leaf = any(words.has(name) and not any(k.startswith(f"{name}.") for k in words.having) for name in sections)
-        if key not in words.choices and not words.has(key) and not leaf:
+        above = [key[: at.start()] for at in re.finditer(r"\.", key)]
+        in_a_value = any(words.has(name) and not any(k.startswith(f"{name}.") for k in words.having) for name in above)
+        if key not in words.choices and not words.has(key) and not in_a_value:
             complaint = explain_setting(key, plain.group(2), words)
             if complaint:
                 raise Galaxy10Error(complaint)

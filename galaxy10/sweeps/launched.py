@@ -37,7 +37,6 @@ from galaxy10.system import usable_cpus
 
 logger = logging.getLogger(__name__)
 
-_MONITOR = "val/macro_f1"
 _ALL_AT_ONCE = "submitit_launcher.LocalLauncher"
 _ON_THIS_MACHINE = (_ALL_AT_ONCE, "joblib_launcher.JoblibLauncher", "basic_launcher.BasicLauncher")
 _POLL_S = 0.3
@@ -68,7 +67,7 @@ def launch_grid(composed: ComposedConfigs) -> int:
         [str(trial.directory.resolve()) for trial in waiting],
         str(folder),
         environment,
-        str(composed.experiments[0][0].get("monitor") or _MONITOR),
+        composed.experiments[0][0]["monitor"],
     )
     start_again(folder)
     for trial in waiting:
