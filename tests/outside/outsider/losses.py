@@ -13,3 +13,13 @@ class WeightedLoss(nn.Module):
 
     def forward(self, logits, labels):
         return nn.functional.cross_entropy(logits, labels, weight=self.weight)
+
+
+def sharp(logits, labels, temperature: float = 0.5):
+    """(logits (B, C), labels (B,)) → scalar; a plain function."""
+    return nn.functional.cross_entropy(logits / temperature, labels)
+
+
+def undefined(logits, labels):
+    """Not a number."""
+    return logits.sum() * float("nan")

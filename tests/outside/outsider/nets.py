@@ -1,5 +1,8 @@
 """A network, and a LightningModule that changes what differs."""
 
+import random
+
+import numpy as np
 import torch
 from torch import nn
 
@@ -35,3 +38,50 @@ class MyClassifier(Classifier):
 
     def on_train_batch_start(self, batch, batch_idx):
         """Overrides a hook without super()."""
+
+
+class Drawing(MyNet):
+    """One that draws from numpy and `random`, as other people's code does."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            inputs = inputs * (1 + random.random()) + float(np.random.rand())  # noqa: NPY002
+        return super().forward(inputs)
+
+
+class Silent(Classifier):
+    """Overrides every hook that the framework might count on, without super()."""
+
+    def on_fit_start(self):
+        """Nothing."""
+
+    def on_train_start(self):
+        """Nothing."""
+
+    def on_train_epoch_start(self):
+        """Nothing."""
+
+    def on_train_batch_start(self, batch, batch_idx):
+        """Nothing."""
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        """Nothing."""
+
+    def on_train_epoch_end(self):
+        """Nothing."""
+
+    def on_before_backward(self, loss):
+        """Nothing."""
+
+    def on_save_checkpoint(self, checkpoint):
+        """Nothing."""
+
+    def on_load_checkpoint(self, checkpoint):
+        """Nothing."""
+
+
+class Broken(MyNet):
+    """One with a mistake in it."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        raise IndexError("no such layer\nand more that nobody reads")
