@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -175,11 +176,16 @@ NAMES = ["Spiral", "In-between", "Edge-on"]
 TRAINED = ("model.image_size=32", "model.tta_views=2", "data.batch_size=8", "trainer.max_epochs=2", "logger=csv")
 
 
+def copy_of(run: Path, folder: Path) -> Path:
+    """A trained run of a test's own, without what only training needs."""
+    return Path(shutil.copytree(run, folder, ignore=shutil.ignore_patterns("last.ckpt", "figures", "samples")))
+
+
 @pytest.fixture(scope="session")
 def trained(warm: Warm) -> Callable[..., Path]:
     """A function that trains the study's CNN on small galaxies, once per seed and session, and gives its run directory.
 
-    The runs lie beside g.h5. They are everybody's: a test that changes one takes a copy.
+    The runs lie beside g.h5. They are everybody's: a test that changes one takes a copy_of it.
     """
 
     def train(seed: int = 0) -> Path:

@@ -1,7 +1,8 @@
 """Images of all kinds go in, a catalogue comes out: complete, honest, and the same however often it was interrupted."""
 
 import json
-import time
+import signal
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from astropy.table import Table
 from PIL import Image
 
+from tests.conftest import ended
 from tests.galaxies import BAD, galaxy, write_folder
 
 
@@ -18,7 +20,9 @@ def folder(tmp_path):
     return write_folder(tmp_path / "images", 20)
 
 
-def test_every_good_image_is_catalogued_and_every_bad_one_is_listed_with_its_reason(run, folder, galaxy10, tmp_path):
+def test_every_good_image_is_catalogued_and_every_bad_one_is_listed_with_its_reason(
+    run, folder, galaxy10, here, tmp_path
+):
     done = galaxy10("predict", run, folder, "-o", "out/cat.parquet")
     assert done.code == 3, done.err
     assert done.out.strip().splitlines()[-1] == "out/cat.parquet"
@@ -56,7 +60,7 @@ def test_every_good_image_is_catalogued_and_every_bad_one_is_listed_with_its_rea
     assert filled.pop("good_one_band.fits") == pytest.approx(50 / 2000)
     assert set(filled.values()) == {0}
     assert not list((tmp_path / "out").glob("*.parts"))
-    again = galaxy10("predict", run, folder, "-o", "out/cat.parquet")
+    again = here("galaxy10", "predict", run, folder, "-o", "out/cat.parquet")
     assert (again.code, again.out, again.err) == (3, done.out, "")  # done already: said again, not made again
 
 
@@ -72,25 +76,19 @@ def test_a_catalogue_of_the_runs_own_file_has_the_runs_own_numbers(run, galaxy10
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(run, start, galaxy10, tmp_path):
-    write_folder(tmp_path / "images", 300)
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(run, start, galaxy10, here, tmp_path):
+    write_folder(tmp_path / "images", 100)
     words = ("predict", run, "images", "--batch-size", "4", "--mc-dropout", "2", "--no-temperature", "-o")
     whole = galaxy10(*words, "whole.parquet")
     assert whole.code == 3, whole.err
-    rng, kills = np.random.default_rng(), 0
     parts = tmp_path / "cat.parquet.parts"
-    for wanted in sorted(rng.choice(range(1, 13), 5, replace=False)):
-        process = start("-m", "galaxy10", *words, "cat.parquet", cwd=tmp_path)
-        with process:
-            while process.poll() is None and len(list(parts.glob("part-*.parquet"))) < wanted:
-                time.sleep(0.002)
-            kills += process.poll() is None
-            process.kill()
-            process.wait()
-    assert kills >= 3
-    left = len(list(parts.glob("part-*.parquet")))
-    assert left > 0
-    other = galaxy10(*words, "cat.parquet", "--coverage", ".8")
+    for number, moment in ((1, "before"), (1, "after"), (2, "after"), (2, "before"), (1, "after")):
+        killed = ended(
+            start(Path(__file__).with_name("killed.py"), number, moment, *words, "cat.parquet", cwd=tmp_path)
+        )
+        assert killed.code == -signal.SIGKILL, killed.err
+    assert 0 < len(list(parts.glob("part-*.parquet"))) < 7
+    other = here("galaxy10", *words, "cat.parquet", "--coverage", ".8")
     assert other.code == 2
     assert "different: coverage" in other.message
     done = galaxy10(*words, "cat.parquet")
@@ -102,17 +100,17 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(run, start, galaxy10
 
 
 @pytest.mark.slow
-def test_shards_joined_are_the_whole(run, folder, galaxy10, tmp_path):
+def test_shards_joined_are_the_whole(run, folder, galaxy10, here, tmp_path):
     words = ("predict", run, folder, "--batch-size", "4", "--mc-dropout", "3", "--no-temperature", "-o")
     assert galaxy10(*words, "whole.fits").code == 3
     for i in (0, 2):
         assert galaxy10(*words, "cat.fits", "--shard", f"{i}/3").code in (0, 3)
-    early = galaxy10("merge", "cat.fits")
+    early = here("galaxy10", "merge", "cat.fits")
     assert early.code == 2
     assert "not finished: 1" in early.message
     assert galaxy10(*words, "cat.fits", "--shard", "1/3").code in (0, 3)
     assert (tmp_path / "cat.1-of-3.parquet").exists()
-    merged = galaxy10("merge", "cat.fits")
+    merged = here("galaxy10", "merge", "cat.fits")
     assert (merged.code, merged.out.strip()) == (3, "cat.fits"), merged.err
     for name in ("fits", "failed.csv"):
         assert (tmp_path / f"cat.{name}").read_bytes() == (tmp_path / f"whole.{name}").read_bytes()
@@ -120,16 +118,16 @@ def test_shards_joined_are_the_whole(run, folder, galaxy10, tmp_path):
     assert len(table) == 24
     assert (table["mutual_information"] >= 0).all()
     assert (table["mutual_information"] > 0).any()
-    assert galaxy10(*words, "cat.fits", "--shard", "3/3").code == 2
+    assert here("galaxy10", *words, "cat.fits", "--shard", "3/3").code == 2
 
 
-def test_a_tables_columns_come_along_and_its_paths_count_from_its_folder(run, galaxy10, tmp_path):
+def test_a_tables_columns_come_along_and_its_paths_count_from_its_folder(run, galaxy10, here, tmp_path):
     (tmp_path / "survey").mkdir()
     for seed in range(3):
         Image.fromarray(galaxy(seed)).save(tmp_path / "survey" / f"{seed}.png")
     table = pd.DataFrame({"file_loc": ["2.png", "0.png", "", "9.png"], "objid": [7, 8, 9, 10], "row": list("abcd")})
     table.to_csv(tmp_path / "survey/list.csv", index=False)
-    wrong = galaxy10("predict", run, "survey/list.csv", "-o", "cat.parquet")
+    wrong = here("galaxy10", "predict", run, "survey/list.csv", "-o", "cat.parquet")
     assert wrong.code == 2
     assert "no column path" in wrong.message
     assert "file_loc, objid, row" in wrong.message
@@ -178,13 +176,13 @@ def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10
         (["RUN", "images", "-o", "old.csv"], "old.csv is there already"),
     ],
 )
-def test_what_cannot_work_is_said_in_one_line(run, words, said, galaxy10, tmp_path):
+def test_what_cannot_work_is_said_in_one_line(run, words, said, here, tmp_path):
     (tmp_path / "RUN").symlink_to(run)
     (tmp_path / "empty").mkdir()
     (tmp_path / "images").mkdir()
     (tmp_path / "old.csv").write_text("mine")
     Image.fromarray(galaxy()).save(tmp_path / "images/g.png")
-    done = galaxy10("predict", *words)
+    done = here("galaxy10", "predict", *words)
     assert done.code == 2, done.err
     assert said in done.message
     assert (tmp_path / "old.csv").read_text() == "mine"

@@ -25,8 +25,8 @@ def folder(tmp_path):
     return tmp_path / "mine"
 
 
-def test_a_folder_per_class(folder, galaxy10, tmp_path):
-    done = galaxy10("pack", folder, "mine.h5")
+def test_a_folder_per_class(folder, here, tmp_path):
+    done = here("galaxy10", "pack", folder, "mine.h5")
     assert done.code == 3, done.err
     assert done.out.strip() == "mine.h5"
     source = open_source(tmp_path / "mine.h5")
@@ -41,7 +41,7 @@ def test_a_folder_per_class(folder, galaxy10, tmp_path):
     assert np.abs(images[6].astype(float) - central).mean() < 8
     failed = pd.read_csv(tmp_path / "mine.failed.csv")
     assert failed["reason"].tolist() == ["empty file (0 bytes)"]
-    again = galaxy10("pack", folder, "mine.h5")
+    again = here("galaxy10", "pack", folder, "mine.h5")
     assert again.code == 2
     assert "is there already" in again.message
 

@@ -1,4 +1,4 @@
-"""`evaluate` with options, and the page that puts every way of asking side by side."""
+"""`evaluate` with options: ensembles, coverage, temperature."""
 
 import json
 
@@ -9,7 +9,6 @@ from sklearn.metrics import log_loss
 
 from galaxy10.data.store import store_of_run
 from galaxy10.evaluation import as_trained
-from galaxy10.reports import uncertainty
 from tests.galaxies import write_galaxies
 
 
@@ -27,24 +26,8 @@ def test_a_run_is_judged_where_its_scratch_disk_and_gpu_are_missing(tmp_path, mo
     ]
 
 
-@pytest.mark.parametrize(("dropout", "samples"), [(0.25, 20), (0.0, 0)])
-def test_dropout_is_measured_where_there_is_any(dropout, samples, run, tmp_path, monkeypatch):
-    class Asked(Exception):
-        pass
-
-    def ways(runs, mc_dropout, device):
-        raise Asked(mc_dropout)
-
-    monkeypatch.setattr(uncertainty, "_ways", ways)
-    monkeypatch.setattr(uncertainty, "run_config", lambda run: {"model": {"dropout": dropout}})
-    with pytest.raises(Asked, match=f"^{samples}$"):
-        uncertainty.compare_ways(
-            [run], run.parent / "g.h5", tmp_path / "out", mc_dropout=None, coverage=0.9, device="cpu"
-        )
-
-
 @pytest.mark.slow
-def test_evaluate_takes_an_ensemble_and_says_how_honest_it_is(trained, galaxy10, tmp_path):
+def test_evaluate_takes_an_ensemble_and_says_how_honest_it_is(trained, galaxy10, here, tmp_path):
     runs = [trained(0), trained(1)]
     file = runs[0].parent / "g.h5"
     done = galaxy10("evaluate", *runs, file, "-o", "both", "--coverage", ".8")
@@ -75,49 +58,19 @@ def test_evaluate_takes_an_ensemble_and_says_how_honest_it_is(trained, galaxy10,
         (fake / name).symlink_to(runs[1] / name)
     provenance["split"]["hash"] = "0123456789abcdef"
     (fake / "provenance.json").write_text(json.dumps(provenance))
-    refused = galaxy10("evaluate", runs[0], fake, file, "-o", "no")
+    refused = here("galaxy10", "evaluate", runs[0], fake, file, "-o", "no")
     assert refused.code == 2
     assert "different splits" in refused.message
     assert not (tmp_path / "no").exists()
     # Nothing is written into a run, whichever of them it is.
     kept = (runs[1] / "provenance.json").read_bytes()
-    refused = galaxy10("evaluate", *runs, file, "-o", runs[1])
+    refused = here("galaxy10", "evaluate", *runs, file, "-o", runs[1])
     assert refused.code == 2
     assert "is a run itself" in refused.message
     assert (runs[1] / "provenance.json").read_bytes() == kept
     (tmp_path / "a-file").touch()
-    assert "a-file is a file" in galaxy10("evaluate", runs[0], file, "-o", "a-file").message
-    uncalibrated = galaxy10("evaluate", runs[0], file, "-o", "no", "--mc-dropout", "7", "--no-temperature")
+    assert "a-file is a file" in here("galaxy10", "evaluate", runs[0], file, "-o", "a-file").message
+    uncalibrated = here("galaxy10", "evaluate", runs[0], file, "-o", "no", "--mc-dropout", "7", "--no-temperature")
     assert uncalibrated.code == 2
     assert uncalibrated.message.endswith("--mc-dropout 7")
     assert not (tmp_path / "no").exists()
-
-
-@pytest.mark.slow
-def test_every_way_side_by_side(trained, galaxy10, tmp_path):
-    runs = [trained(0), trained(1)]
-    done = galaxy10("uncertainty", *runs, runs[0].parent / "g.h5", "-o", "page", "--mc-dropout", "3")
-    assert done.code == 0, done.err
-    assert done.out.strip() == "page/index.html"
-    table = pd.read_csv(tmp_path / "page/uncertainty.csv").set_index("way")
-    assert table.index.tolist() == [
-        "single pass",
-        "8 views",
-        "3 dropout samples",
-        "8 views, 3 dropout samples",
-        "ensemble of 2",
-        "ensemble of 2, 8 views",
-    ]
-    assert table["accuracy"].between(0, 1).all()
-    assert (table["images_per_s"] > 0).all()
-    page = (tmp_path / "page/index.html").read_text()
-    for way in table.index:
-        assert way in page
-    assert (tmp_path / "page/figures/reliability.png").exists()
-    # What it calibrated on the way is the runs' to keep: other commands may now ask in these ways, too.
-    known = json.loads((runs[0] / "calibration.json").read_text())["ways"]
-    assert {"views=1", "views=8", "views=1 dropout=3", "views=8 dropout=3"} <= set(known)
-    write_galaxies(tmp_path / "new.h5", per_class=3, names=["Spiral", "In-between", "Edge-on"], seed=5)
-    once = galaxy10("predict", *runs, "new.h5", "--tta-views", "1", "-o", "cat.csv")
-    assert once.code == 0, once.err
-    assert len(pd.read_csv(tmp_path / "cat.csv")) == 9
