@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from galaxy10.config.trust import TRUST_VARIABLE
 from galaxy10.console import set_up_logging
 from tests.galaxies import write_galaxies
 from tests.here import run_here
@@ -44,6 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(autouse=True)
+def trusting_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test trusts is not there for the next: trust is kept in the environment, for a command's children."""
+    monkeypatch.setenv(TRUST_VARIABLE, "")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -78,7 +78,7 @@ class Warm:
 
     # What a command may set differently (CUDA's is read when a GPU is first asked for, not while importing):
     # other variables are read by libraries while they are imported.
-    FREE = ("WANDB", "SLURM", "HOME", "NETRC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTEST")
+    FREE = ("WANDB", "SLURM", "GALAXY10", "HOME", "NETRC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTEST")
 
     def __init__(self, server: Path, folder: Path):
         self._folder, self._started = folder, 0

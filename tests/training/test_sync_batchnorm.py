@@ -44,7 +44,7 @@ def work(rank, folder):
 
 
 def test_outputs_gradients_and_statistics_are_those_of_one_process(start, tmp_path):
-    processes = [start(__file__, rank, tmp_path, cwd=ROOT) for rank in (0, 1)]
+    processes = [start(__file__, rank, tmp_path, cwd=ROOT, PYTHONPATH=str(ROOT)) for rank in (0, 1)]
     done = [ended(process) for process in processes]
     assert [one.code for one in done] == [0, 0], done[0].err + done[1].err
     answers = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
