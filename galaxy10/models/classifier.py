@@ -140,6 +140,7 @@ class Classifier(L.LightningModule):
         trained = {id(parameter) for layer in self.head for parameter in layer.parameters()}
         for parameter in self.network.parameters():
             parameter.requires_grad_(id(parameter) in trained)
+        self.train(self.training)  # Lightning leaves modes as it finds them: batch norms stay in evaluation mode
 
     def _find_head(self, network: nn.Module) -> list[nn.Module]:
         layers: list[nn.Module] = [

@@ -1,4 +1,4 @@
-"""`python killed.py N before|after …`: the galaxy10 command, killed as it gives its N-th finished file its name."""
+"""`python killed.py N before|after …`: the galaxy10 command, killed as it gives the N-th part of a catalogue its name."""
 
 import os
 import runpy
@@ -12,7 +12,7 @@ rename, named = os.replace, 0
 
 def killed(source: str, target: str) -> None:
     global named
-    named += 1
+    named += os.path.basename(target).startswith("part-")
     if moment == "before" and named == number:
         os.kill(os.getpid(), signal.SIGKILL)
     rename(source, target)
