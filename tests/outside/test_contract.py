@@ -82,7 +82,7 @@ def test_a_users_module_overrides_what_differs(own, tmp_path):
         (["loss=sharp", "~loss._partial_"], "outsider.losses.sharp is itself the loss of logits and labels"),
         (["scheduler=none", "scheduler._target_=torch.optim.lr_scheduler.OneCycleLR"], "needs max_lr; add +scheduler"),
         (["scheduler=none", "scheduler._target_=torch.optim.lr_scheduler.StepLR"], "needs step_size; add +scheduler"),
-        (["loss=1.5"], "there is no loss='1.5' (choices: cross_entropy,"),
+        (["loss=1.5"], "there is no loss=1.5 (choices: cross_entropy,"),
         (["monitor=val/acuracy"], "there is no metric val/acuracy: did you mean val/accuracy?"),
     ],
 )  # fmt: skip
