@@ -100,7 +100,7 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
         raise Galaxy10Error(
             f"{run} was trained on a data module of somebody's own ({about['data']['path']}), whose images cannot be "
             "read again; it is calibrated for the views it was scored with alone; type --tta-views "
-            f"{config['model'].get('tta_views')}, or --no-temperature"
+            f"{config['model'].get('tta_views')}"
         )
     path = Path(about["data"]["path"])
     if not path.exists():

@@ -1,11 +1,15 @@
 """Nobody's code runs because a checkpoint names it."""
 
+import json
+import shutil
 import sys
 
 import pytest
+import torch
 
 from galaxy10.config.trust import TRUST_VARIABLE, check_trusted, trust, trust_configuration
 from galaxy10.errors import Galaxy10Error
+from tests.conftest import TRAINED
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +79,48 @@ def test_a_typed_configuration_is_trusted():
     check_trusted({"_target_": "outsider.nets.MyNet"}, "best.ckpt")
     with pytest.raises(Galaxy10Error):
         check_trusted({"_target_": "torch.load"}, "best.ckpt")
+
+
+def test_nobody_is_asked_to_trust_python_itself(monkeypatch):
+    with pytest.raises(Galaxy10Error, match="os is Python's own"):
+        trust(["os"])
+    monkeypatch.setenv(TRUST_VARIABLE, "os,builtins,posix,torch")
+    for node in ({"_target_": "builtins.eval"}, {"_target_": "os.system"}, {"_target_": "torch.hub.load"}):
+        with pytest.raises(Galaxy10Error, match="is never run") as caught:
+            check_trusted(node, "best.ckpt")
+        assert "--trust" not in str(caught.value)
+    trust_configuration({"callbacks": {"a": {"_target_": "functools.partial"}}})  # typed: it is only not trusted later
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "r", "g.h5", "-o", "e"],
+        ["predict", "r", "g.h5", "-o", "c.parquet", "--no-temperature"],
+        ["uncertainty", "r", "g.h5", "-o", "u"],
+        ["export", "r", "-o", "m.onnx"],
+        ["calibrate", "r"],
+        ["train"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_refuses_a_checkpoint_that_names_something_else(command, run, here, tmp_path):
+    shutil.copytree(run, tmp_path / "r")
+    shutil.copy(run.parent / "g.h5", tmp_path)
+    for name in ("best", "last"):
+        path = tmp_path / "r/checkpoints" / f"{name}.ckpt"
+        checkpoint = torch.load(path, weights_only=True)
+        network = {"_target_": "os.system", "command": "touch run"}
+        checkpoint["galaxy10"]["model"] |= {"_target_": "galaxy10.models.Classifier", "network": network}
+        torch.save(checkpoint, path)
+    if command == ["train"]:
+        status = json.loads((tmp_path / "r/status.json").read_text())
+        (tmp_path / "r/status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+        command = ["data=hdf5", "data.path=g.h5", "run.dir=r", "seed=0", *TRAINED]
+    done = here("galaxy10" if "=" not in command[0] else "train.py", *command)
+    assert done.code == 2, done.err
+    assert "best.ckpt names os.system" in done.err or "last.ckpt names os.system" in done.err
+    assert not (tmp_path / "run").exists()
+    for words in (["report", "r", "-o", "page"], ["compare", "r", "-o", "side"], ["runs", "."]):
+        if command[0] == "export":
+            assert here("galaxy10", *words).code == 0
