@@ -1,4 +1,4 @@
-"""`python killed.py N before|after …`: the galaxy10 command, killed as it gives the N-th part of a catalogue its name."""
+"""`python killed.py N before|after …`: the galaxy10 command, killed as the N-th part of a catalogue gets its name."""
 
 import os
 import runpy

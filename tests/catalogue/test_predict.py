@@ -75,6 +75,7 @@ def test_a_catalogue_of_the_runs_own_file_has_the_runs_own_numbers(run, galaxy10
     assert (table.loc[test.index, "ans"] == test["label"]).all()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(run, start, galaxy10, here, tmp_path):
     write_folder(tmp_path / "images", 100)

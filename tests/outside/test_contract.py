@@ -27,6 +27,7 @@ def own(train, tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_a_users_pieces_train_evaluate_predict_and_export(own, galaxy10, tmp_path):
     words = ("run.dir=r", "optimizer._target_=torch.optim.RAdam", "monitor=val/worst_recall")
     done = own(*MINE, *words, "model.network.width=6")
