@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import lightning as L
@@ -186,6 +187,30 @@ def test_what_a_module_logs_is_there_once(run):
     theirs = Path(trainer.loggers[2].log_dir)  # Lightning's own got the run directory, and everything
     assert theirs.is_relative_to(run)
     assert "mine/step" in (theirs / "metrics.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_trainer_of_ones_own_needs_nothing_else(fails, tmp_path, run):
+    """No tables, no callback of ours: everything comes from Lightning, and the run ends with the program."""
+
+    class Fails(L.Callback):
+        def on_train_end(self, trainer, pl_module):
+            if fails:
+                raise RuntimeError("no")
+
+    logger = WandbLogger(run, mode="offline")
+    batches = torch.utils.data.DataLoader(torch.ones(STEPS, 4))
+    trainer = L.Trainer(
+        max_epochs=2, logger=logger, callbacks=[Fails()], default_root_dir=tmp_path, log_every_n_steps=1,
+        enable_checkpointing=False, enable_progress_bar=False, accelerator="cpu",
+    )  # fmt: skip
+    with pytest.raises(RuntimeError) if fails else nullcontext():
+        trainer.fit(Net(), batches, batches)
+    logger._close_at_exit()
+    (logged,) = logged_runs(run)
+    assert logged.exit_code == int(fails)
+    assert [row["val/mine"] for row in logged.history if "val/mine" in row] == [2, 3]
+    assert [row["mine/epoch"] for row in logged.history if "mine/epoch" in row] == [0, 1]
 
 
 def test_tensorboard_is_its_own_writer(run):

@@ -1,5 +1,6 @@
 """Weights & Biases, behind Lightning's logger interface."""
 
+import atexit
 import logging
 import os
 import secrets
@@ -63,6 +64,7 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
         super().__init__(save_dir=save_dir, project=project, name=run_name, id=self.id)
         self.settings = {**self.identity, "mode": mode, "log_model": log_model, "upload_timeout_s": upload_timeout_s}
         self._process: WandbProcess | None = None
+        self._status = "failed"  # until a Trainer says otherwise
 
     @property
     def experiment(self) -> Any:
@@ -90,6 +92,11 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
         known = RunFiles(self.path).read_config()
         super().log_hyperparams({key: value for key, value in values.items() if key not in known})
 
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Keep the status: validation and test of the same run are still to come."""
+        self._status = status
+
     def log_epochs(self, before: int | None = None) -> None:
         """Have the rows logged that the tables have since the last call."""
         if self._process is not None:
@@ -97,17 +104,23 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
 
     def close_run(self, exit_code: int) -> None:
         """Have the rest logged, and the run marked as finished, failed or interrupted."""
-        if self._process is not None:
-            self._process.close(exit_code)
-        self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.close(exit_code)
+        atexit.unregister(self._close_at_exit)
 
     def _start(self) -> RemoteRun:
         if self.id is not None:
             try:
                 self._process = WandbProcess(self.path, self.settings)
+                atexit.register(self._close_at_exit)
             except OSError as error:
                 log.warning(f"wandb   cannot be started: {first_line(error)}")
         return RemoteRun(self._process or NoProcess(), self.identity, RunFiles(self.path).read_config())
+
+    def _close_at_exit(self) -> None:
+        """Close the run of somebody's own Trainer; those of this package's commands are closed by then."""
+        self.close_run(0 if self._status == "success" else 1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what can be copied: the process stays with this logger."""

@@ -92,6 +92,8 @@ class WandbProcess:
             if isinstance(interruption, Exception):
                 raise
         self._process.kill()
+        self._gone = True
+        self._outbox.put(b"")  # ends the thread that writes
         if not self._done:
             parts = f"; `{self._sync_command(True)}` uploads what there is" if any(self.folder.glob("*run-*")) else ""
             log.warning(f"wandb   has stopped, {self.folder}/follower.log says why{parts}")
@@ -105,8 +107,7 @@ class WandbProcess:
 
     def _write(self) -> None:
         assert self._process.stdin is not None
-        while True:
-            message = self._outbox.get()
+        while message := self._outbox.get():
             left = memoryview(message)
             try:
                 while left:
