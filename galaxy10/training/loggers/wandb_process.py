@@ -112,7 +112,7 @@ class WandbProcess:
             try:
                 while left:
                     left = left[self._process.stdin.write(left) :]
-            except OSError:  # it has ended; close() says so
+            except (OSError, ValueError):  # it has ended, or its pipe is closed; close() says so
                 self._gone = True
                 return
             with self._lock:
