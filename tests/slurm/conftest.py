@@ -104,7 +104,7 @@ class Slurm:
         words = [f"{key}={value}" for key, value in {"StartTime": "now", **changes}.items()]
         self.ask("scontrol", "update", f"jobid={job}", *words)
 
-    def ended(self, job: str, timeout: float = 200) -> str:
+    def ended(self, job: str, timeout: float = 2000) -> str:
         """Wait for a job's end; its state."""
         wait_for(lambda: self.state(job) not in ("PENDING", "RUNNING", "COMPLETING"), timeout, f"job {job} to end")
         return self.state(job)
