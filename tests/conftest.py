@@ -9,11 +9,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from galaxy10.config.trust import TRUST_VARIABLE
 from galaxy10.console import set_up_logging
+from tests import session
 from tests.galaxies import write_galaxies
 from tests.here import run_here
 from tests.session import FOLDER, Session, shared_folder
@@ -35,11 +37,13 @@ QUICK = (*TINY, "data.batch_size=8", "trainer.max_epochs=2", "logger=csv", "run.
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--max-torch-imports", type=int, help="fail if more processes than this import torch")
+    parser.addoption("--cpu-times", type=int, default=0, metavar="N", help="print the N tests that cost most CPU time")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(session)
     if FOLDER not in os.environ:
-        config.pluginmanager.register(Session(config.getoption("--max-torch-imports")))
+        config.pluginmanager.register(Session(config.getoption("--max-torch-imports"), config.getoption("--cpu-times")))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,9 +52,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def trusting_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test trusts is not there for the next: trust is kept in the environment, for a command's children."""
-    monkeypatch.setenv(TRUST_VARIABLE, "")
+def unchanged_environment() -> Iterator[None]:
+    """Leave the environment to the next test as it was: libraries and commands set variables for their children."""
+    with patch.dict(os.environ, {TRUST_VARIABLE: ""}):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -116,8 +116,10 @@ def _explain_missing(error: Exception) -> str:
 def _explain_override(override: Any, value: str, words: Vocabulary, complained: str) -> str | None:
     key = override.key_or_group
     if override.is_delete():
-        if key in words.choices or words.has(key):
-            return None if key in words.choices else explain_setting(key, value, words, complained)
+        if key in words.choices:
+            return None
+        if words.has(key):
+            return f"~{key}: {key} has no value here, so there is nothing to remove; leave ~{key} out"
         return f"~{key}: there is no setting {key}{did_you_mean(key, [*words.known, *words.choices])}"
     if override.is_add() and not override.is_force_add() and key in words.having:
         return f"{key} is a setting already; type {key}={value}"

@@ -11,6 +11,7 @@ from galaxy10.data.contract import store_of
 from galaxy10.data.split import SUBSETS
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import replacing
+from galaxy10.metrics.logged import logged_values, of_subset
 from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
 
@@ -43,9 +44,8 @@ def score(
         run(module, datamodule=data, verbose=False)
         if not trainer.is_global_zero or module.predictions is None:  # limit_val_batches=0 leaves it unread
             continue
-        logged = {key: float(value) for key, value in trainer.callback_metrics.items() if key not in module.metrics}
-        measured = {**logged, **module.metrics}
-        metrics |= {key: value for key, value in measured.items() if key.startswith(f"{subset}/")}
+        metrics |= of_subset(logged_values(trainer.callback_metrics), subset)
+        metrics |= {key: value for key, value in module.metrics.items() if key.startswith(f"{subset}/")}
         files.write_predictions(subset, module.predictions)
         store = store_of(data)
         images = None if store is None else store.images

@@ -229,6 +229,8 @@ def _own_input(path: Path, backbone: str) -> dict[str, Any]:
                 f"{backbone}; type model={about['model']['name']} or another model.weights"
             )
         made = about["preprocessing"]
+        if made is None:  # trained on a data module that prepares images itself
+            return {}
         told: Mapping[str, Any] = {"interpolation": "bilinear"} | made | {"input_size": [3, made["image_size"]]}
     else:
         told = read_json(path.with_name("config.json")).get("pretrained_cfg") or {}

@@ -146,6 +146,8 @@ class RunDirectory:
         """Write the final state: finished, failed, interrupted or pruned."""
         seconds = round(time.time() - self.started, 3) if self.started else self.status.get("seconds")
         self.update_status(state=state, ended=_now(), seconds=seconds, error=error, **more)
+        if state == "finished":
+            self.files.traceback.unlink(missing_ok=True)  # of an earlier attempt
 
     def result(self, split_hash: str | None) -> dict[str, Any]:
         """The object of the last line of standard output."""

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import TrainingError
 from galaxy10.files import replacing
+from galaxy10.metrics.logged import logged_values
 from galaxy10.metrics.measures import lower_is_better
 from galaxy10.runs.directory import RunDirectory
 
@@ -139,9 +140,9 @@ class MetricsCSV(Checkpoint):
         values = {k: v for k, v in pl_module.metrics.items() if not k.startswith("test/")}
         validated = self.validated_step == trainer.global_step
         others = "test/" if validated else ("test/", "val/")  # Lightning keeps the last validation's for ever
-        for name, value in trainer.callback_metrics.items():
+        for name, value in logged_values(trainer.callback_metrics).items():
             if name not in values and not name.startswith(others):
-                values[name] = float(value)
+                values[name] = value
         if validated and self.monitor not in values and trainer.num_val_batches != [0]:
             raise TrainingError(
                 f"monitor={self.monitor} was not measured in the first epoch"

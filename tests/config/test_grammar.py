@@ -86,7 +86,7 @@ def test_hydras_names_for_run_directories_are_ours():
     ("~run.test", "type run.test=VALUE"),
     ("~seed", "type seed=VALUE"),
     ("~data.batch_size", "type data.batch_size=VALUE"),
-    ("~data.num_images", "is a setting of data=simulated, but not of the data that is composed here"),
+    ("~data.num_images", "has no value here, so there is nothing to remove"),
     ("~modle", "there is no setting modle: did you mean model?"),
     ("+model.dropout=0.1", "is a setting already; type model.dropout=0.1"),
     ("model.num_components=3", "is a setting of model=pca_logreg, but not of the model that is composed here; if its"),

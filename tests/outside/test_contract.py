@@ -65,6 +65,8 @@ def test_a_users_module_overrides_what_differs(own, tmp_path):
     assert done.code == 0, done.err
     rows = pd.read_csv(tmp_path / "r/metrics.csv")
     assert {"train/loss", "train/logit_size", "val/macro_f1"} <= set(rows)
+    assert not [name for name in rows if name.endswith(("_step", "_epoch"))]  # Lightning's copies of what is logged
+    assert done.result["test/logit_size"] > 0
     assert "train/accuracy" not in rows  # its training step hands out no logits
     assert rows["lr"].tolist() == sorted(rows["lr"], reverse=True)
 

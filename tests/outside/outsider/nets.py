@@ -33,8 +33,12 @@ class MyClassifier(Classifier):
     def training_step(self, batch, batch_idx):
         logits = self(batch["inputs"])
         size = logits.square().mean()
-        self.log("train/logit_size", size, on_step=False, on_epoch=True)
+        self.log("train/logit_size", size, on_step=True, on_epoch=True)
         return self.criterion(logits.float(), batch["labels"]) + self.penalty * size
+
+    def test_step(self, batch, batch_idx):
+        super().test_step(batch, batch_idx)
+        self.log("logit_size", self(batch["inputs"]).square().mean())
 
     def on_train_batch_start(self, batch, batch_idx):
         """Overrides a hook without super()."""
