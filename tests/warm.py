@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -78,7 +79,10 @@ class Warm:
 
     # What a command may set differently (CUDA's is read when a GPU is first asked for, not while importing):
     # other variables are read by libraries while they are imported.
-    FREE = ("WANDB", "SLURM", "GALAXY10", "HOME", "NETRC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTEST")
+    FREE = (
+        "WANDB", "SLURM", "GALAXY10", "HOME", "NETRC", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTEST", "HOLD_AT",
+        "TMPDIR",
+    )  # fmt: skip
 
     def __init__(self, server: Path, folder: Path):
         self._folder, self._started = folder, 0
@@ -215,6 +219,7 @@ def _become(job: dict) -> None:
     sys.path[1:] = [*search_path(job["environment"]), *(folder for folder in sys.path[1:] if folder not in before)]
     os.environ.clear()
     os.environ.update(job["environment"])
+    tempfile.tempdir = None  # TMPDIR is read again
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for descriptor, name in ((1, "out"), (2, "err")):
         file = os.open(f"{job['base']}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

@@ -89,8 +89,9 @@ def test_a_users_module_overrides_what_differs(own, tmp_path):
         (["monitor=val/acuracy"], "there is no metric val/acuracy: did you mean val/accuracy?"),
     ],
 )  # fmt: skip
-def test_a_wrong_key_of_theirs_is_refused_before_data_are_read(words, message, own, tmp_path):
-    done = own(*words)
+def test_a_wrong_key_of_theirs_is_refused_before_data_are_read(words, message, here, tmp_path):
+    write_galaxies(tmp_path / "g.h5")
+    done = here("train.py", *CONF, "data=hdf5", "data.path=g.h5", "logger=csv", *words)
     assert done.code == 2
     assert message in done.message
     assert not (tmp_path / "runs").exists()

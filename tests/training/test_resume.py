@@ -100,9 +100,15 @@ def test_a_signal_in_mid_epoch_saves_first_and_nothing_is_lost(survey, number):
     assert_same_as_uninterrupted(survey, "r")
 
 
+MOMENTS = ("batch 0 0", "batch 0 7", "validation 0", "saving 1", "batch 2 3", "validation 3", "scoring")
+
+
 @pytest.mark.slow
-def test_sigkill_at_any_moment_loses_nothing(survey):
-    for moment in ("batch 0 0", "batch 0 7", "validation 0", "saving 1", "batch 2 3", "validation 3", "scoring"):
+@pytest.mark.parametrize(
+    "moments", [("batch 0 7", "saving 1", "scoring"), pytest.param(MOMENTS, marks=pytest.mark.long)], ids=len
+)
+def test_sigkill_at_any_moment_loses_nothing(survey, moments):
+    for moment in moments:
         with survey.hold("r", moment) as process:
             process.kill()
     survey.finish("r")

@@ -14,6 +14,7 @@ if sys.orig_argv[1:4] == ["-m", "galaxy10", "train"]:
     import signal
     import time
     from pathlib import Path
+    from typing import Any
 
     from galaxy10.errors import Galaxy10Error
     from galaxy10.runs.lock import RunLock
@@ -25,9 +26,10 @@ if sys.orig_argv[1:4] == ["-m", "galaxy10", "train"]:
     for known in (signal.SIGTERM, signal.SIGINT):
         signal.signal(known, lambda number, frame: asked.append(number))
 
-    def leave(code: int, state: str, **more: object) -> None:
+    def leave(code: int, state: str, **more: Any) -> None:
         (folder / ".status").write_text(json.dumps({"state": state, **more}))
         (folder / ".status").rename(folder / "status.json")
+        print(json.dumps({"run_dir": str(folder), "state": state, **more.get("metrics", {})}), flush=True)
         lease.release()
         os._exit(code)
 
