@@ -10,7 +10,7 @@ import pandas as pd
 
 from galaxy10.classes import slugs
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.measures import USUAL_NAMES, Measure, logged_columns, measures_of_run
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, MetricSpec, logged_columns, metric_specs_of_run
 from galaxy10.reports.comparison_markdown import comparison_markdown
 from galaxy10.reports.experiments import Experiment, group_by_split, shown_subset
 from galaxy10.reports.figures.comparison import curves_together, f1_heat_map
@@ -34,7 +34,7 @@ class SplitPart:
     number: int
     subset: str
     about: str
-    measures: tuple[Measure, ...]
+    measures: tuple[MetricSpec, ...]
     rows: list[dict[str, Any]]
     pictures: list[Picture]
     hard: HardGalaxies | None
@@ -99,7 +99,7 @@ def _read(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple[str, st
 
 def _part(number: int, key: str, experiments: list[Experiment], out: Path) -> SplitPart:
     subset = shown_subset(experiments)
-    measures = tuple({m.name: m for e in experiments for run in e.runs for m in measures_of_run(run)}.values())
+    measures = tuple({m.name: m for e in experiments for run in e.runs for m in metric_specs_of_run(run)}.values())
     drawings = _drawings(number, experiments, subset, measures)
     return SplitPart(
         key=key,
@@ -127,7 +127,7 @@ def _about(run: RunRecord, subset: str) -> str:
     return ", ".join(words)
 
 
-def _rows(experiments: list[Experiment], subset: str, measures: Sequence[Measure]) -> list[dict[str, Any]]:
+def _rows(experiments: list[Experiment], subset: str, measures: Sequence[MetricSpec]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for experiment in experiments:
         spreads = {measure.name: experiment.spread(f"{subset}/{measure.name}") for measure in measures}
@@ -193,10 +193,10 @@ def _table(parts: list[SplitPart]) -> pd.DataFrame:
     return pd.DataFrame(lines).astype({"rank_within_split": "Int64"})
 
 
-def _curves(experiments: list[Experiment], measures: Sequence[Measure]) -> list[tuple[str, str, bool]]:
+def _curves(experiments: list[Experiment], measures: Sequence[MetricSpec]) -> list[tuple[str, str, bool]]:
     """(column of metrics.csv, label, whether it lies between 0 and 1) of every curve that is drawn."""
     by_name = {measure.name: measure for measure in measures}
-    own = [f"val/{name}" for name in by_name if name not in USUAL_NAMES]
+    own = [f"val/{name}" for name in by_name if name not in DEFAULT_METRIC_NAMES]
     logged = list(dict.fromkeys(c for e in experiments for run in e.runs for c in logged_columns(run)))[:_MOST_LOGGED]
     found = []
     for column in (*_CURVES, *own, *logged):
@@ -207,7 +207,7 @@ def _curves(experiments: list[Experiment], measures: Sequence[Measure]) -> list[
     return found
 
 
-def _drawings(number: int, experiments: list[Experiment], subset: str, measures: Sequence[Measure]) -> list[Drawing]:
+def _drawings(number: int, experiments: list[Experiment], subset: str, measures: Sequence[MetricSpec]) -> list[Drawing]:
     drawings = []
     names = [experiment.name for experiment in experiments]
     # One split may hold a file read with other class names; a heat map needs one set of classes.

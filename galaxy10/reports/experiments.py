@@ -149,10 +149,10 @@ def _asked(run: RunRecord) -> tuple[Any, ...] | None:
     """How an evaluation asked how many networks; None for a training."""
     if not run.is_evaluation:
         return None
-    asked = run.provenance_section("asked")
-    tempered = asked.get("temperature", 1.0) != 1.0  # its value is each network's own
+    prediction = run.provenance_section("prediction")
+    tempered = prediction.get("temperature", 1.0) != 1.0  # its value is each network's own
     networks = str(run.provenance["trained_run"]).count(", ") + 1
-    return (networks, asked.get("ways"), asked.get("coverage_asked"), tempered)
+    return (networks, prediction.get("modes"), prediction.get("requested_coverage"), tempered)
 
 
 def _latest_per_seed(runs: list[RunRecord]) -> list[RunRecord]:

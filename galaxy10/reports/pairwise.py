@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from galaxy10.metrics.mcnemar import McNemar, holm, mcnemar
+from galaxy10.metrics.mcnemar import McNemarResult, holm, mcnemar
 from galaxy10.reports.experiments import Experiment, seed_of
 from galaxy10.reports.html import Card, cards
 from galaxy10.runs.record import RunRecord
@@ -39,7 +39,7 @@ class PairwiseTest:
     first: str
     second: str
     seeds: tuple[object, object]
-    test: McNemar
+    test: McNemarResult
     p_holm: float
 
     @property

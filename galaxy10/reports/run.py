@@ -9,8 +9,8 @@ import pandas as pd
 import yaml
 
 from galaxy10.classes import slugs
-from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_counts
-from galaxy10.metrics.measures import measures_of_run
+from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_matrix
+from galaxy10.metrics.specs import metric_specs_of_run
 from galaxy10.reports.html import NOTHING, Picture, count, is_number, render, write_file, write_picture
 from galaxy10.reports.run_figures import PAGE_ORDER, draw_all
 from galaxy10.reports.run_galleries import batch, demonstrations, mistakes
@@ -61,7 +61,7 @@ def build_report(run_dir: Path, out_dir: Path | None = None) -> Path:
     run = read_run(Path(run_dir))
     out = Path(out_dir) if out_dir is not None else run.path
     counts = {
-        subset: confusion_counts(table["label"].to_numpy(), table["predicted"].to_numpy(), len(run.class_names))
+        subset: confusion_matrix(table["label"].to_numpy(), table["predicted"].to_numpy(), len(run.class_names))
         for subset, table in run.predictions.items()
     }
     files = RunFiles(out)
@@ -142,7 +142,7 @@ def _headline(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[s
 def _metric_rows(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[str]) -> list[dict[str, Any]]:
     rows = [
         {"name": m.label, "meaning": m.meaning, "values": [final_metric(run, counts, s, m.name) for s in subsets]}
-        for m in measures_of_run(run)
+        for m in metric_specs_of_run(run)
     ]
     return [row for row in rows if row["name"] != "loss" or any(is_number(v) for v in row["values"])]
 

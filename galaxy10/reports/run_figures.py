@@ -7,10 +7,10 @@ import pandas as pd
 
 from galaxy10.classes import slugs
 from galaxy10.metrics.confusion import class_scores, reliability
-from galaxy10.metrics.measures import USUAL_NAMES, logged_columns, measures_of_run
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, logged_columns, metric_specs_of_run
 from galaxy10.reports.figures.calibration import reliability_diagram
 from galaxy10.reports.figures.classes import class_distribution, f1_by_class, is_balanced
-from galaxy10.reports.figures.confusion import confusion_matrix
+from galaxy10.reports.figures.confusion import confusion_heat_map
 from galaxy10.reports.figures.curves import logged_curves, loss_curves, metric_curves
 from galaxy10.reports.figures.galleries import error_captions, gallery
 from galaxy10.reports.figures.pca import scree_plot
@@ -67,7 +67,7 @@ def _curves(run: RunRecord) -> Iterator[Drawing]:
             "The grey line marks the epoch whose weights were kept.",
             metrics,
         )
-    own = {f"val/{m.name}": m.label for m in measures_of_run(run) if m.name not in USUAL_NAMES}
+    own = {f"val/{m.name}": m.label for m in metric_specs_of_run(run) if m.name not in DEFAULT_METRIC_NAMES}
     if logged := logged_curves(run.curves, own | {column: column for column in logged_columns(run)}):
         yield Drawing(
             "curves_logged",
@@ -85,13 +85,13 @@ def _confusion(run: RunRecord, subset: str, matrix: np.ndarray) -> Iterator[Draw
         f"Confusion matrix, {said}, in percent",
         "A row is a true class, and its cells say what share of it got which verdict: each row adds up to 100 %. The "
         "diagonal is what the network gets right. At the right, how many galaxies stand behind the row.",
-        confusion_matrix(matrix, run.class_names, f"{title}, % of the true class", by_row=True),
+        confusion_heat_map(matrix, run.class_names, f"{title}, % of the true class", by_row=True),
     )
     yield Drawing(
         f"confusion_{subset}_counts",
         f"Confusion matrix, {said}, in galaxies",
         "The same as numbers of galaxies. The colour follows the square root, so that rare classes show.",
-        confusion_matrix(matrix, run.class_names, title),
+        confusion_heat_map(matrix, run.class_names, title),
     )
 
 

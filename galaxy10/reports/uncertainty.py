@@ -12,8 +12,8 @@ from galaxy10.console import quiet_libraries
 from galaxy10.data.hdf5 import open_source
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.as_trained import evaluation_split
+from galaxy10.evaluation.ensemble_evaluation import EnsembleEvaluation, check_same_split, evaluate_ensemble
 from galaxy10.evaluation.labelled_file import check_output, match_classes
-from galaxy10.evaluation.measure import Measured, check_same_split, measure
 from galaxy10.files import make_folder, replacing
 from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration_file import load_calibration
@@ -59,13 +59,13 @@ def compare_ways(
     source, labels = match_classes(open_source(file, key="FILE"), tuple(about["data"]["class_names"]))
     store, split = evaluation_split(runs[0], about, source, labels, None)
     rows = split.rows("test")
-    found: dict[str, Measured] = {}
+    found: dict[str, EnsembleEvaluation] = {}
     tables: dict[str, pd.DataFrame] = {}
     class_names: tuple[str, ...] = ()
     make_folder(out_dir)
     for name, networks in _ways(runs, mc_dropout, device):
         class_names = networks.class_names
-        found[name], tables[name] = measure(networks, store, rows, labels[rows], True, coverage)
+        found[name], tables[name] = evaluate_ensemble(networks, store, rows, labels[rows], True, coverage)
         logger.info(f"{name}: {found[name].images_per_s:.1f} images/s")
     lines = [_line(name, measured, class_names, coverage) for name, measured in found.items()]
     with replacing(out_dir / "uncertainty.csv") as part:
@@ -126,7 +126,7 @@ def _ways(runs: Sequence[Path], mc_dropout: int, device: str) -> Iterator[tuple[
         yield name, networks
 
 
-def _line(name: str, measured: Measured, class_names: Sequence[str], coverage: float) -> dict[str, Any]:
+def _line(name: str, measured: EnsembleEvaluation, class_names: Sequence[str], coverage: float) -> dict[str, Any]:
     metrics = measured.metrics(class_names)
     kept = (
         *("accuracy", "macro_f1", "loss_uncalibrated", "loss", "calibration_error_uncalibrated", "calibration_error"),
@@ -135,14 +135,16 @@ def _line(name: str, measured: Measured, class_names: Sequence[str], coverage: f
     return {
         "way": name,
         **{key: metrics[key] for key in kept},
-        "coverage_asked": coverage,
+        "requested_coverage": coverage,
         "coverage_standard_error": measured.coverage_error(coverage),
         "temperature": measured.calibration.temperature,
         "images_per_s": round(measured.images_per_s, 1),
     }
 
 
-def _by_class(found: dict[str, Measured], labels: np.ndarray, class_names: Sequence[str]) -> list[dict[str, Any]]:
+def _by_class(
+    found: dict[str, EnsembleEvaluation], labels: np.ndarray, class_names: Sequence[str]
+) -> list[dict[str, Any]]:
     """How often the true class is in the set, class by class: only over all of them it is what was asked for."""
     return [
         {

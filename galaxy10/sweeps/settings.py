@@ -8,7 +8,7 @@ from typing import Any
 
 from galaxy10.config.fields import Field, check_fields, choice, did_you_mean, integer, number, optional, show, text
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.measures import USUAL_NAMES, lower_is_better
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, lower_is_better
 from galaxy10.sweeps.points import all_points, named
 from galaxy10.sweeps.space import Parameter, read_space
 
@@ -236,7 +236,7 @@ def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None, own: Col
                 f"sweep.objective={name}: nothing is chosen on the galaxies that train; "
                 f"type sweep.objective=val/{name.removeprefix('train/')}"
             )
-        known = [*(f"val/{measure}" for measure in (*USUAL_NAMES, *own)), *AT_THE_END, *per_class]
+        known = [*(f"val/{measure}" for measure in (*DEFAULT_METRIC_NAMES, *own)), *AT_THE_END, *per_class]
         if (
             name not in known
             and not (logs and name.startswith("val/"))

@@ -20,7 +20,7 @@ from galaxy10.reports.style import (
 
 
 @in_house_style
-def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str, by_row: bool = False) -> Figure:
+def confusion_heat_map(counts: np.ndarray, class_names: Sequence[str], title: str, by_row: bool = False) -> Figure:
     """True class down, predicted class across; at the right of each row its number of galaxies.
 
     Args:
