@@ -209,12 +209,12 @@ def uncertainty(
     trust: Trust = None,
 ) -> None:
     """Measure every kind of uncertainty side by side: a page and a table."""
-    from galaxy10.reports.uncertainty import compare_ways
+    from galaxy10.reports.uncertainty import compare_modes
 
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
-    print(compare_ways(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, device=device))
+    print(compare_modes(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, device=device))
 
 
 @app.command()

@@ -94,7 +94,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
         for remark in remarks:
             logger.info(remark)
         if section["launcher"] == "slurm":
-            from galaxy10.sweeps.submit import submit_workers
+            from galaxy10.sweeps.slurm_workers import submit_workers
 
             result = submit_workers(sweep, section["workers"], config, typed)
         else:

@@ -51,7 +51,7 @@ def test_what_another_has_finished_meanwhile_is_not_overwritten(tmp_path):
     with same.writing(False) as about:
         assert about["catalogued"] == 2
     with (
-        pytest.raises(Galaxy10Error, match=r"is there already \(different: coverage\)") as refused,
+        pytest.raises(Galaxy10Error, match=r"exists already \(different: coverage\)") as refused,
         other.writing(False),
     ):
         pass
@@ -124,7 +124,7 @@ def test_whole_numbers_with_gaps_keep_their_digits_in_fits(tmp_path):
 
 def test_names_that_fits_cannot_hold_are_refused_before_anything_is_judged(tmp_path, monkeypatch):
     for name in ("größe", "two\nlines", "x" * 69):
-        with pytest.raises(Galaxy10Error, match=r"cannot be named in FITS.*\.parquet"):
+        with pytest.raises(Galaxy10Error, match=r"FITS cannot hold the input's column.*\.parquet"):
             check_columns(".fits", ["path", name])
         check_columns(".csv", [name])
     with pytest.raises(Galaxy10Error, match=r"1,000 columns"):
