@@ -63,7 +63,8 @@ def test_status_and_page_need_only_the_studys_directory(sweep, tmp_path):
     assert page.result == {"report": "s/report.html"}
     text = (tmp_path / "s" / "report.html").read_text()
     for part in ("Optimization history", "Learning curves", "Hyperparameter importance", "Slice plot",
-                 "Parallel coordinates", "python train.py --config-dir", "it fell apart", "saved by pruning"):  # fmt: skip
+                 "Parallel coordinates", "python train.py --config-dir", "it fell apart",
+                 "saved by pruning"):  # fmt: skip
         assert part in text, part
     names = {path.name for path in (tmp_path / "s" / "figures").iterdir()}
     assert names == {f"{n}.png" for n in ("history", "learning_curves", "importance", "slices", "parallel")}
