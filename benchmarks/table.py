@@ -6,7 +6,7 @@ from typing import Any
 
 from side_by_side import RESULTS, Row
 
-HEAD = "| comparison | ratio | range | galaxy10 | alternative |\n|---|---|---|---|---|"
+HEAD = "| what | median | spread | ours | the alternative |\n|---|---|---|---|---|"
 GPU_HEAD = "| step | measurement | result |\n|---|---|---|"
 
 

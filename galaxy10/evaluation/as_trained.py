@@ -68,8 +68,8 @@ def evaluate_as_trained(
     )
     metrics = evaluate_subsets(trainer, module, data, ["test"], out_dir)
     shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
-    about = evaluation_provenance(provenance, source, store.content, split, run)
-    return write_evaluation(out_dir, data, metrics, about)
+    evaluated = evaluation_provenance(provenance, source, store.content, split, run)
+    return write_evaluation(out_dir, data, metrics, evaluated)
 
 
 def _accelerator(trained_on: str) -> str:

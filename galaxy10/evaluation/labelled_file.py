@@ -23,8 +23,8 @@ def check_output(out_dir: Path) -> None:
     if out_dir.exists() and not out_dir.is_dir():
         raise Galaxy10Error(f"-o {out_dir} is a file; give a folder")
     files = RunFiles(out_dir)
-    about = files.read_provenance()
-    if files.checkpoints.exists() or (about and "trained_run" not in about):
+    provenance = files.read_provenance()
+    if files.checkpoints.exists() or (provenance and "trained_run" not in provenance):
         raise Galaxy10Error(f"-o {out_dir} is a run itself, which would be overwritten; give another folder")
 
 

@@ -60,7 +60,7 @@ def evaluate_with_options(
         "temperature": evaluation.calibration.temperature,
         "requested_coverage": options.coverage,
     }
-    about = evaluation_provenance(provenance, source, store.content, split, runs[0])
+    evaluated = evaluation_provenance(provenance, source, store.content, split, runs[0])
     trained = ", ".join(str(run.resolve()) for run in runs)
     data = GalaxyData.from_store(store, split, networks.class_names)
-    return write_evaluation(out_dir, data, metrics, {**about, "trained_run": trained, "prediction": prediction})
+    return write_evaluation(out_dir, data, metrics, {**evaluated, "trained_run": trained, "prediction": prediction})

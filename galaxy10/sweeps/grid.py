@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +58,8 @@ def plan_grid(
     name = grid_name(given)
     trials: dict[Path, GridTrial] = {}
     checked: set[str] = set()
-    for number, ((config, overrides), words) in enumerate(zip(experiments, given, strict=True)):
-        directory = Path(config["run"]["root"]) / name / trial_name(config, words, given)
+    for number, ((config, overrides), settings) in enumerate(zip(experiments, given, strict=True)):
+        directory = Path(config["run"]["root"]) / name / trial_name(config, settings, given)
         trial = trials.setdefault(directory, GridTrial(overrides, directory, options))
         if only not in (None, number):
             continue
@@ -76,7 +76,7 @@ def plan_grid(
                 if chosen.finished is not None:
                     trial.state, trial.result = "finished", chosen.finished
         except Galaxy10Error as error:
-            raise Galaxy10Error(f"{' '.join(words) or 'the only trial'}: {error}; nothing was started") from error
+            raise Galaxy10Error(f"{' '.join(settings) or 'the only trial'}: {error}; nothing was started") from error
     return list(trials.values())
 
 
@@ -86,20 +86,20 @@ def grid_name(trials: Sequence[Sequence[str]]) -> str:
     return f"grid-{_digest(word for word in shared if not word.startswith(_ENLARGES))}"
 
 
-def trial_name(config: dict[str, Any], words: Sequence[str], trials: Sequence[Sequence[str]]) -> str:
+def trial_name(config: dict[str, Any], overrides: Sequence[str], trials: Sequence[Sequence[str]]) -> str:
     """Name a trial: experiment or model, the settings that differ, the seed, and a hash of all settings."""
     shared = set(trials[0]).intersection(*trials)
     parts = [str(config.get("experiment") or config["model"]["name"])]
-    for word in words:
+    for word in overrides:
         key, _, value = word.partition("=")
         if word not in shared and key not in ("experiment", "model", "seed"):
             parts.append(f"{key.rsplit('.', 1)[-1]}={value}")
     readable = re.sub(r"[^A-Za-z0-9._=-]+", "_", "-".join([*parts, f"seed{config['seed']}"]))
-    return f"{readable[:_LONGEST_NAME]}-{_digest(words)}"
+    return f"{readable[:_LONGEST_NAME]}-{_digest(overrides)}"
 
 
-def _digest(words: Any) -> str:
-    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]
+def _digest(overrides: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
 
 
 def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str]) -> int:
@@ -146,10 +146,12 @@ def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], option
     given = int(os.environ.get("SLURM_ARRAY_TASK_COUNT") or last + 1)
     if given <= last and is_main_process():
         logger.info(f"these settings make {last + 1} trials, and this array runs {given} of them")
-    words = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
+    all_settings = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
     config, overrides = experiments[number]
     plan_grid(experiments, options, only=number)
-    directory = Path(config["run"]["root"]) / grid_name(words) / trial_name(config, words[number], words)
+    directory = (
+        Path(config["run"]["root"]) / grid_name(all_settings) / trial_name(config, all_settings[number], all_settings)
+    )
     environment = _environment(directory)
     environment.pop(TRIAL_VARIABLE)
     os.execve(sys.executable, GridTrial(overrides, directory, options).command(), environment)

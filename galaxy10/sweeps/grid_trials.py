@@ -36,8 +36,8 @@ class GridTrial:
 
     def describe(self) -> dict[str, Any]:
         """Return the trial's entry in the object of the last output line."""
-        about = {"overrides": self.overrides, "state": self.state, "exit_code": self.exit_code, "error": self.error}
-        return {"run_dir": str(self.directory), **self.result, **about}
+        outcome = {"overrides": self.overrides, "state": self.state, "exit_code": self.exit_code, "error": self.error}
+        return {"run_dir": str(self.directory), **self.result, **outcome}
 
     @property
     def error(self) -> str | None:
