@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy10.catalogue.table_io import check_columns
-from galaxy10.catalogue.writer import Catalogue, check_output, shard_path
+from galaxy10.catalogue.writer import Catalogue, check_catalogue_path, shard_path
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import checkpoint_identity
@@ -32,7 +32,7 @@ def predict(runs: Sequence[Path], paths: Sequence[str], output: Path, options: O
         Galaxy10Error: runs, paths, options or output are not valid; nothing was written.
         IncompleteCatalogue: an error after the first image, such as a full disk.
     """
-    check_output(output)
+    check_catalogue_path(output)
     check_options(options)
     shard = parse_shard(options.shard) if options.shard is not None else None
     temperatures = check_runs(runs, options)

@@ -141,13 +141,13 @@ class Catalogue:
         """
         parts = [self._part(number) for number in range(number_of_parts)]
         failures = [failure for part in parts for failure in read_failures(part.with_suffix(".failed.csv"))]
-        return finish(self.output, self.plan, parts, failures, more, self.parts)
+        return join_parts(self.output, self.plan, parts, failures, more, self.parts)
 
     def _part(self, number: int) -> Path:
         return self.parts / f"part-{number:06d}.parquet"
 
 
-def finish(
+def join_parts(
     output: Path,
     plan: dict[str, Any],
     parts: Sequence[Path],
@@ -179,7 +179,7 @@ def shard_path(output: Path, index: int, number: int) -> Path:
     return output.with_name(f"{output.stem}.{index}-of-{number}.parquet")
 
 
-def check_output(output: Path) -> None:
+def check_catalogue_path(output: Path) -> None:
     """Check that an output is a file of a known format.
 
     Raises:
@@ -191,13 +191,13 @@ def check_output(output: Path) -> None:
         raise Galaxy10Error(f"-o {output} has no known format; end it in {', '.join(CATALOGUE_SUFFIXES)}")
 
 
-def merge(output: Path, overwrite: bool) -> dict[str, Any]:
+def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
     """Join the shards beside a catalogue into the catalogue, and return its record; the shards are kept.
 
     Raises:
         Galaxy10Error: a shard is missing, unfinished or of another command.
     """
-    check_output(output)
+    check_catalogue_path(output)
     shard_name = re.compile(rf"{re.escape(output.stem)}\.\d+-of-(\d+)\.parquet")
     found = [shard_name.fullmatch(path.name) for path in output.parent.glob(f"{escape(output.stem)}.*-of-*.parquet")]
     numbers = {match[1] for match in found if match}
@@ -234,4 +234,4 @@ def merge(output: Path, overwrite: bool) -> dict[str, Any]:
     check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # -o of the shards may have been .parquet
     failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
     rest = {k: v for k, v in records[0].items() if k not in ("output", "plan", "catalogued", "failed", "images_per_s")}
-    return finish(output, plan, shards, failures, rest)
+    return join_parts(output, plan, shards, failures, rest)

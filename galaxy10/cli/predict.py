@@ -165,9 +165,9 @@ def merge(
     overwrite: Overwrite = False,
 ) -> None:
     """Join the shards of a catalogue."""
-    from galaxy10.catalogue.writer import merge as join
+    from galaxy10.catalogue.writer import merge_shards
 
-    end_with(output, join(output, overwrite))
+    end_with(output, merge_shards(output, overwrite))
 
 
 @app.command()

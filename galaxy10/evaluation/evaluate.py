@@ -6,7 +6,7 @@ from typing import Any
 
 from galaxy10.data.hdf5 import open_source
 from galaxy10.errors import Galaxy10Error
-from galaxy10.evaluation.labelled_file import check_output, match_classes
+from galaxy10.evaluation.labelled_file import check_evaluation_folder, match_classes
 from galaxy10.runs.trained import check_run
 
 SUBSETS = ("train", "val", "test", "all")
@@ -41,7 +41,7 @@ def evaluate_run(
     class_names = tuple(provenance["data"]["class_names"])
     if subset is not None and subset not in SUBSETS:
         raise Galaxy10Error(f"--subset {subset} is not allowed; expected {', '.join(SUBSETS)}")
-    check_output(out_dir)
+    check_evaluation_folder(out_dir)
     source, labels = match_classes(open_source(file, key="FILE"), class_names)
     if options is not None or more_runs:
         from galaxy10.evaluation.with_options import evaluate_with_options

@@ -14,7 +14,7 @@ from galaxy10.runs.files import RunFiles
 logger = logging.getLogger(__name__)
 
 
-def check_output(out_dir: Path) -> None:
+def check_evaluation_folder(out_dir: Path) -> None:
     """Check that an evaluation may be written into a folder, which need not exist.
 
     Raises:

@@ -32,16 +32,16 @@ class MetricSpec:
 
 # Every run measures these, and the F1 of each class (f1_<slug>).
 DEFAULT_METRICS = (
-    MetricSpec("accuracy", "accuracy", "max", meaning="share of galaxies given the right class"),
-    MetricSpec("balanced_accuracy", "balanced accuracy", "max", meaning="the same, every class counting equally"),
+    MetricSpec("accuracy", "accuracy", "max", meaning="share of galaxies with the correct prediction"),
+    MetricSpec("balanced_accuracy", "balanced accuracy", "max", meaning="mean recall of the classes"),
     MetricSpec(
-        "macro_f1", "macro-F1", "max", meaning="mean of the classes' F1: high only where rare classes do well, too"
+        "macro_f1", "macro-F1", "max", meaning="mean F1 of the classes: high only if rare classes are recognised, too"
     ),
     MetricSpec(
         "calibration_error",
         "calibration error",
         "min",
-        meaning="how far confidence is from the share of right predictions; 0 is best",
+        meaning="mean difference of confidence and accuracy; 0 is best",
     ),
     MetricSpec("loss", "loss", "min", unit_range=False, meaning="cross-entropy; lower is better"),
 )

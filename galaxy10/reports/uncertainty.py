@@ -13,7 +13,7 @@ from galaxy10.data.hdf5 import open_source
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.as_trained import evaluation_split
 from galaxy10.evaluation.ensemble_evaluation import EnsembleEvaluation, check_same_split, evaluate_ensemble
-from galaxy10.evaluation.labelled_file import check_output, match_classes
+from galaxy10.evaluation.labelled_file import check_evaluation_folder, match_classes
 from galaxy10.files import make_folder, replacing
 from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration_file import load_calibration
@@ -58,7 +58,7 @@ def compare_modes(
     check_options(options)
     check_runs(runs[:1], options)
     provenance = check_same_split(runs)
-    check_output(out_dir)
+    check_evaluation_folder(out_dir)
     source, labels = match_classes(open_source(file, key="FILE"), tuple(provenance["data"]["class_names"]))
     store, split = evaluation_split(runs[0], provenance, source, labels, None)
     rows = split.rows("test")
