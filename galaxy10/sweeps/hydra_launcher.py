@@ -72,7 +72,8 @@ def launch_grid(composed: ComposedConfigs) -> int:
     clear_stop(folder)
     for trial in waiting:
         outcome_path(folder, trial.directory).unlink(missing_ok=True)
-    logger.info(f"launch  {len(waiting)} trials with hydra/launcher={composed.launcher}; output in {folder}")
+    plural = "s" if len(waiting) > 1 else ""
+    logger.info(f"launch  {len(waiting)} trial{plural} with hydra/launcher={composed.launcher}; output in {folder}")
     received = _Launch(_overrides(composed, folder, len(waiting)), task, here).wait()
     while here and any(is_held(trial.directory) for trial in waiting):
         time.sleep(_POLL_S)  # trials may run on after a signal, until saved, or after a launcher process was killed

@@ -42,7 +42,7 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options
     new = [trial for trial in trials if trial.state == "waiting" and trial.directory.name not in submitted]
     log_grid(trials)
     for job, names in waiting.items():
-        logger.info(f"slurm   {len(names)} trials are in job {job} already")
+        logger.info(f"slurm   job {job}: {len(names)} submitted already")
     if new:
         job = submit_array(
             [["env", f"{GROUP_VARIABLE}={grid.name}", *trial.command()] for trial in new],
@@ -52,7 +52,7 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options
         )
         waiting[job] = [trial.directory.name for trial in new]
         write_json(grid / SUBMITTED, {**read_json(grid / SUBMITTED), job: waiting[job]})
-        logger.info(f"slurm   job {job}: {len(new)} trials submitted; output in {grid}/slurm/{job}_<task>.log")
+        logger.info(f"slurm   job {job}: {len(new)} submitted; output in {grid}/slurm/{job}_<task>.log")
     if not settings["wait"]:
         return _report(trials, grid, waiting, "submitted")
     try:
