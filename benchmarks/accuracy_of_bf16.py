@@ -1,8 +1,7 @@
-"""Does accuracy pay for speed? ResNet50 from scratch in float32 and bfloat16, the same seeds, side by side.
+"""Compare the accuracy of ResNet50 from scratch in bfloat16 and float32, with the same seeds.
 
-Both precisions of a seed train at once: accuracy is what is asked here, not time. Give each a thread of its own; a
-seed of six epochs then takes a quarter of an hour. Every seed is kept as soon as it is there, and more --seeds of the
-same sizes later add to those that are kept:
+Both precisions of a seed train at the same time, with one thread each; a seed of six epochs takes a quarter of an hour.
+Each seed is stored as soon as it is finished; a later command with more --seeds of the same sizes adds to them:
 
 OMP_NUM_THREADS=1 python benchmarks/accuracy_of_bf16.py gz1.h5 --epochs 6 --seeds 3
 """
@@ -21,7 +20,7 @@ METRICS = ("test/accuracy", "test/macro_f1", "test/loss")
 
 
 def kept(given: argparse.Namespace) -> list[Row]:
-    """The rows of the last result, where it has the same sizes; otherwise empty ones."""
+    """Return the rows of the last result if it has the same sizes, else empty rows."""
     path = RESULTS / f"{NAME}.json"
     content = json.loads(path.read_text()) if path.exists() else {}
     same = {key: value for key, value in content.get("sizes", {}).items() if key != "seeds"}

@@ -1,4 +1,4 @@
-"""The ceiling: one fixed batch over and over, with our network settings and nothing around. Prints images/s as JSON.
+"""Train on one fixed batch repeatedly, the upper bound of the training speed, and print images/s as JSON.
 
 python benchmarks/bare_loop.py --images 640      (started by end_to_end.py)
 """

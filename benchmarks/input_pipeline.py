@@ -1,4 +1,4 @@
-"""The input pipeline alone: baseline_cnn beside torchvision's loaders, recipes beside what the fastest network eats."""
+"""Compare the input pipeline with torchvision's loaders, and each augmentation with the fastest network's speed."""
 
 from itertools import islice
 from typing import Any
@@ -16,11 +16,11 @@ from galaxy10.data.loader import EpochSampler, GalaxyLoader
 MEAN, STD = (0.167, 0.162, 0.159), (0.128, 0.118, 0.111)
 BATCH = 32
 FASTEST_NETWORK = "efficientnet_lite0"
-RECIPES = ("none", "dihedral", "baseline_cnn", "baseline_transfer", "affine")
+AUGMENTATIONS = ("none", "dihedral", "baseline_cnn", "baseline_transfer", "affine")
 
 
-def recipe(name: str) -> Augmentation:
-    """conf/augment/NAME.yaml with what it is based on."""
+def read_augmentation(name: str) -> Augmentation:
+    """Return the augmentation of conf/augment/NAME.yaml."""
     settings = yaml.safe_load((ROOT / "conf" / "augment" / f"{name}.yaml").read_text())
     based_on = settings.pop("defaults", [])
     for base in based_on:
@@ -29,27 +29,26 @@ def recipe(name: str) -> Augmentation:
 
 
 class OurPipeline:
-    """Batches as training gets them, nothing trained."""
+    """The batches of a training, without the training."""
 
     def __init__(self, name: str, size_px: int, images: np.ndarray, labels: np.ndarray):
         self.preprocessing = Preprocessing(size_px, MEAN, STD, STD)
-        self.augmentation = recipe(name)
+        self.augmentation = read_augmentation(name)
         sampler = EpochSampler(labels, BATCH, seed=0)
         self.loader = GalaxyLoader(images, np.arange(len(images)), labels, sampler, prepare=self.prepare)
 
     def prepare(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
-        """As on CPUs in training: by the thread that reads ahead, on one core."""
+        """Prepare a batch as in training on CPUs: in the prefetching thread, on one core."""
         where = (batch["rows"], batch["copies"], batch["dihedral"])
         return {"inputs": self.preprocessing.train_transform(batch["images"], self.augmentation, 0, epoch, *where)}
 
     def rate(self, num_batches: int) -> float:
-        """Images per second."""
-
+        """Return images per second."""
         return num_batches * BATCH / seconds(lambda: list(map(len, islice(self.loader, num_batches))))
 
 
 def network_rate(size_px: int, num_batches: int) -> float:
-    """Images per second that the fastest transfer network trains on, one batch over and over, precision=auto."""
+    """Return images per second of the fastest transfer network, trained on one batch repeatedly, precision=auto."""
     import timm
 
     from galaxy10.models.precision import choose_precision
@@ -74,8 +73,8 @@ def network_rate(size_px: int, num_batches: int) -> float:
 
 
 def main() -> None:
-    given = arguments(__doc__, repeats=5, batches=60, recipe_batches=20, network_batches=2)
-    images = np.array(survey_store().images)  # in memory, as the alternatives have it
+    given = arguments(__doc__, repeats=5, batches=60, augment_batches=20, network_batches=2)
+    images = np.array(survey_store().images)  # in memory, as for the alternatives
     labels = np.arange(len(images)) % 10
     rows: list[Row] = []
     for version in ("v1", "v2"):
@@ -83,27 +82,29 @@ def main() -> None:
         ours = OurPipeline("baseline_cnn", 84, images, labels)
 
         def their_rate(theirs=theirs) -> float:
-            batches = iter(theirs)  # the workers are there already
+            batches = iter(theirs)  # the workers run already
             next(batches)
             return given.batches * BATCH / seconds(lambda: list(map(len, islice(batches, given.batches))))
 
         ours.rate(3), their_rate()
         name = f"baseline_cnn at 84 px ÷ torchvision {version} with a worker per core"
         rows.append(
-            side_by_side(name, lambda ours=ours: ours.rate(given.batches), their_rate, repeats=given.repeats, asked=1.0)
+            side_by_side(
+                name, lambda ours=ours: ours.rate(given.batches), their_rate, repeats=given.repeats, target=1.0
+            )
         )
         del theirs
     for size_px in (224, 128):
-        for name in RECIPES:
+        for name in AUGMENTATIONS:
             ours = OurPipeline(name, size_px, images, labels)
             ours.rate(1)
             rows.append(
                 side_by_side(
                     f"augment={name} at {size_px} px ÷ {FASTEST_NETWORK}",
-                    lambda ours=ours: ours.rate(given.recipe_batches),
+                    lambda ours=ours: ours.rate(given.augment_batches),
                     lambda size_px=size_px: network_rate(size_px, given.network_batches),
                     repeats=max(1, given.repeats // 2),
-                    asked=10,
+                    target=10,
                 )
             )
     keep("input_pipeline", rows, given)

@@ -1,4 +1,4 @@
-"""train.py as a user starts it, for benchmarks: in a directory that goes away, files its only log."""
+"""Run train.py as a user does, in a temporary directory and with CSV logs only."""
 
 import csv
 import shutil
@@ -13,7 +13,7 @@ from survey import data_folder, survey_store
 
 
 def train_on(data: Sequence[str], *overrides: str) -> tuple[dict[str, Any], list[dict[str, float]], float]:
-    """One run: the object of its last line, the rows of its profile.csv, and its seconds from Enter to exit."""
+    """Train, and return the object of the last line, the rows of profile.csv, and seconds from start to exit."""
     folder = Path(mkdtemp(prefix="bench-"))
     start = time.perf_counter()
     result = last_json(run(ROOT / "train.py", *data, "logger=csv", f"run.dir={folder / 'run'}", *overrides))
@@ -25,12 +25,12 @@ def train_on(data: Sequence[str], *overrides: str) -> tuple[dict[str, Any], list
 
 
 def train(*overrides: str) -> tuple[dict[str, Any], list[dict[str, float]], float]:
-    """The same on the simulated survey, whose store is there before the clock starts."""
+    """Train on the simulated survey, whose store is built before the clock starts; returns as train_on."""
     survey_store()
     return train_on(["data=simulated", f"data.dir={data_folder()}"], *overrides)
 
 
 def warm_rate(batches: int, *overrides: str) -> dict[str, float]:
-    """The second epoch of `batches` batches: its row of profile.csv. Nothing is scored."""
+    """Return the row of profile.csv for the second epoch of `batches` batches, without validation and test."""
     short = ["trainer.max_epochs=2", f"trainer.limit_train_batches={batches}", "trainer.limit_val_batches=0"]
     return train(*short, "run.test=false", *overrides)[1][-1]

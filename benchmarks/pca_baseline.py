@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Which mistake gives the study's 31 % on training and 19 % on test galaxies? The table of docs/pca_baseline.md.
+"""Try which mistakes give the published baseline's 31 % on training and 19 % on test galaxies (docs/pca_baseline.md).
 
 galaxy10 simulate survey.h5 --images 8000 --size 64 --seed 3
 python benchmarks/pca_baseline.py survey.h5
@@ -25,7 +25,7 @@ COMPONENTS = 20
 
 
 def read(path: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (N, D) on the 0–255 scale and labels (N,)."""
+    """Return pixels (N, D) on the 0–255 scale and labels (N,)."""
     with h5py.File(path) as file:
         images, labels = torch.from_numpy(file["images"][:]), file["ans"][:].astype(int)
     small = torch.cat([resize(center_square(batch), SIZE_PX) for batch in images.split(200)])
@@ -39,23 +39,26 @@ def accuracies(
     standardise: bool = True,
     iterations: int = 1000,
 ) -> tuple[float, float]:
-    """On training and test galaxies. own_components: those of the test galaxies are computed from themselves."""
+    """Return the accuracy on training and test galaxies.
+
+    own_components: whether the PCA of the test galaxies is fitted to them.
+    """
     pca = PCA(COMPONENTS, svd_solver="randomized", random_state=0).fit(train[0])
-    judge = PCA(COMPONENTS, svd_solver="randomized", random_state=0).fit(test[0]) if own_components else pca
-    scores, judged = pca.transform(train[0]), judge.transform(test[0])
+    test_pca = PCA(COMPONENTS, svd_solver="randomized", random_state=0).fit(test[0]) if own_components else pca
+    scores, test_scores = pca.transform(train[0]), test_pca.transform(test[0])
     if standardise:
         scaler = StandardScaler().fit(scores)
-        judged = (StandardScaler().fit(judged) if own_components else scaler).transform(judged)
+        test_scores = (StandardScaler().fit(test_scores) if own_components else scaler).transform(test_scores)
         scores = scaler.transform(scores)
     regression = LogisticRegression(max_iter=iterations).fit(scores, train[1])
-    return regression.score(scores, train[1]), regression.score(judged, test[1])
+    return regression.score(scores, train[1]), regression.score(test_scores, test[1])
 
 
 def lines(pixels: np.ndarray, labels: np.ndarray) -> Iterator[tuple[str, tuple[float, float]]]:
-    """What was done, and its accuracies."""
+    """Yield a description and the accuracies of each variant."""
     first, second = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
     train, test = (pixels[first], labels[first]), (pixels[second], labels[second])
-    yield "right", accuracies(train, test)
+    yield "correct", accuracies(train, test)
     yield "scores not standardised, 100 iterations", accuracies(train, test, standardise=False, iterations=100)
     yield "the same, 3 iterations", accuracies(train, test, standardise=False, iterations=3)
     yield "components anew for the test galaxies", accuracies(train, test, own_components=True)

@@ -21,7 +21,7 @@ AUXILIARY_WEIGHT = 0.4
 
 
 def network(name: str) -> nn.Module:
-    """Ten classes, freshly initialised, as torchvision or the study has it."""
+    """Return a new network of ten classes, that of torchvision or the published baseline's CNN."""
     if name == "resnet50":
         return models.resnet50(num_classes=10)
     if name == "inceptionv3":
@@ -43,7 +43,7 @@ def main() -> None:
     model = network(name).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     criterion = nn.CrossEntropyLoss()
-    shown, start = 0, 0.0
+    seen, start = 0, 0.0
     for number, (inputs, labels) in enumerate(batches):
         if number == 1:  # the first is for warming up
             start = time.perf_counter()
@@ -57,10 +57,10 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         loss.item()  # a user prints it
-        shown += len(labels) if number else 0
+        seen += len(labels) if number else 0
         if number == given.batches:
             break
-    print(json.dumps({"images_per_s": shown / (time.perf_counter() - start)}))
+    print(json.dumps({"images_per_s": seen / (time.perf_counter() - start)}))
 
 
 if __name__ == "__main__":

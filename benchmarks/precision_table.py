@@ -1,6 +1,7 @@
-"""bfloat16 beside float32 for training on this CPU: what the table in galaxy10/models/precision.py is made from.
+"""Compare training in bfloat16 and float32 on this CPU, for the table in galaxy10/models/precision.py.
 
-One thread and its CPU time, so that whatever else the machine does falls out. Needs a CPU with bfloat16 instructions.
+One thread and its CPU time are measured, so that other work on the machine does not matter. Needs a CPU with bfloat16
+instructions.
 """
 
 import sys
@@ -26,21 +27,22 @@ CLASSES = {"simple_cnn": "SimpleCNN", "inception_v3": "InceptionV3Classifier"}
 
 
 class Training:
-    """One of our networks on a fixed batch; `rate` makes steps and returns images per second of CPU time."""
+    """A network of galaxy10 with a fixed batch."""
 
     def __init__(self, architecture: str, size_px: int, batch: int):
-        recipe = {
+        settings = {
             "_target_": f"galaxy10.models.{CLASSES.get(architecture, 'TimmClassifier')}",
             "name": architecture, "image_size": size_px, "dropout": 0.2, "min_image_size": 1,
             **({} if architecture == "simple_cnn" else {"backbone": architecture}),
         }  # fmt: skip
         statistics = ([0.2] * 3, [0.1] * 3)
-        self.module = build_classifier(recipe, [str(i) for i in range(10)], size_px, statistics)[0].train()
+        self.module = build_classifier(settings, [str(i) for i in range(10)], size_px, statistics)[0].train()
         self.optimizer = torch.optim.AdamW(self.module.parameters(), fused=True)
         self.inputs = torch.randn(batch, 3, size_px, size_px).to(memory_format=torch.channels_last)
         self.labels = torch.arange(batch) % 10
 
     def rate(self, bf16: bool) -> float:
+        """Train one step and return images per second of CPU time."""
         start = time.process_time()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16, cache_enabled=False):
             loss, _ = self.module.loss(self.inputs, self.labels)
@@ -52,7 +54,7 @@ class Training:
 
 def main() -> None:
     if not cpu_has_bf16():
-        sys.exit("this CPU has NO bfloat16 instructions: nothing is measured, the table stays as it is")
+        sys.exit("this CPU has NO bfloat16 instructions: nothing is measured")
     given = arguments(__doc__, repeats=5, batch=16)
     torch.set_num_threads(1)
     rows: list[Row] = []

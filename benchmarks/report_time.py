@@ -1,4 +1,4 @@
-"""Figures and report of a run with as many test galaxies as a tenth of Galaxy10 has."""
+"""Measure the time of figures and report for as many test galaxies as a tenth of Galaxy10 DECaLS."""
 
 import shutil
 import sys
@@ -10,8 +10,8 @@ from side_by_side import ROOT, alone, arguments, keep, run, seconds
 from survey import data_folder
 
 
-def judged_run(folder: Path, num_images: int) -> Path:
-    """A short run whose test table is repeated until it has so many galaxies."""
+def evaluated_run(folder: Path, num_images: int) -> Path:
+    """Return a short run whose test predictions are repeated to num_images rows."""
     path = folder / "run"
     run(ROOT / "train.py", "data=simulated", f"data.dir={data_folder()}", "logger=csv", "debug=fast", f"run.dir={path}")
     table = pd.read_parquet(path / "predictions" / "test.parquet")
@@ -23,7 +23,7 @@ def judged_run(folder: Path, num_images: int) -> Path:
 def main() -> None:
     given = arguments(__doc__, repeats=3, images=1774)
     folder = Path(mkdtemp(prefix="bench-"))
-    path = judged_run(folder, given.images)
+    path = evaluated_run(folder, given.images)
     command = Path(sys.executable).with_name("galaxy10")
     rows = [
         alone(
@@ -31,7 +31,7 @@ def main() -> None:
             lambda: seconds(lambda: run(command, "report", path)),
             repeats=given.repeats,
             unit="s",
-            asked=15,
+            target=15,
         )
     ]
     shutil.rmtree(folder)

@@ -1,6 +1,6 @@
-"""Two processes against one, a thread each, on CPUs: how much of a doubling is left, and what crosses between them.
+"""Compare training with two processes and with one, a thread each, on CPUs, and compute their communication.
 
-python benchmarks/scaling.py --repeats 5        (ten minutes on two cores that do nothing else)
+python benchmarks/scaling.py --repeats 5        (ten minutes on two otherwise idle cores)
 """
 
 import os
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def megabytes_sent(network: list[str], processes: int) -> float:
-    """By a ring all-reduce of the gradients: 2 (p − 1) / p times their size (Patarasu & Yuan 2009)."""
+    """Return MB sent per step in a ring all-reduce: 2 (p − 1) / p × the gradients' size (Patarasu & Yuan 2009)."""
     import json
     import shutil
     from pathlib import Path

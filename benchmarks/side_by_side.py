@@ -1,6 +1,6 @@
-"""What every benchmark shares: ours and the alternative in strict alternation, a ratio with its spread, a JSON to keep.
+"""Shared code of the benchmarks: run galaxy10 and an alternative in turn, compute ratios, and store them as JSON.
 
-A machine that does other things slows both sides of a pair alike, so each pair gives one ratio, and the median counts.
+Other work on the machine slows both sides of a pair alike, so each pair gives one ratio; the median counts.
 """
 
 import argparse
@@ -20,46 +20,48 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-WORK = ROOT / "build" / "bench"  # files that benchmarks make once and keep
+WORK = ROOT / "build" / "bench"  # files that benchmarks create once and reuse
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "numpy", "h5py", "pillow")
 
 
 @dataclass
 class Row:
-    """One line of a result. ours, theirs: one number per repeat, in `unit`; theirs is empty where nothing competes.
+    """A row of a result.
 
-    asked: the bound on the value: the ratio ours ÷ theirs, or ours alone. at_most: it is an upper bound.
+    ours, theirs: one number per repeat, in `unit`; theirs is empty without an alternative.
+    target: bound of the ratio ours ÷ theirs, or of ours alone. at_most: whether it is an upper bound.
+    skipped: why nothing was measured.
     """
 
     name: str
     unit: str
     ours: list[float]
     theirs: list[float] = field(default_factory=list)
-    asked: float | None = None
+    target: float | None = None
     at_most: bool = False
     skipped: str = ""
 
     @property
     def values(self) -> list[float]:
-        """What is compared with the bound, one per repeat."""
+        """Return one value per repeat, to be compared with the target."""
         return [a / b for a, b in zip(self.ours, self.theirs, strict=True)] if self.theirs else self.ours
 
     @property
-    def reached(self) -> bool | None:
-        """Whether the median keeps the bound; None where there is none or nothing was measured."""
-        if self.asked is None or self.skipped:
+    def meets_target(self) -> bool | None:
+        """Return whether the median meets the target; None without a target or a measurement."""
+        if self.target is None or self.skipped:
             return None
         median = statistics.median(self.values)
-        return median <= self.asked if self.at_most else median >= self.asked
+        return median <= self.target if self.at_most else median >= self.target
 
     def line(self) -> str:
-        """The row for people."""
+        """Return the row as a line of text."""
         if self.skipped:
             return f"{self.name:64} NOT MEASURED: {self.skipped}"
         middle, low, high = statistics.median(self.values), min(self.values), max(self.values)
         unit = "×" if self.theirs else self.unit
-        bound = "" if self.asked is None else f"  asked {'≤' if self.at_most else '≥'} {self.asked:g}: "
-        bound += {True: "yes", False: "NO", None: ""}[self.reached]
+        bound = "" if self.target is None else f"  target {'≤' if self.at_most else '≥'} {self.target:g}: "
+        bound += {True: "yes", False: "NO", None: ""}[self.meets_target]
         both = f"  ({_short(self.ours)} against {_short(self.theirs)} {self.unit})" if self.theirs else ""
         return f"{self.name:64} {middle:9.4g} {unit} [{low:.4g}–{high:.4g}]{bound}{both}"
 
@@ -75,10 +77,10 @@ def side_by_side(
     *,
     repeats: int,
     unit: str = "images/s",
-    asked: float | None = None,
+    target: float | None = None,
 ) -> Row:
-    """Ours, theirs, ours, theirs, …; each returns a rate in `unit`."""
-    row = Row(name, unit, [], [], asked)
+    """Call ours and theirs in turn; each returns a rate in `unit`."""
+    row = Row(name, unit, [], [], target)
     for _ in range(repeats):
         row.ours.append(ours())
         row.theirs.append(theirs())
@@ -92,45 +94,45 @@ def alone(
     *,
     repeats: int,
     unit: str,
-    asked: float | None = None,
+    target: float | None = None,
     at_most: bool = True,
 ) -> Row:
-    """A quantity that nothing competes with; each call returns it in `unit`."""
-    row = Row(name, unit, [ours() for _ in range(repeats)], [], asked, at_most)
+    """Measure a quantity without an alternative; each call returns it in `unit`."""
+    row = Row(name, unit, [ours() for _ in range(repeats)], [], target, at_most)
     print(row.line(), flush=True)
     return row
 
 
-def skipped(name: str, reason: str, asked: float | None = None) -> Row:
-    """A row that this machine cannot give, said loudly."""
-    row = Row(name, "", [], [], asked, skipped=reason)
+def skipped(name: str, reason: str, target: float | None = None) -> Row:
+    """Return and print a row that this machine cannot measure."""
+    row = Row(name, "", [], [], target, skipped=reason)
     print(row.line(), flush=True)
     return row
 
 
 def seconds(work: Callable[[], Any]) -> float:
-    """How long a call takes."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 def run(*command: object, cwd: Path = ROOT, **environment: str) -> str:
-    """Standard output of a command of Python's; whatever goes wrong ends the benchmark with what it said."""
-    words = [sys.executable, *map(str, command)]
-    done = subprocess.run(words, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True)
+    """Run Python with arguments and return standard output; exit with standard error if the command fails."""
+    line = [sys.executable, *map(str, command)]
+    done = subprocess.run(line, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{' '.join(words)} ended with code {done.returncode}:\n{done.stderr}")
+        sys.exit(f"{' '.join(line)} ended with code {done.returncode}:\n{done.stderr}")
     return done.stdout
 
 
 def last_json(output: str) -> dict[str, Any]:
-    """The object on the last line."""
+    """Return the JSON object on the last line."""
     return json.loads(output.strip().splitlines()[-1])
 
 
 def arguments(description: str | None, repeats: int, **sizes: int) -> argparse.Namespace:
-    """--repeats, and a whole number for each size: what makes a benchmark long or short."""
+    """Parse --repeats and an integer option for each size, which determine how long a benchmark takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--repeats", type=int, default=repeats)
     for name, size in sizes.items():
@@ -139,22 +141,22 @@ def arguments(description: str | None, repeats: int, **sizes: int) -> argparse.N
 
 
 def keep(name: str, rows: list[Row], given: argparse.Namespace) -> None:
-    """Write results/<name>.json: every repeat, the sizes, the machine, the versions, the date."""
+    """Write results/<name>.json with every repeat, the sizes, machine, versions and date."""
     content = {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "versions": {package: metadata.version(package) for package in PACKAGES},
         "sizes": vars(given),
-        "rows": [{**asdict(row), "reached": row.reached} for row in rows],
+        "rows": [{**asdict(row), "meets_target": row.meets_target} for row in rows],
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    print(f"kept in benchmarks/results/{name}.json", flush=True)
+    print(f"stored in benchmarks/results/{name}.json", flush=True)
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory and GPUs, and how busy the machine is with other things."""
+    """Return processor, cores, memory, GPUs and load of the machine."""
     import torch
 
     from galaxy10.models.precision import cpu_has_bf16

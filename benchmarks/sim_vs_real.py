@@ -1,8 +1,8 @@
-"""Simulated beside real galaxies: a sheet of pictures for each class, and a table of what can be measured on both.
+"""Compare simulated and real galaxies: a sheet of images for each class, and tables of their properties.
 
     python benchmarks/sim_vs_real.py --real Galaxy10_DECals.h5 --out sheets --images 600
 
-The real file needs only the keys `images` and `ans`. Everything is measured in the 8-bit picture, as a network sees it.
+The real file needs only the keys `images` and `ans`. Properties are measured in the 8-bit images that a network sees.
 """
 
 import argparse
@@ -18,14 +18,14 @@ from scipy import ndimage
 from galaxy10.classes import GALAXY10_CLASSES
 from galaxy10.simulation import simulate_survey
 
-PIXEL_ARCSEC = 67.072  # over the picture's size in pixels
+FIELD_ARCSEC = 67.072  # the side of an image
 OUTLINE_LEVEL = 22  # grey levels above the sky that outline a galaxy
 
 
-def measure(picture: np.ndarray) -> dict[str, float]:
-    """Sky, noise, size, shape and colour of the galaxy in the middle of one picture (S, S, 3) uint8."""
-    size = len(picture)
-    image = picture.astype(np.float32)
+def measure(pixels: np.ndarray) -> dict[str, float]:
+    """Measure sky, noise, size, shape and colour of the galaxy at the centre of an image (S, S, 3) uint8."""
+    size = len(pixels)
+    image = pixels.astype(np.float32)
     offset = np.arange(size) - (size - 1) / 2
     distance = np.hypot(*np.meshgrid(offset, offset))
     outer = image[distance > 0.4 * size]
@@ -49,7 +49,7 @@ def measure(picture: np.ndarray) -> dict[str, float]:
     minor, major = np.sqrt(np.clip(np.linalg.eigvalsh(moments), 1e-3, None))
     turned = light[::-1, ::-1]
     colour = (image - sky)[galaxy].mean(axis=0)
-    arcsec = PIXEL_ARCSEC / size
+    arcsec = FIELD_ARCSEC / size
     return {
         "sky_r": sky[0],
         "sky_b": sky[2],
@@ -68,22 +68,22 @@ def measure(picture: np.ndarray) -> dict[str, float]:
 
 
 def table(images: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """Median of every measure by class, with the middle half's width behind it."""
-    rows = pd.DataFrame([measure(picture) for picture in images])
+    """Return the median of every property by class, ± half of its interquartile range."""
+    rows = pd.DataFrame([measure(image) for image in images])
     groups = rows.groupby(labels)
     median, spread = groups.median(), groups.quantile(0.75) - groups.quantile(0.25)
     return median.round(2).astype(str) + "±" + (spread / 2).round(2).astype(str)
 
 
 def sheet(real: np.ndarray, simulated: np.ndarray, side: int) -> Image.Image:
-    """One class: real galaxies in the upper row(s), simulated ones below a line, (n, S, S, 3) each."""
+    """Draw real galaxies, a line, and simulated galaxies of one class, (n, S, S, 3) each."""
     line = np.full((4, 10 * side, 3), 255, dtype=np.uint8)
     return Image.fromarray(np.concatenate([tiles(real, side), line, tiles(simulated, side)]))
 
 
-def tiles(pictures: np.ndarray, side: int) -> np.ndarray:
-    """Pictures ten to a row."""
-    small = [np.asarray(Image.fromarray(p).resize((side, side), Image.Resampling.LANCZOS)) for p in pictures]
+def tiles(images: np.ndarray, side: int) -> np.ndarray:
+    """Arrange images in rows of ten."""
+    small = [np.asarray(Image.fromarray(i).resize((side, side), Image.Resampling.LANCZOS)) for i in images]
     small += [np.zeros((side, side, 3), np.uint8)] * (-len(small) % 10)
     return np.concatenate([np.concatenate(small[i : i + 10], axis=1) for i in range(0, len(small), 10)])
 
@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, required=True, help="HDF5 file with real galaxies: images, ans")
     parser.add_argument("--out", type=Path, required=True, help="folder for the sheets")
     parser.add_argument("--images", type=int, default=600, help="galaxies to simulate")
-    parser.add_argument("--size", type=int, default=256, help="pixels across a simulated picture")
+    parser.add_argument("--size", type=int, default=256, help="side of a simulated image, pixels")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How long a command takes until it answers, and until the first training step on a prepared data set is behind it."""
+"""Measure the time of short commands, and of train.py until its first training step on a prepared data set."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from survey import data_folder, survey_store
 
 
 def until_exit(*command: object, code: int = 0) -> float:
-    """Seconds until a command ends."""
+    """Return the seconds until a command ends."""
     start = time.perf_counter()
     done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
     taken = time.perf_counter() - start
@@ -21,7 +21,7 @@ def until_exit(*command: object, code: int = 0) -> float:
 
 
 def until_first_step() -> float:
-    """Seconds from Enter until an epoch of one step is over."""
+    """Return the seconds from start until an epoch of one step has ended."""
     with TemporaryDirectory() as folder:
         words = ["data=simulated", f"data.dir={data_folder()}", "logger=csv", f"run.dir={folder}/run"]
         words += ["trainer.limit_train_batches=1", "trainer.limit_val_batches=0", "trainer.max_epochs=1"]
@@ -30,14 +30,14 @@ def until_first_step() -> float:
         command = [sys.executable, str(ROOT / "train.py"), *words, "run.test=false"]
         with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
             assert process.stderr is not None
-            said = ""
+            output = ""
             for line in process.stderr:
-                said += line
+                output += line
                 if line.startswith("epoch 1/1"):
                     taken = time.perf_counter() - start
                     process.stderr.read()
                     return taken
-    sys.exit(f"no step was made:\n{said}")
+    sys.exit(f"no training step was made:\n{output}")
 
 
 def main() -> None:
@@ -51,14 +51,14 @@ def main() -> None:
         ("galaxy10 --help", [galaxy10, "--help"], 0, 0.5),
     ]
     repeats, rows = given.repeats, []
-    for name, words, code, asked in commands:
+    for name, words, code, target in commands:
 
-        def answer(words=words, code=code) -> float:
+        def command_s(words=words, code=code) -> float:
             return until_exit(*words, code=code)
 
-        rows.append(alone(name, answer, repeats=repeats, unit="s", asked=asked))
-    first_step = "train.py until its first training step is over"
-    rows.append(alone(first_step, until_first_step, repeats=repeats, unit="s", asked=10))
+        rows.append(alone(name, command_s, repeats=repeats, unit="s", target=target))
+    first_step = "train.py until its first training step has ended"
+    rows.append(alone(first_step, until_first_step, repeats=repeats, unit="s", target=10))
     keep("start_up", rows, given)
 
 

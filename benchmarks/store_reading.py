@@ -1,4 +1,4 @@
-"""The store beside the file it is made from: random batches, conversion, and a gather beside copying memory."""
+"""Compare the store with the HDF5 file: random batches, conversion, and a gather with copying memory."""
 
 import shutil
 from collections import deque
@@ -15,7 +15,7 @@ from galaxy10.data.store import forget_pages, open_store
 
 
 def read_in_order(path: Path) -> None:
-    """Plain h5py: whole chunks, one after the other."""
+    """Read a file with h5py in whole chunks, in order."""
     with h5py.File(path) as file:
         images = file["images"]
         for start in range(0, len(images), images.chunks[0]):
@@ -23,14 +23,14 @@ def read_in_order(path: Path) -> None:
 
 
 def convert(path: Path, folder: Path) -> None:
-    """The store of a file, built anew."""
+    """Build the store of a file from scratch."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     forget_pages(open_store(open_source(path), folder).images)
 
 
 def one_by_one(batches: Iterable[np.ndarray]) -> None:
-    """Each is gone before the next comes, as in training: to keep them all measures the system's fresh pages."""
+    """Free each batch before the next, as in training; keeping them would measure the allocation of pages."""
     deque(batches, maxlen=0)
 
 
@@ -48,7 +48,7 @@ def main() -> None:
 
     def from_store() -> float:
         rows = batches(given.batch)
-        images.sum(dtype=np.int64)  # as amid training; a quarter of a minute unused, and systems take pages away
+        images.sum(dtype=np.int64)  # fill the page cache, as during training
         return (
             given.gathers * given.batch / seconds(lambda: one_by_one(images[next(rows)] for _ in range(given.gathers)))
         )
@@ -72,9 +72,9 @@ def main() -> None:
     by_batch = f"random batch of {given.batch}: store ÷ h5py by index"
     conversion = f"conversion of {given.images} images ÷ h5py in order"
     rows = [
-        side_by_side(by_batch, from_store, by_index, repeats=given.repeats, asked=5000),
-        side_by_side("gather ÷ copy of a block of memory", from_store, copied, repeats=3 * given.repeats, asked=0.5),
-        side_by_side(conversion, converted, in_order, repeats=given.repeats, asked=0.8),
+        side_by_side(by_batch, from_store, by_index, repeats=given.repeats, target=5000),
+        side_by_side("gather ÷ copy of a block of memory", from_store, copied, repeats=3 * given.repeats, target=0.5),
+        side_by_side(conversion, converted, in_order, repeats=given.repeats, target=0.8),
     ]
     shutil.rmtree(stored)
     keep("store_reading", rows, given)

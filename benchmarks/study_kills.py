@@ -1,4 +1,4 @@
-"""SIGKILL to a study's workers and to the command itself at ten random moments: is any trial lost, or counted twice?
+"""Kill a study's workers and the command at ten random moments, and check that no trial is lost or counted twice.
 
 python benchmarks/study_kills.py sweep=simple_cnn data=hdf5 data.path=gz1.h5 trainer.max_epochs=2 sweep.n_trials=6
 """
@@ -20,13 +20,13 @@ LONGEST_S = 25.0
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process has started and that still live."""
+    """Return the live child processes of a process."""
     lists = [task.read_text().split() for task in Path(f"/proc/{pid}/task").glob("*/children")]
     return [int(child) for line in lists for child in line]
 
 
 def main(arguments: list[str]) -> None:
-    """Print a line per kill, then what the study holds at its end; code 1 if that is not the budget, once each."""
+    """Print a line per kill, then the trials of the study; exit code 1 unless every trial of the budget ended once."""
     folder = Path(mkdtemp(prefix="study-kills-")) / "study"
     command = [sys.executable, str(ROOT / "sweep.py"), *arguments, "sweep.workers=2", f"sweep.dir={folder}"]
     moments, output, kills = random.Random(0), "", 0
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     output += done.stderr
     ends = Counter(re.findall(r"trial (\d+) is (?:complete|pruned)", output))
-    print(done.stdout.strip()[:200], f"\nexit code {done.returncode}; ends that were told, by trial: {dict(ends)}")
+    print(done.stdout.strip()[:200], f"\nexit code {done.returncode}; number of ends of each trial: {dict(ends)}")
     table = [line for line in done.stderr.splitlines() if re.match(r"\d+ +(complete|pruned|failed|running)", line)]
     print("\n".join(table))
     budget = next(int(word.partition("=")[2]) for word in arguments if word.startswith("sweep.n_trials="))

@@ -1,4 +1,4 @@
-"""Trials per hour of a study with two workers beside one, a thread each, and what a trial takes beside its training.
+"""Compare trials per hour of a study with two workers and one, a thread each; measure a trial's time outside training.
 
 python benchmarks/study_workers.py sweep=simple_cnn data=hdf5 data.path=gz1.h5 trainer.max_epochs=3
 """
@@ -22,7 +22,7 @@ def main() -> None:
 
     def trials_per_hour(workers: int) -> float:
         folder = Path(mkdtemp(prefix="bench-"))
-        # The same points for both, all of them to their end.
+        # The same points for both numbers of workers, without pruning.
         words = [*given.overrides, "sweep.sampler=random", "sweep.pruner=none", f"sweep.n_trials={given.trials}",
                  f"sweep.workers={workers}", f"sweep.dir={folder / 'study'}", "logger=csv"]  # fmt: skip
 
@@ -41,7 +41,7 @@ def main() -> None:
     name = "trials per hour, two workers ÷ one, a thread each"
     rows = [side_by_side(name, lambda: trials_per_hour(2), lambda: trials_per_hour(1), repeats=given.repeats,
                          unit="trials/h")]  # fmt: skip
-    rows.append(Row("a trial beside its training steps, one worker", "s", outside))
+    rows.append(Row("a trial outside of its training steps, one worker", "s", outside))
     print(rows[-1].line())
     given.overrides = [Path(word).name if "path=" in word else word for word in given.overrides]
     keep("study_workers", rows, given)

@@ -1,4 +1,4 @@
-"""The files that benchmarks read: a simulated survey, and one cut into chunks like the published file. Made once."""
+"""The files that benchmarks read: a simulated survey, also with the chunks of the published file; created once."""
 
 import os
 from pathlib import Path
@@ -17,12 +17,12 @@ SURVEY = {"name": "simulated", "path": None, "class_names": None, "num_images": 
 
 
 def data_folder() -> Path:
-    """Where `make train` keeps its simulated survey."""
+    """Return the folder of the simulated survey of `make train`."""
     return Path(os.environ.get("GALAXY10_DATA", "data")).resolve()
 
 
 def survey() -> Path:
-    """2,000 simulated galaxies at 256 px; or the file that GALAXY10_SURVEY names."""
+    """Return a file of 2,000 simulated galaxies at 256 px, or the file of the environment variable GALAXY10_SURVEY."""
     if "GALAXY10_SURVEY" in os.environ:
         return Path(os.environ["GALAXY10_SURVEY"])
     settings = {**SURVEY, "dir": str(data_folder()), "simulation_seed": 0}
@@ -30,13 +30,13 @@ def survey() -> Path:
 
 
 def survey_store() -> Store:
-    """The survey's store."""
+    """Return the survey's store."""
     path = survey()
     return open_store(open_source(path), path.parent)
 
 
 def published_layout(num_images: int) -> Path:
-    """A file of simulated galaxies (repeated and turned as often as it takes) with the published file's chunks."""
+    """Return a file of simulated galaxies, repeated and rotated as necessary, with the published file's chunks."""
     path = WORK / f"published-layout-{num_images}.h5"
     if path.exists():
         return path

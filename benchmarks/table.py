@@ -1,5 +1,4 @@
-"""All stored results as Markdown: a table for each machine and day, of what was asked and what was reached; and one
-for each time that a GPU was measured (benchmarks/gpu)."""
+"""Print all stored results as Markdown: a table for each machine and day, and one for each GPU (benchmarks/gpu)."""
 
 import json
 from statistics import median
@@ -7,29 +6,27 @@ from typing import Any
 
 from side_by_side import RESULTS, Row
 
-HEAD = "| what | asked | reached | spread | ours | the alternative |\n|---|---|---|---|---|---|"
-GPU_HEAD = "| step | what | shows |\n|---|---|---|"
+HEAD = "| what | median | spread | ours | the alternative |\n|---|---|---|---|---|"
+GPU_HEAD = "| step | measurement | result |\n|---|---|---|"
 
 
 def place(content: dict[str, Any]) -> str:
-    """Where and when a result was measured."""
+    """Return date, processor and torch version of a result."""
     machine = content["machine"]
     computer = machine.get("gpus", [f"{machine['cores']} cores {machine['cpu']}"])[0]
     return f"{content['date'][:10]}, {computer}, torch {content['versions']['torch']}"
 
 
 def line(stored: dict[str, Any]) -> str:
-    """One row of a table."""
-    row = Row(**{key: value for key, value in stored.items() if key != "reached"})
-    asked = "" if row.asked is None else f"{'≤' if row.at_most else '≥'} {row.asked:,g}"
+    """Return one row of a table; a row without an alternative has its value in place of the ratio."""
+    row = Row(**{key: value for key, value in stored.items() if key != "meets_target"})
     if row.skipped:
-        return f"| {row.name} | {asked} | not measured: {row.skipped} | | | |"
+        return f"| {row.name} | not measured: {row.skipped} | | | |"
     unit = "" if row.theirs else f" {row.unit}"
     value = f"{_short(median(row.values))}{unit}"
-    value = {True: f"**{value}**", False: f"{value} (not reached)", None: value}[stored["reached"]]
     spread = f"{_short(min(row.values))}–{_short(max(row.values))}" if len(row.values) > 1 else ""
     pair = [f"{_short(median(x))} {row.unit}" if x else "" for x in (row.ours if row.theirs else [], row.theirs)]
-    return f"| {row.name} | {asked} | {value} | {spread} | {pair[0]} | {pair[1]} |"
+    return f"| {row.name} | {value} | {spread} | {pair[0]} | {pair[1]} |"
 
 
 def _short(value: float) -> str:
@@ -37,7 +34,7 @@ def _short(value: float) -> str:
 
 
 def gpu_lines(content: dict[str, Any]) -> list[str]:
-    """The table of one results.json of benchmarks/gpu: a line for everything that a step has shown."""
+    """Return the table of one results.json of benchmarks/gpu, with a row for each measurement of a step."""
     lines = [f"{content['card']}, {content['date'][:10]}, all steps in {content['seconds']:.0f} s:", "", GPU_HEAD]
     for step in content["steps"]:
         if step["state"] not in ("done", "skipped") or not step["rows"]:

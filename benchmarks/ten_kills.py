@@ -1,4 +1,4 @@
-"""SIGKILL at ten random moments of a run, the same command again: are the weights those of the run left alone?
+"""Kill a run at ten random moments, resume it, and check that the weights are those of the uninterrupted run.
 
 python benchmarks/ten_kills.py data=hdf5 data.path=gz1.h5 model=simple_cnn trainer.max_epochs=4
 """
@@ -19,7 +19,7 @@ KILLS = 10
 
 
 def run(arguments: list[str], folder: Path, killed_after_s: float | None = None) -> float:
-    """One `train.py` in `folder`, killed after some seconds; how long it lived, seconds."""
+    """Run train.py in `folder`, kill it after some seconds if given, and return the seconds that it ran."""
     command = [sys.executable, str(ROOT / "train.py"), *arguments, f"run.dir={folder}"]
     start = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
@@ -35,13 +35,13 @@ def run(arguments: list[str], folder: Path, killed_after_s: float | None = None)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    """The last and the best checkpoint's tensors."""
+    """Return the tensors of the last and the best checkpoint."""
     states = {name: torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("last", "best")}
     return {f"{name} {key}": value for name, state in states.items() for key, value in state["state_dict"].items()}
 
 
 def main(arguments: list[str]) -> None:
-    """Print a line per kill, and end with code 1 if any run came out differently."""
+    """Print a line per kill; exit code 1 if a resumed run differs."""
     work = Path(mkdtemp(prefix="ten-kills-"))
     whole_s = run(arguments, work / "whole")  # also builds the store
     whole_s = run(arguments, work / "again")

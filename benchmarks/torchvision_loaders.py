@@ -1,4 +1,4 @@
-"""What a user would write instead: a Dataset over an array in memory, torchvision's transforms, workers."""
+"""The alternative input pipeline: a Dataset over an array in memory, torchvision's transforms and workers."""
 
 import os
 import random
@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 
 class Galaxies(Dataset):
-    """images: (N, H, W, 3) uint8; labels: (N,)."""
+    """Images (N, H, W, 3) uint8 in memory with labels (N,); pil: whether the transform takes Pillow images."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, transform: Callable[[Any], torch.Tensor], pil: bool):
         self.images, self.labels, self.transform, self.pil = images, labels, transform, pil
@@ -28,12 +28,12 @@ class Galaxies(Dataset):
 
 
 def to_planes(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) → (3, H, W)."""
+    """Convert (H, W, 3) to (3, H, W)."""
     return torch.from_numpy(image).permute(2, 0, 1)
 
 
 def quarter_turn(image: Any) -> Any:
-    """By 0, 90, 180 or 270 degrees."""
+    """Rotate an image by 0, 90, 180 or 270 degrees at random."""
     turns = random.randrange(4)
     if isinstance(image, torch.Tensor):
         return torch.rot90(image, turns, (1, 2))
@@ -41,7 +41,7 @@ def quarter_turn(image: Any) -> Any:
 
 
 class Noise:
-    """Gaussian, β in units of each channel's σ, on the 0–1 scale."""
+    """Add Gaussian noise of β in units of each channel's σ, on the 0–1 scale."""
 
     def __init__(self, beta: float, std: Sequence[float]):
         self.sigma = beta * torch.tensor(std)[:, None, None]
@@ -53,7 +53,7 @@ class Noise:
 def baseline_cnn(
     version: str, size_px: int, mean: Sequence[float], std: Sequence[float]
 ) -> Callable[[Any], torch.Tensor]:
-    """The study's variations for its CNN in torchvision's first or second transforms."""
+    """Return the augmentation of the published baseline's CNN, with torchvision's transforms v1 or v2."""
     if version == "v1":
         steps = [
             v1.Resize((size_px, size_px)), v1.RandomHorizontalFlip(), v1.RandomVerticalFlip(), quarter_turn,
@@ -68,18 +68,18 @@ def baseline_cnn(
 
 
 def baseline_transfer(size_px: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Any], torch.Tensor]:
-    """The study's variations for its transfer networks, as every tutorial has them."""
+    """Return the augmentation of the published baseline's transfer networks."""
     steps = [v1.RandomResizedCrop(size_px), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(mean, std)]
     return v1.Compose(steps)
 
 
 def plain(size_px: int, mean: Sequence[float], std: Sequence[float]) -> Callable[[Any], torch.Tensor]:
-    """Resized, nothing else."""
+    """Return a transform that only resizes."""
     return v1.Compose([v1.Resize((size_px, size_px)), v1.ToTensor(), v1.Normalize(mean, std)])
 
 
 def loader(dataset: Galaxies, batch_size: int = 32) -> DataLoader:
-    """Shuffled batches from as many workers as the machine has cores."""
+    """Return shuffled batches from one worker per core."""
     return DataLoader(
         dataset, batch_size, shuffle=True, num_workers=os.cpu_count() or 1, drop_last=True, persistent_workers=True,
         pin_memory=torch.cuda.is_available(),

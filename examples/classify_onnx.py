@@ -1,4 +1,4 @@
-"""Evaluate pictures with an exported run and nothing of galaxy10: pip install onnxruntime pillow numpy
+"""Classify images with an exported run, without galaxy10: pip install onnxruntime pillow numpy
 
 python examples/classify_onnx.py model.onnx galaxy.jpg more/*.png
 """
@@ -11,11 +11,11 @@ import onnxruntime
 from PIL import Image
 
 
-def main(model: str, pictures: list[str]) -> None:
-    """Print path, class and probability of each picture."""
+def main(model: str, images: list[str]) -> None:
+    """Print path, class and probability of each image."""
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     class_names = json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
-    for path in pictures:
+    for path in images:
         pixels = np.asarray(Image.open(path).convert("RGB"))  # (H, W, 3) uint8, any size
         (probabilities,) = session.run(["probabilities"], {"images": pixels[None]})
         best = int(probabilities[0].argmax())

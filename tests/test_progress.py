@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from galaxy10.evaluation.scoring_progress import ScoringProgress
+from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.progress import EveryMinute, Progress, duration
 from galaxy10.training.callbacks import TrainingProgress
 
@@ -124,7 +124,7 @@ def test_short_phases_that_follow_each_other_are_told_of_together(clock, said):
 
 def test_scoring_tells_in_one_process_only(clock, said):
     for is_main in (False, True):
-        shown, trainer = ScoringProgress(bar=False, every=EveryMinute(clock)), trainer_of()
+        shown, trainer = EvaluationProgress(bar=False, every=EveryMinute(clock)), trainer_of()
         trainer.is_global_zero = is_main
         shown.on_test_start(trainer, None)
         for number in range(20):

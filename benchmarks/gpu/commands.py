@@ -19,7 +19,7 @@ ONE_VIEW = ("--tta-views", "1", "--no-temperature")
 
 
 def catalogue(step: Step) -> None:
-    """predict and evaluate with the run of step 6: formats, views, precision."""
+    """Measure predict and evaluate with the run of step 6: formats, views, precision."""
     run = step.work / REFERENCE
     number = 48 if step.small else 4000
     write_jpegs(step, number)
@@ -34,7 +34,9 @@ def catalogue(step: Step) -> None:
     in_bf16 = (HERE / "commands.py", "in_bf16")
     predict(step, f"{hdf5}, 1 view, fp32", run, part, "fp32.parquet", *ONE_VIEW)
     predict(step, f"{hdf5}, 1 view, bf16", run, part, "bf16.parquet", *ONE_VIEW, program=in_bf16)
-    beside(step, "bf16 beside fp32 probabilities", step.work / "fp32.parquet", step.work / "bf16.parquet")
+    compare_tables(
+        step, "bf16 compared with fp32 probabilities", step.work / "fp32.parquet", step.work / "bf16.parquet"
+    )
     predict(step, f"{jpeg}, 1 view, fp32", run, step.work / "jpeg", "jpeg.parquet", *ONE_VIEW)
     if not step.small:
         predict(step, f"{jpeg}, 8 views, fp32", run, step.work / "jpeg", "jpeg-8.parquet")
@@ -44,7 +46,7 @@ def catalogue(step: Step) -> None:
 
 
 def write_jpegs(step: Step, number: int) -> None:
-    """The survey's first images as files."""
+    """Write the survey's first images as JPEG files."""
     folder = step.work / "jpeg"
     folder.mkdir(exist_ok=True)
     with h5py.File(step.survey) as file, ThreadPoolExecutor() as pool:
@@ -55,18 +57,18 @@ def write_jpegs(step: Step, number: int) -> None:
 def predict(
     step: Step, what: str, run: Path, images: Path, output: str, *options: str, program: Any = ("-m", "galaxy10")
 ) -> None:
-    """One catalogue: the rate that the command itself prints, and seconds from Enter to exit."""
+    """Measure one catalogue: the rate that the command prints, and seconds from start to exit."""
 
     def measure() -> dict[str, Any]:
-        seconds, _, told = step.command(*program, "predict", run, images, "-o", step.work / output, *options)
-        rates = re.findall(r"([\d,.]+) images/s", told)
+        seconds, _, log = step.command(*program, "predict", run, images, "-o", step.work / output, *options)
+        rates = re.findall(r"([\d,.]+) images/s", log)
         return {"images_per_s": float(rates[-1].replace(",", "")) if rates else None, "seconds": seconds}
 
     step.attempt(what, measure)
 
 
-def beside(step: Step, what: str, one: Path, two: Path) -> None:
-    """How far the probabilities of two catalogues are apart."""
+def compare_tables(step: Step, what: str, one: Path, two: Path) -> None:
+    """Compare the probabilities of two catalogues."""
     if not (one.exists() and two.exists()):
         return
     tables = [pd.read_parquet(path) for path in (one, two)]
@@ -78,7 +80,7 @@ def beside(step: Step, what: str, one: Path, two: Path) -> None:
 
 
 def evaluate(step: Step, run: Path, file: Path) -> dict[str, Any]:
-    """Evaluate on every image; the metrics are those of the run's own split only where the file is its own."""
+    """Evaluate a run on every image of a file."""
     options = () if file != step.survey else ("--subset", "all")
     seconds, output, _ = step.galaxy10("evaluate", run, file, "-o", step.work / "evaluated", *options)
     result = json.loads(last_line(output))
@@ -88,7 +90,7 @@ def evaluate(step: Step, run: Path, file: Path) -> dict[str, Any]:
 
 
 def in_bf16(words: list[str]) -> None:
-    """The command `galaxy10` under autocast, of which the command itself makes no use: catalogues are float32."""
+    """Run the command `galaxy10` under autocast, which the command itself does not use: catalogues are float32."""
     import torch
 
     usual = torch.Tensor.numpy
@@ -96,14 +98,14 @@ def in_bf16(words: list[str]) -> None:
     def numpy(self: torch.Tensor, **options: Any) -> Any:
         return usual(self.float() if self.dtype == torch.bfloat16 else self, **options)
 
-    torch.Tensor.numpy = numpy  # which knows no bfloat16
+    torch.Tensor.numpy = numpy  # the original does not support bfloat16
     sys.argv = ["galaxy10", *words]
     with torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16):
         runpy.run_module("galaxy10", run_name="__main__", alter_sys=True)
 
 
 def study(step: Step) -> None:
-    """Trials per hour of two workers on the one card beside one worker, on the same points of the space."""
+    """Compare trials per hour of two workers on one card with one worker, on the same points of the space."""
     found = {}
     for workers in (1, 2):
         trials = workers if step.small else 4
@@ -127,7 +129,7 @@ def study(step: Step) -> None:
 
 
 def one_process(step: Step) -> None:
-    """Distributed training of one process: NCCL on a card, gloo on a CPU."""
+    """Train with one distributed process: NCCL on a card, gloo on a CPU."""
     out = step.work / "backend.json"
     words = ["model=simple_cnn", "trainer.devices=1", "trainer.strategy=ddp", "trainer.max_epochs=1"]
     if step.small:
@@ -141,9 +143,7 @@ def one_process(step: Step) -> None:
     step.row("trainer.devices=1 trainer.strategy=ddp", **about, checkpoint=checkpoint, test_images=len(rows),
              each_once=once, test_accuracy=run.result["test/accuracy"], seconds=run.seconds)  # fmt: skip
     if not (once and checkpoint and about["backend"] == ("gloo" if step.small else "nccl")):
-        step.failures.append(
-            "a test image is missing or there twice, there is no checkpoint, or the backend is another"
-        )
+        step.failures.append("a test image is missing or repeated, a checkpoint is missing, or the backend is wrong")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The only file of benchmarks/gpu that imports galaxy10's modules: networks, augmentation, random draws."""
+"""Networks, augmentation and random draws of galaxy10; the only file of benchmarks/gpu that imports its modules."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,31 +18,31 @@ uniform, normal, sample_keys = counter_rng.uniform, counter_rng.counted_normal, 
 
 
 def settings(section: str, *overrides: str) -> dict[str, Any]:
-    """One section of the configuration that train.py would compose."""
+    """Return a section of the configuration that train.py composes."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", overrides=list(overrides))
     return OmegaConf.to_container(config[section], resolve=True)
 
 
 def build_network(image_px: int, *overrides: str) -> Any:
-    """A randomly initialised network of ten classes that train.py would train on images of some size."""
+    """Return a randomly initialised network of ten classes, as train.py builds it for images of image_px."""
     model = settings("model", "model.pretrained=false", "model.dropout=0", *overrides)
     return build_classifier(model, [str(i) for i in range(10)], image_px, (MEAN, STD))[0]
 
 
 def network_loss(module: Any, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The training loss, and logits (B, 10)."""
+    """Return the training loss and the logits (B, 10)."""
     return module.loss(inputs, labels)
 
 
 def input_px(module: Any) -> int:
-    """The side of a network's input."""
+    """Return the side of a network's input, in pixels."""
     return module.known_preprocessing.image_size
 
 
-def augmentation_of(recipe: str, noise: float, size_px: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """(B, H, W, 3) uint8 and row numbers (B,) → (B, 3, S, S), as `augment=recipe` prepares epoch 1 for a network."""
-    augmentation = Augmentation.of({**settings("augment", f"augment={recipe}"), "noise": noise})
+def augmentation_of(name: str, noise: float, size_px: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return a function from (B, H, W, 3) uint8 and rows (B,) to (B, 3, S, S), as `augment=name` in epoch 1."""
+    augmentation = Augmentation.of({**settings("augment", f"augment={name}"), "noise": noise})
     preprocessing = Preprocessing(size_px, MEAN, STD, STD)
 
     def prepare(images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -54,7 +54,7 @@ def augmentation_of(recipe: str, noise: float, size_px: int) -> Callable[[torch.
 
 @contextmanager
 def counted_noise() -> Iterator[None]:
-    """Noise by counting on CPUs, too: as GPUs draw it. CPUs have a faster generator, with other numbers."""
+    """Draw noise on CPUs with the generator of GPUs; CPUs have a faster one with other numbers."""
     usual = counter_rng.normal
     counter_rng.normal = counter_rng.counted_normal
     try:

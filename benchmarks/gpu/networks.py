@@ -1,4 +1,4 @@
-"""Steps 1 and 8: one training step of each network, and augmentation, on the card beside the CPU."""
+"""Steps 1 and 8: compare one training step of each network, and augmentation, on the card and on the CPU."""
 
 import platform
 import subprocess
@@ -20,12 +20,12 @@ NETWORKS = {
 SMALL_PX = {"resnet50": 64, "inceptionv3": 107, "efficientnet_lite0": 64, "convnext_tiny": 64}
 TOLERANCE = {"fp32": 0.01, "bf16": 0.1}  # of the loss; README.md says why
 SMALL_TOLERANCE = 0.5  # batch norm over few numbers enlarges every rounding
-RECIPES = ("none", "dihedral", "baseline_cnn", "baseline_transfer", "affine")
-GREY_LEVELS = 2.0  # bytes are rounded to whole levels on the way, twice at most
+AUGMENTATIONS = ("none", "dihedral", "baseline_cnn", "baseline_transfer", "affine")
+GREY_LEVELS = 2.0  # bytes are rounded to integer levels twice at most
 
 
 def first_steps(step: Step) -> None:
-    """What the machine is, then one training step of each network."""
+    """Describe the machine, then compare one training step of each network."""
     cuda = torch.cuda.is_available()
     facts(step, cuda)
     for name, overrides in NETWORKS.items():
@@ -44,7 +44,7 @@ def first_steps(step: Step) -> None:
             found = one_step(module, state, inputs, labels, "cuda" if cuda else "cpu", precision)
             difference = abs(found["loss"] - reference["loss"])
             step.row(
-                f"{name}, {precision} on the {'card' if cuda else 'CPU'} beside fp32 on the CPU",
+                f"{name}, {precision} on the {'card' if cuda else 'CPU'} compared with fp32 on the CPU",
                 loss=found["loss"],
                 loss_difference=difference,
                 logits_relative_error=relative(found["logits"], reference["logits"]),
@@ -58,18 +58,20 @@ def first_steps(step: Step) -> None:
 
 
 def smooth(number: int, size_px: int) -> torch.Tensor:
-    """(N, 3, S, S) random images without detail. Of white noise, deep layers see the mean alone, and half a pixel more
-    or less is everything."""
+    """Return random images (N, 3, S, S) without detail.
+
+    Of white noise, deep layers see the mean only, and half a pixel changes everything.
+    """
     coarse = torch.randn((number, 3, 8, 8))
     return 2 * torch.nn.functional.interpolate(coarse, size=(size_px, size_px), mode="bicubic")
 
 
 def facts(step: Step, cuda: bool) -> None:
-    """Versions; the card and how fast memory reaches it."""
+    """Print rows with versions, the card, and the speed of copies to the card."""
     step.row("versions", python=platform.python_version(), torch=torch.__version__, cuda=torch.version.cuda,
              cudnn=torch.backends.cudnn.version(), cores=torch.get_num_threads())  # fmt: skip
     if not cuda:
-        step.skip("card", "there is no card here")
+        step.skip("card", "this machine has no card")
         return
     about = torch.cuda.get_device_properties(0)
     driver = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True)
@@ -92,7 +94,7 @@ def facts(step: Step, cuda: bool) -> None:
 
 
 def scaled(module: Any, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Weights whose logits have a standard deviation of 1: as built, they are so small that any loss is ln 10."""
+    """Return weights whose logits have a standard deviation of 1; with the small initial ones, any loss is ln 10."""
     before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
     with torch.no_grad():
         spread = float(module(inputs).std())
@@ -105,7 +107,7 @@ def scaled(module: Any, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
 def one_step(
     module: Any, state: dict[str, torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor, device: str, precision: str
 ) -> dict[str, Any]:
-    """Forward, backward, AdamW, forward again, from given weights."""
+    """Run forward, backward, AdamW and forward again, from given weights."""
     module.load_state_dict(state)
     module.to(device)
     inputs, labels = inputs.to(device), labels.to(device)
@@ -134,19 +136,19 @@ def one_step(
 
 
 def relative(found: torch.Tensor, reference: torch.Tensor) -> float:
-    """‖found − reference‖ ÷ ‖reference‖."""
+    """Return ‖found − reference‖ ÷ ‖reference‖."""
     return float((found - reference).norm() / reference.norm())
 
 
 def augmentation(step: Step) -> None:
-    """Draws and augmented images on the card beside the CPU, from the same keys; without a card, one by one."""
+    """Compare draws and augmented images on card and CPU, from the same seeds; without a card, one image at a time."""
     cuda = torch.cuda.is_available()
     number, size_px = (6, 64) if step.small else (64, 224)
     torch.manual_seed(0)
     images = (smooth(number, step.image_px) * 40 + 128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
     rows = torch.arange(number)
     keys = sample_keys(0, 1, rows)
-    beside = "card beside CPU" if cuda else "CPU, one image at a time beside the whole batch"
+    compared = "card compared with CPU" if cuda else "CPU, one image at a time compared with the whole batch"
 
     def elsewhere(function: Any, *tensors: torch.Tensor) -> torch.Tensor:
         if cuda:
@@ -155,17 +157,17 @@ def augmentation(step: Step) -> None:
 
     for name, draw in (("uniform", uniform), ("normal", normal)):
         difference = (elsewhere(lambda key, draw=draw: draw(key, 10_000), keys) - draw(keys, 10_000)).abs().max()
-        step.row(f"{name} draws, {beside}", largest_difference=float(difference))
+        step.row(f"{name} draws, {compared}", largest_difference=float(difference))
     grey_levels = 255 * torch.tensor(STD)[:, None, None]
-    for recipe in RECIPES:
+    for augment in AUGMENTATIONS:
         for noise in (0.0, 0.2):
-            prepare = augmentation_of(recipe, noise, size_px)
+            prepare = augmentation_of(augment, noise, size_px)
             levels = ((elsewhere(prepare, images, rows) - prepare(images, rows)) * grey_levels).abs()
             worst = float(levels.max())
-            step.row(f"augment={recipe}, noise {noise:g}, {beside}", largest_grey_levels=worst,
+            step.row(f"augment={augment}, noise {noise:g}, {compared}", largest_grey_levels=worst,
                      mean_grey_levels=float(levels.mean()))  # fmt: skip
             if not worst <= GREY_LEVELS:
-                step.failures.append(f"augment={recipe} differs by {worst:.1f} of 255 grey levels")
+                step.failures.append(f"augment={augment} differs by {worst:.1f} of 255 grey levels")
 
 
 if __name__ == "__main__":

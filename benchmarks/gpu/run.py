@@ -1,8 +1,8 @@
-"""Every step in a process of its own, under a time limit; what it has shown is written as soon as it ends.
+"""Run every step in its own process, under a time limit, and write the results as each step ends.
 
 python benchmarks/gpu/run.py OUT [--small] [--only 3,6] [--seconds 480]      (started by run.sh)
 
-OUT/results.json has one line a step, OUT/log.txt everything that the steps printed.
+OUT/results.json has one line per step, OUT/log.txt the output of the steps.
 """
 
 import argparse
@@ -30,7 +30,7 @@ POLL_S = 0.1
 
 @dataclass
 class Step:
-    """A step of the table. alone: nothing may run beside it, as it measures time. needs: the steps before it."""
+    """A step of the table. alone: no other step runs at the same time. needs: the steps that must end before."""
 
     number: int
     title: str
@@ -48,24 +48,24 @@ class Step:
 
     @property
     def ended(self) -> bool:
-        """Whether it has run."""
+        """Return whether the step has run."""
         return self.state not in ("not started", "running")
 
     def as_json(self) -> dict[str, Any]:
-        """Its line in results.json."""
+        """Return the step's line in results.json."""
         about = {"step": self.number, "title": self.title, "state": self.state, "seconds": round(self.seconds, 1)}
         return {**about, **({"reason": self.reason} if self.reason else {}), "rows": self.rows}
 
 
 def table() -> list[Step]:
-    """The steps, the most telling first: what comes last is what a short time leaves out."""
+    """Return the steps, the most important first: the last ones are left out if time is short."""
     return [
         Step(1, "the card, and one training step of each network", "networks.py", "first_steps", 70, True, ()),
         Step(2, "simulated survey, store, split", "speed.py", "survey", 60, True, ()),
-        Step(3, "training beside bare and plain loops", "speed.py", "resnet50", 200, True),
+        Step(3, "training compared with bare and plain loops", "speed.py", "resnet50", 200, True),
         Step(5, "where a step's time goes", "speed.py", "where_time_goes", 45, True),
         Step(6, "the same seed twice", "same.py", "seed", 90, False),
-        Step(8, "augmentation on the card beside the CPU", "networks.py", "augmentation", 40, False, ()),
+        Step(8, "augmentation on the card compared with the CPU", "networks.py", "augmentation", 40, False, ()),
         Step(11, "distributed training, one process", "commands.py", "one_process", 60, False),
         Step(7, "SIGKILL in an epoch, resumed", "same.py", "kill", 90, False, (2, 6)),
         Step(4, "other networks", "speed.py", "networks", 90, True),
@@ -75,7 +75,7 @@ def table() -> list[Step]:
 
 
 class Runner:
-    """Starts steps, ends those that are over their time, and keeps results.json up to date."""
+    """Start the steps, end those that exceed their time limit, and keep results.json up to date."""
 
     def __init__(self, out: Path, steps: list[Step], about: dict[str, Any], small: bool, seconds: float):
         self.out, self.steps, self.about, self.small = out, steps, about, small
@@ -85,12 +85,12 @@ class Runner:
         self.work = Path(tempfile.mkdtemp(prefix="galaxy10-gpu-"))
 
     def run(self) -> None:
-        """Until every step has ended or the time is over."""
+        """Run until every step has ended or the time is over."""
         try:
             while any(not step.ended for step in self.steps):
                 for step in self.steps:
                     if step.state == "running":
-                        self._look(step)
+                        self._poll(step)
                 if time.monotonic() >= self.deadline:
                     break
                 while (step := self._next()) is not None:
@@ -107,7 +107,7 @@ class Runner:
             shutil.rmtree(self.work, ignore_errors=True)
 
     def _next(self) -> Step | None:
-        """The first step that may start now. One that measures time waits until it is alone, and others wait for it."""
+        """Return the first step that may start now; a step that runs alone waits for the running ones."""
         running = [step for step in self.steps if step.state == "running"]
         if len(running) >= self.side_by_side or (not self.small and any(step.alone for step in running)):
             return None
@@ -130,17 +130,17 @@ class Runner:
             )  # fmt: skip
         step.state, step.began = "running", time.monotonic()
 
-    def _look(self, step: Step) -> None:
+    def _poll(self, step: Step) -> None:
         code, limit_s = step.process.poll(), SMALL_LIMIT_S if self.small else step.limit_s
         if code is None:
             if time.monotonic() - step.began > limit_s:
-                self._end(step, "timed out", f"its {limit_s:g} s were over")
+                self._end(step, "timed out", f"exceeded its limit of {limit_s:g} s")
             return
         self._end(step, "done" if code == 0 else "failed", "" if code == 0 else self._last_line(step))
 
     def _end(self, step: Step, state: str, reason: str) -> None:
-        """Whatever the step has started ends with it; what it had shown by then counts."""
-        for number in (signal.SIGTERM, signal.SIGKILL):  # processes that lead groups of their own hear of the first
+        """End a step and its child processes, and keep the rows that it has printed."""
+        for number in (signal.SIGTERM, signal.SIGKILL):  # the step forwards SIGTERM to other process groups
             try:
                 os.killpg(step.process.pid, number)
             except ProcessLookupError:
@@ -166,7 +166,7 @@ class Runner:
         return lines[-1] if lines else f"exit code {step.process.returncode}"
 
     def _write(self) -> None:
-        """results.json, replaced as a whole: a reader sees the old one or the new."""
+        """Write results.json atomically."""
         self.about["seconds"] = round(time.monotonic() - self.started, 1)
         head = json.dumps(self.about, ensure_ascii=False)[:-1]
         steps = sorted(self.steps, key=lambda step: step.number)
@@ -177,7 +177,7 @@ class Runner:
 
 
 def print_step(step: Step) -> None:
-    """A step's line, and one for each of its rows."""
+    """Print a line for a step, and one for each of its rows."""
     reason = f": {step.reason}" if step.reason else ""
     print(f"step {step.number:2}  {step.state:9} {step.seconds:6.1f} s  {step.title}{reason}")
     for row in step.rows:
@@ -187,12 +187,12 @@ def print_step(step: Step) -> None:
 
 
 def shown(value: Any) -> str:
-    """A field for people."""
+    """Format a field for people."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def card() -> str | None:
-    """The first card's name by its driver, or by torch; None where there is none."""
+    """Return the name of the first card from the driver or torch; None without a card."""
     by_torch = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else '')"
     for query in (["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], [sys.executable, "-c", by_torch]):
         try:
@@ -205,7 +205,7 @@ def card() -> str | None:
 
 
 def keep(out: Path, name: str, date: str) -> Path:
-    """A copy of results.json where benchmarks/table.py looks for it; an earlier one of the day stays."""
+    """Copy results.json to the folder that benchmarks/table.py reads; an earlier copy of the day is kept."""
     KEPT.mkdir(parents=True, exist_ok=True)
     stem = f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}-{date[:10]}"
     path, number = KEPT / f"{stem}.json", 2
@@ -225,7 +225,7 @@ def main() -> None:
     given = parser.parse_args()
     name = None if given.small else card()
     if name is None and not given.small:
-        sys.exit("there is no card here; add --small for the short form of every step on the CPU")
+        sys.exit("this machine has no card; add --small for the short form of every step on the CPU")
     if given.small:
         os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}  # two steps at a time
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -248,7 +248,7 @@ def main() -> None:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     print(f"{len(states)} steps in {about['seconds']} s: {counts}; {given.out / 'results.json'}, log.txt beside it")
     if name is not None:
-        print(f"kept as {keep(given.out, name, date).relative_to(ROOT)}")
+        print(f"stored as {keep(given.out, name, date).relative_to(ROOT)}")
     sys.exit(any(state not in ("done", "skipped") for state in states))
 
 

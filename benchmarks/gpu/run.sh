@@ -23,8 +23,8 @@ if ! "$python" "$here/wheels.py" check >/dev/null; then
   fi
   export PYTHONPATH="$packages${PYTHONPATH:+:$PYTHONPATH}"
 fi
-"$python" "$here/wheels.py" check || [[ $? -eq 1 ]] || {  # what only other packages ask for may never be used
-  echo "packages are missing; bring them: bash $here/wheels.sh, on a machine with a network"
+"$python" "$here/wheels.py" check || [[ $? -eq 1 ]] || {  # what only other packages require may never be used
+  echo "packages are missing; type: bash $here/wheels.sh, on a machine with a network"
   exit 2
 }
 "$python" "$here/run.py" "$out" --seconds "$((480 - SECONDS))" "$@"

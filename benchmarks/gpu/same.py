@@ -1,4 +1,4 @@
-"""Steps 6 and 7: the same seed twice, and a run that was killed in an epoch, must end with the same weights."""
+"""Steps 6 and 7: check that the same seed twice, and a killed and resumed run, give the same weights."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ WATCHED_BATCHES = 12
 
 
 def settings(step: Step) -> list[str]:
-    """A run of three epochs, as a user starts it."""
+    """Return the overrides of a run of three epochs."""
     if step.small:
         short = ["data.batch_size=8", "trainer.limit_train_batches=20", "augment=dihedral"]
         return ["model=simple_cnn", *short, "trainer.max_epochs=3", "model.tta_views=2"]
@@ -22,24 +22,24 @@ def settings(step: Step) -> list[str]:
 
 
 def seed(step: Step) -> None:
-    """Two runs of one seed."""
-    with ThreadPoolExecutor() as pool:  # no clock decides here
+    """Compare two runs of one seed."""
+    with ThreadPoolExecutor() as pool:  # no time is measured
         runs = list(pool.map(lambda name: step.train(name, *settings(step)), (REFERENCE, "same-b")))
     if not compare(step, "the same seed twice", runs[0].path, runs[1].path):
         explain(step, killed=False)
 
 
 def kill(step: Step) -> None:
-    """A run killed within an epoch and started again, beside the one of step 6 that was left alone."""
+    """Compare a run that was killed within an epoch and resumed with the uninterrupted run of step 6."""
     name, at_step = "killed", 27 if step.small else 85
     epochs = killed_run(step, name, settings(step), at_step)
-    what = f"killed before step {at_step}, {epochs} epoch{'s' if epochs != 1 else ''} behind it, and resumed"
+    what = f"killed before step {at_step}, after {epochs} epoch{'s' if epochs != 1 else ''}, and resumed"
     if not compare(step, what, step.work / REFERENCE, step.work / name):
         explain(step, killed=True)
 
 
 def killed_run(step: Step, name: str, words: list[str], at_step: int, watch: tuple[Any, ...] = ()) -> int:
-    """A run that gets SIGKILL before a step and is then run again to its end; how many epochs it had finished."""
+    """Kill a run before a step, resume it to its end, and return the number of epochs finished before the kill."""
     path, program = step.work / name, HERE / "watched_train.py"
     with suppress(CommandFailed):
         step.train(name, *words, program=(program, "kill", at_step, *watch))
@@ -51,7 +51,7 @@ def killed_run(step: Step, name: str, words: list[str], at_step: int, watch: tup
 
 
 def compare(step: Step, what: str, one: Path, two: Path) -> bool:
-    """A row that says whether two runs' last checkpoints and metrics are equal, bit for bit."""
+    """Print a row about whether last checkpoints and metrics of two runs are bitwise equal; return whether they are."""
     tensors: list[dict[str, torch.Tensor]] = []
     for run in (one, two):
         state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True, map_location="cpu")
@@ -69,7 +69,7 @@ def compare(step: Step, what: str, one: Path, two: Path) -> bool:
 
 
 def leaves(container: Any, name: str = "") -> Any:
-    """Every tensor in nested dictionaries and lists, with the path to it."""
+    """Yield path and tensor of every tensor in nested dictionaries and lists."""
     if isinstance(container, torch.Tensor):
         yield name, container
     elif isinstance(container, dict | list | tuple):
@@ -78,8 +78,7 @@ def leaves(container: Any, name: str = "") -> Any:
 
 
 def explain(step: Step, killed: bool) -> None:
-    """Rows that name the first operation whose result differs, and those that torch knows to differ; and whether
-    trainer.deterministic=true helps."""
+    """Print rows with the first operation that differs, torch's nondeterministic ones, and deterministic=true."""
     short = [*settings(step), f"trainer.limit_train_batches={WATCHED_BATCHES}", "trainer.max_epochs=2"]
     short += ["trainer.limit_val_batches=2", "run.test=false"]
     files = [step.work / f"fingerprints-{killed:d}-{i}.jsonl" for i in range(2)]
@@ -98,14 +97,16 @@ def explain(step: Step, killed: bool) -> None:
     compare(step, "the same seed twice, trainer.deterministic=true", *found)
     out = step.work / "warnings.json"
     step.train("warned", *short, program=(HERE / "watched_train.py", "warnings", out))
-    step.row("without a deterministic form, torch says", operations=json.loads(out.read_text()))
+    step.row("nondeterministic operations, by torch's warnings", operations=json.loads(out.read_text()))
 
 
 def first_difference(one: Path, two: Path) -> str:
-    """The first of a run's fingerprints, in the order of computation, that another run's is not equal to."""
+    """Return the first fingerprint, in the order of computation, that differs between two runs."""
     found: list[dict[tuple[int, str], list[int]]] = []
     for path in (one, two):
-        whole = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("]")]  # a kill cuts one
+        whole = [
+            json.loads(line) for line in path.read_text().splitlines() if line.endswith("]")
+        ]  # a kill may cut a line
         found.append({(step, what): values for step, what, *values in whole})
     for (step, what), values in found[0].items():
         if found[1].get((step, what)) != values:

@@ -1,4 +1,4 @@
-"""Steps 2 to 5: the simulated survey, images/s of train.py beside other loops, and where a step's time goes."""
+"""Steps 2 to 5: the simulated survey, images/s of train.py compared with other loops, and the time within a step."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def survey(step: Step) -> None:
 
 
 def store() -> None:
-    """Build the survey's store, as a command of its own."""
+    """Build the survey's store, as a separate command."""
     sys.path.insert(0, str(BENCHMARKS))
     from survey import survey_store
 
@@ -48,7 +48,7 @@ def store() -> None:
 
 
 def resnet50(step: Step) -> None:
-    """train.py with and without cache and compiling; a bare loop on tensors and a plain loop on the same file."""
+    """Compare train.py with and without cache and compilation, a bare loop on tensors and a plain loop on the file."""
     name = "simple_cnn" if step.small else "resnet50"
     network = ("model=simple_cnn",) if step.small else ("model=resnet50", "model.image_size=224")
     epochs = ["trainer.max_epochs=2", "trainer.limit_train_batches=4"] if step.small else ["trainer.max_epochs=4"]
@@ -71,7 +71,7 @@ def resnet50(step: Step) -> None:
 
     if step.small:
         measure("train.py", train, False, False)
-        step.skip(f"{name}: train.py, device cache", "there is no card here: images are not kept in its memory")
+        step.skip(f"{name}: train.py, device cache", "this machine has no card to cache images on")
         measure("train.py, compiled", train, False, True)
         measure("bare loop", loop, step, "bare_loop.py", "--images", 8, "--batch", 8, "--size-px", 32)
         measure("plain loop, fp32", loop, step, "plain_loop.py", "--network", 2, "--batches", 2)
@@ -87,14 +87,14 @@ def resnet50(step: Step) -> None:
 
 
 def loop(step: Step, program: str, *words: Any) -> dict[str, Any]:
-    """One of the hand-written loops in benchmarks/, on the step's survey."""
+    """Run one of the loops in benchmarks/ on the step's survey."""
     environment = {"GALAXY10_SURVEY": str(step.survey)}
     seconds, output, _ = step.command(BENCHMARKS / program, *words, **environment)
     return {**json.loads(last_line(output)), "seconds": seconds}
 
 
 def networks(step: Step) -> None:
-    """Images per second and memory of the other networks: an epoch to warm up, and one that counts."""
+    """Measure images per second and memory of the other networks in the second of two epochs."""
     for name, overrides in (SMALL_NETWORKS if step.small else NETWORKS).items():
         batches = 3 if step.small else 80
         words = [*overrides, "trainer.max_epochs=2", f"trainer.limit_train_batches={batches}", *UNSCORED]
@@ -105,7 +105,7 @@ def networks(step: Step) -> None:
 
 
 def where_time_goes(step: Step) -> None:
-    """torch.profiler over some steps of train.py."""
+    """Profile some steps of train.py with torch.profiler."""
     first, steps = (2, 5) if step.small else (20, 50)
     network = ("model=simple_cnn",) if step.small else ("model=resnet50", "model.image_size=224")
     batches = first + steps + 4 + max(1, steps // 5)
@@ -122,14 +122,14 @@ def where_time_goes(step: Step) -> None:
                  step_ms=1000 * card["seconds"] / number)  # fmt: skip
         step.row("longest kernels, ms in all steps", **card["longest_kernels_ms"])
     else:
-        step.skip("the card", "there is no card here: nothing of it can be idle")
+        step.skip("the card", "this machine has no card")
     for window, about in found.items():
         waits = sorted(about["waits"].items(), key=lambda item: -item[1][1])
         for name, (number, milliseconds) in waits:
             step.row(f"host waits in {name}" + (" (host's operations recorded)" if window == "host" else ""),
                      times_per_step=number / about["steps"], ms_per_step=milliseconds / about["steps"])  # fmt: skip
         if not waits:
-            step.row("host waits in nothing that is known to wait", steps=about["steps"])
+            step.row("host waits in none of the known functions", steps=about["steps"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the steps share: how large they are, commands as a user types them, and rows of the table as they come.
+"""Shared code of the steps: their sizes, commands as a user types them, and rows of the table.
 
 python benchmarks/gpu/<file>.py STEP --work DIR [--small]      (started by run.py)
 """
@@ -20,7 +20,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BENCHMARKS = ROOT / "benchmarks"
-ROW = "ROW "  # run.py collects the lines of a log that begin with it
+ROW = "ROW "  # run.py collects the lines of a log that begin with this prefix
 BASE = ("logger=csv", "run.report=false", "model.pretrained=false")
 CACHE = {
     True: "data.cache_on_device=true",
@@ -30,12 +30,12 @@ UNSCORED = ("trainer.limit_val_batches=0", "run.test=false")
 
 
 class CommandFailed(Exception):
-    """A command ended with another exit code than 0; the message is the last line of its standard error."""
+    """A command ended with an exit code other than 0; the message is the last line of its standard error."""
 
 
 @dataclass
 class Run:
-    """One finished train.py: the object of its last line, the rows of profile.csv, its directory, seconds to exit."""
+    """A finished train.py: the object of the last line, the rows of profile.csv, the directory, seconds to exit."""
 
     result: dict[str, Any]
     profile: list[dict[str, float]]
@@ -43,7 +43,7 @@ class Run:
     seconds: float
 
     def speed(self) -> dict[str, float]:
-        """The fields that describe a training's speed: of the epochs after the first, which compiles and warms up."""
+        """Return the speed of a training: the median of the epochs after the first, which compiles and warms up."""
         first, *others = self.profile
         last = sorted(others, key=lambda row: row["images_per_s"])[len(others) // 2]
         return {
@@ -57,7 +57,7 @@ class Run:
 
 @dataclass
 class Step:
-    """A step at work. work: folder that the steps share; small: shortened, on the CPU."""
+    """A running step. work: the folder that the steps share; small: whether the step is shortened, on the CPU."""
 
     work: Path
     small: bool
@@ -65,21 +65,21 @@ class Step:
 
     @property
     def survey(self) -> Path:
-        """The simulated survey of step 2."""
+        """Return the path of the simulated survey of step 2."""
         return self.work / "survey.h5"
 
     @property
     def image_px(self) -> int:
-        """The side of the survey's images."""
+        """Return the side of the survey's images, in pixels."""
         return 96 if self.small else 256
 
     def row(self, what: str, **values: Any) -> None:
-        """One line of the table; a field's name carries its unit."""
+        """Print one row of the table; names of values end in their unit."""
         values = {key: float(f"{value:.5g}") if isinstance(value, float) else value for key, value in values.items()}
         print(ROW + json.dumps({"what": what, **values}, ensure_ascii=False), flush=True)
 
     def attempt(self, what: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """One row by a function that returns its fields; a command that fails is a row, too, and the step goes on."""
+        """Print the row that a function measures; if a command fails, the row says so, and the step continues."""
         try:
             values = measure()
         except CommandFailed as error:
@@ -89,11 +89,11 @@ class Step:
         return values
 
     def skip(self, what: str, why: str) -> None:
-        """A row that says why there is nothing to measure here."""
+        """Print a row that says why nothing was measured."""
         self.row(what, skipped=why)
 
     def command(self, *words: Any, **environment: str) -> tuple[float, str, str]:
-        """Run Python with some words in the work folder: seconds, standard output, standard error."""
+        """Run Python with arguments in the work folder; return seconds, standard output and standard error."""
         command = [sys.executable, *map(str, words)]
         print("$", *command, flush=True)
         start, code = time.perf_counter(), None
@@ -102,7 +102,7 @@ class Step:
                 code = subprocess.call(
                     command, cwd=self.work, env={**os.environ, **environment}, stdout=out, stderr=err
                 )
-            finally:  # what it has said belongs into the log also if its time is over
+            finally:  # log the output even if the time limit ends the step
                 seconds = time.perf_counter() - start
                 out.seek(0), err.seek(0)
                 output, errors = out.read(), err.read()
@@ -112,11 +112,11 @@ class Step:
         return seconds, output, errors
 
     def training(self, name: str, *overrides: str) -> list[str]:
-        """The settings of a run called `name` on the survey."""
+        """Return the overrides of a run `name` on the survey."""
         return ["data=hdf5", f"data.path={self.survey}", *BASE, f"run.dir={self.work / name}", *overrides]
 
     def train(self, name: str, *overrides: str, program: tuple[Any, ...] = (ROOT / "train.py",)) -> Run:
-        """train.py from Enter to exit."""
+        """Run train.py from start to exit."""
         path = self.work / name
         try:
             seconds, output, _ = self.command(*program, *self.training(name, *overrides))
@@ -129,17 +129,17 @@ class Step:
         return Run(json.loads(last_line(output)), profile, path, seconds)
 
     def galaxy10(self, *words: Any) -> tuple[float, str, str]:
-        """The command `galaxy10`, which need not be installed."""
+        """Run the command `galaxy10`, which need not be installed."""
         return self.command("-m", "galaxy10", *words)
 
 
 def last_line(text: str) -> str:
-    """The last line that is not empty."""
+    """Return the last line that is not empty."""
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def main(steps: dict[str, Callable[[Step], None]]) -> None:
-    """Run the step that the command line names; exit code 1 if a part of it failed."""
+    """Run the step that the command line names; exit code 1 if a part of the step failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=steps)
     parser.add_argument("--work", type=Path, required=True)

@@ -1,9 +1,9 @@
-"""train.py with more Lightning callbacks: a profile of some steps, a fingerprint of everything a step computes, a kill.
+"""Run train.py with more Lightning callbacks: a profile of some steps, fingerprints of all tensors of a step, a kill.
 
 python benchmarks/gpu/watched_train.py profile OUT.json FIRST STEPS model=resnet50 …
 python benchmarks/gpu/watched_train.py fingerprints OUT.jsonl model=resnet50 …
-python benchmarks/gpu/watched_train.py warnings OUT.json model=resnet50 …      operations without a deterministic form
-python benchmarks/gpu/watched_train.py backend OUT.json model=resnet50 …       what connects the processes of a run
+python benchmarks/gpu/watched_train.py warnings OUT.json model=resnet50 …      nondeterministic operations
+python benchmarks/gpu/watched_train.py backend OUT.json model=resnet50 …       the distributed backend
 python benchmarks/gpu/watched_train.py kill STEP model=resnet50 …              SIGKILL before a step
 """
 
@@ -27,11 +27,18 @@ from torch.profiler import ProfilerActivity, profile
 ROOT = Path(__file__).resolve().parents[2]
 ON_THE_CARD = ("kernel", "gpu_memcpy", "gpu_memset")
 WAITS = ("Synchronize", "cudaMemcpy", "cudaMemset", "cudaMalloc", "cudaFree", "cudaHostAlloc", "cudaHostRegister")
-LOOKS = ("aten::item", "aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::unique", "aten::equal")
+SYNCHRONIZING = (
+    "aten::item",
+    "aten::_local_scalar_dense",
+    "aten::nonzero",
+    "aten::is_nonzero",
+    "aten::unique",
+    "aten::equal",
+)
 
 
 class Profile(L.Callback):
-    """`steps` steps from the `first` on with what the card does, then a fifth as many with the host's operations."""
+    """Profile the card in `steps` steps from `first` on, then the host's operations in a fifth as many."""
 
     def __init__(self, out: Path, first: int, steps: int):
         self.out, self.found = out, {}
@@ -44,13 +51,13 @@ class Profile(L.Callback):
         self.started_s = 0.0
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """The first profile of a process takes long to begin."""
+        """Run a first profile, which takes long to start."""
         with profile(activities=[ProfilerActivity.CUDA] if torch.cuda.is_available() else [ProfilerActivity.CPU]):
             torch.zeros(1, device=pl_module.device).add_(1)
             self._wait()
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Begin a window."""
+        """Start the profiler at the beginning of a window."""
         for name, (begin, _) in self.windows.items():
             if batch_idx == begin:
                 activities = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
@@ -61,7 +68,7 @@ class Profile(L.Callback):
                 self.started_s = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """End a window, and write what all of them have shown so far."""
+        """Stop the profiler at the end of a window, and write the results of all windows so far."""
         for name, (begin, end) in self.windows.items():
             if batch_idx == end - 1 and self.profiler is not None:
                 self._wait()
@@ -82,7 +89,7 @@ class Profile(L.Callback):
 
 
 def summary(events: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
-    """Busy seconds of the card, kernels, and what the host waits in: {name: [times, milliseconds]}."""
+    """Return the idle share of the card, its kernels, and the waits of the host: {name: (number, milliseconds)}."""
     spans, waits = [], {}
     kernels: Counter[str] = Counter()
     for event in events:
@@ -93,7 +100,7 @@ def summary(events: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
             spans.append((begin, begin + length))
             kernels[name] += length
         waits_in = kind in ("cuda_runtime", "cuda_driver") and any(word in name for word in WAITS)
-        if waits_in or (kind == "cpu_op" and name in LOOKS):
+        if waits_in or (kind == "cpu_op" and name in SYNCHRONIZING):
             number, milliseconds = waits.get(name, (0, 0.0))
             waits[name] = (number + 1, milliseconds + length / 1000)
     busy, until = 0.0, float("-inf")
@@ -106,14 +113,14 @@ def summary(events: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
 
 
 class Fingerprints(L.Callback):
-    """One line for the batch, each layer's output, each gradient (last layer first) and each weight of every step."""
+    """Write a line for the batch, each layer's output, each gradient (last layer first) and each weight of a step."""
 
     def __init__(self, out: Path):
-        self.file = out.open("a")  # of a run that goes on, the later lines count
-        self.file.write("\n")  # behind a line that a kill has cut
+        self.file = out.open("a")  # of a resumed run, the later lines count
+        self.file.write("\n")  # ends a line that a kill has cut
 
     def note(self, trainer: Any, what: str, value: Any) -> None:
-        """The sum of a tensor's bits and of their squares: no rounding, so no order of summation either."""
+        """Write the sums of a tensor's bits and of their squares, which are exact in any order of summation."""
         if isinstance(value, torch.Tensor):
             value = value.detach().contiguous()
             whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[value.element_size()]
@@ -121,7 +128,7 @@ class Fingerprints(L.Callback):
             print(json.dumps([trainer.global_step, what, int(bits.sum()), int((bits * bits).sum())]), file=self.file)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Listen to every layer that has none inside."""
+        """Add a hook to every layer without children."""
         for name, layer in pl_module.named_modules():
             if not list(layer.children()) and layer is not pl_module:
                 layer.register_forward_hook(partial(self._note_output, trainer, name))
@@ -131,68 +138,68 @@ class Fingerprints(L.Callback):
             self.note(trainer, f"output of {name} ({type(layer).__name__})", value)
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """What the data module made."""
+        """Note the batch."""
         for key, value in batch.items():
             self.note(trainer, f"batch: {key}", value)
 
     def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
-        """As they are made: the last layer's first."""
+        """Note the gradients, the last layer first, as they are computed."""
         for name, parameter in reversed(list(pl_module.named_parameters())):
             if parameter.grad is not None:
                 self.note(trainer, f"gradient of {name}", parameter.grad)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """The weights after the step, which Lightning counts as the next one's."""
+        """Note the weights after the step, under the number of the next step."""
         for name, value in pl_module.state_dict().items():
             self.note(trainer, f"weights before this step: {name}", value)
         self.file.flush()
 
 
 class Warnings(L.Callback):
-    """The operations that torch knows to have no deterministic form here, and the backend of several processes."""
+    """Write the operations that torch warns about as nondeterministic."""
 
     def __init__(self, out: Path):
         self.out, self.found = out, set()
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        """Before the first step."""
+        """Collect warnings from the first step on."""
         if stage == "fit":
             torch.use_deterministic_algorithms(True, warn_only=True)
             warnings.showwarning = lambda message, *_, **__: self.found.add(str(message).split("\n")[0][:120])
             warnings.simplefilter("always")
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Write them."""
+        """Write the collected warnings."""
         self.out.write_text(json.dumps(sorted(x for x in self.found if "determinis" in x)))
 
 
 class Backend(L.Callback):
-    """What connects the processes of a run."""
+    """Write the distributed backend of a run."""
 
     def __init__(self, out: Path):
         self.out = out
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Write it."""
+        """Write backend and number of processes."""
         connected = torch.distributed.is_available() and torch.distributed.is_initialized()
         backend = torch.distributed.get_backend() if connected else None
         self.out.write_text(json.dumps({"backend": backend, "processes": trainer.world_size}))
 
 
 class Kill(L.Callback):
-    """SIGKILL before a step, wherever in its epoch that is."""
+    """Kill the process with SIGKILL before a step."""
 
     def __init__(self, step: int):
         self.step = step
 
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """End at once."""
+        """Kill the process if this is the step."""
         if trainer.global_step == self.step:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main() -> None:
-    """Give Lightning's Trainer more callbacks, and run train.py."""
+    """Run train.py with more callbacks in Lightning's Trainer."""
     words, callbacks = sys.argv[1:], []
     while "=" not in words[0]:
         what, value = words.pop(0), words.pop(0)

@@ -1,8 +1,8 @@
-"""The packages that galaxy10 needs and a machine lacks, by the packages' own metadata.
+"""Find and download the packages that galaxy10 needs and a machine lacks, by the metadata of the packages.
 
 python benchmarks/gpu/wheels.py fetch     download them as wheels, for the packages listed in there.txt (wheels.sh)
 python benchmarks/gpu/wheels.py check     exit code 2 if this environment lacks one that galaxy10 imports, 1 if it lacks
-                                          one that only another package asks for, else 0 (run.sh)
+                                          one that only another package requires, else 0 (run.sh)
 """
 
 import shutil
@@ -32,9 +32,9 @@ TARGET = {"python_version": "3.12", "python_full_version": "3.12.3", "implementa
 def needed(
     requires: Callable[[Requirement], list[str] | None], environment: dict[str, str]
 ) -> Iterator[tuple[Requirement, str]]:
-    """Every package that galaxy10 needs, directly or not, once for each different requirement; and who needs it.
+    """Yield every direct or indirect requirement of galaxy10, and the package that has it.
 
-    requires: what the package of a requirement itself needs; None where that ends here.
+    requires: returns the requirements of a requirement's package; None to stop there.
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     queue = [(Requirement(text), "galaxy10") for text in project["dependencies"]]
@@ -53,7 +53,7 @@ def needed(
 
 
 def check() -> int:
-    """Print what is missing or of another version than asked for; the exit code."""
+    """Print missing packages and wrong versions, and return the exit code."""
 
     def requires(requirement: Requirement) -> list[str] | None:
         try:
@@ -73,13 +73,13 @@ def check() -> int:
             continue
         found.add(name)
         if not requirement.specifier.contains(version, prereleases=True):
-            print(f"note: {name} is {version}; {parent} asks for {requirement.specifier}")
-    print(f"packages: {len(found)} of {len(found) + len(missing)} that galaxy10 needs are here")
+            print(f"note: {name} is {version}; {parent} requires {requirement.specifier}")
+    print(f"packages: {len(found)} of {len(found) + len(missing)} that galaxy10 needs are installed")
     return code
 
 
 def fetch() -> int:
-    """Download into wheels/ what there.txt does not list; 1 if that is too much to carry."""
+    """Download the packages that there.txt does not list into wheels/; return 1 if they are too large."""
     there = {canonicalize_name(x) for x in (HERE / "there.txt").read_text().splitlines() if not x.startswith("#")}
     pins = dict(x.split("==") for x in (ROOT / "constraints.txt").read_text().split() if "==" in x)
     pins = {canonicalize_name(name): version for name, version in pins.items()}
@@ -102,9 +102,9 @@ def fetch() -> int:
     for requirement, parent in needed(requires, TARGET):
         wheel = wheels.get(canonicalize_name(requirement.name))
         if wheel and not requirement.specifier.contains(_metadata(wheel)["Version"]):
-            print(f"note: {wheel.name} is not {requirement.specifier}, as {parent} asks for")
+            print(f"note: {wheel.name} is not {requirement.specifier}, which {parent} requires")
     total_mib = sum(wheel.stat().st_size for wheel in wheels.values()) / 2**20
-    print(f"{total_mib:6.1f} MiB  {len(wheels)} wheels in {WHEELS.relative_to(ROOT)}; {MOST_MIB} MiB may be carried")
+    print(f"{total_mib:6.1f} MiB  {len(wheels)} wheels in {WHEELS.relative_to(ROOT)}; the limit is {MOST_MIB} MiB")
     return int(total_mib >= MOST_MIB)
 
 
@@ -115,7 +115,7 @@ def _metadata(wheel: Path):
 
 
 def _download(requirement: str) -> Path:
-    """One wheel for the target; where a package has none, one made from its source, if that is pure Python."""
+    """Download a wheel for the target, or build one from source if the package is pure Python."""
     before = set(WHEELS.iterdir())
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     for_target = ["--only-binary", ":all:", "--python-version", "3.12", "--implementation", "cp", "--abi", "cp312",

@@ -1,1 +1,1 @@
-"""From new images to a catalogue on disk."""
+"""Catalogues: predictions for new images, written to disk."""

@@ -1,4 +1,4 @@
-"""Trained runs in Python: for notebooks, and for programs of one's own."""
+"""Predictions of trained runs in Python."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,51 +16,58 @@ from galaxy10.prediction.options import Options, check_options, check_runs
 
 
 class ImageClassifier:
-    """One trained run, or several that answer together; made by `galaxy10.load`.
+    """A trained run, or an ensemble of runs; made by `galaxy10.load`.
 
     class_names: in the order of the probabilities.
+
+    Raises:
+        Galaxy10Error: a run is not trained, or does not support the options.
     """
 
     def __init__(self, runs: Sequence[Path], options: Options):
         check_options(options)
         check_runs(runs, options)
-        self._judge, self._options = Predictor(runs, options), options
-        self.class_names: tuple[str, ...] = self._judge.networks.class_names
+        self._predictor, self._options = Predictor(runs, options), options
+        self.class_names: tuple[str, ...] = self._predictor.networks.class_names
 
     def predict(self, images: Any) -> pd.DataFrame:
-        """Evaluate pictures: one line each, with the columns that a catalogue has, without path and row.
+        """Predict the classes of images: one row per image, with the columns of a catalogue without path and row.
 
         Args:
-            images: an array (N, H, W, 3), (N, H, W) or of one picture (H, W, 3); or a list of arrays, file names and
-                Pillow images of any sizes. Values as `galaxy10 predict` takes them: uint8 is a picture as it is, floats
-                go through the stretch.
+            images: an array (N, H, W, 3), (N, H, W), or of one image (H, W, 3) or (H, W); or a list of arrays, file
+                names and Pillow images of any sizes. uint8 values are used as they are, float values are stretched to
+                8 bits, as in `galaxy10 predict`.
+
+        Returns:
+            A table of N rows, in the order of the images; empty without images.
 
         Raises:
-            Galaxy10Error: one of them is no picture; says which, and why.
+            Galaxy10Error: an image cannot be read.
         """
-        size, networks = self._options.batch_size, self._judge.networks
-        tables: list[pa.Table] = [self._judge.nothing()]
+        size, networks = self._options.batch_size, self._predictor.networks
+        tables: list[pa.Table] = [self._predictor.empty_table()]
         batch: list[Picture] = []
 
-        def judge() -> None:
-            table = self._judge.columns(networks.ask([networks.prepare(picture.pixels) for picture in batch]))
-            tables.append(table.append_column("filled", pa.array([p.filled for p in batch], pa.float32())))
+        def flush() -> None:
+            table = self._predictor.columns(networks.ask([networks.prepare(image.pixels) for image in batch]))
+            tables.append(table.append_column("filled", pa.array([image.filled for image in batch], pa.float32())))
             batch.clear()
 
-        for picture in self._pictures(images):
-            batch.append(picture)
+        for image in self._read(images):
+            batch.append(image)
             if len(batch) == size:
-                judge()
+                flush()
         if batch:
-            judge()
-        return pa.concat_tables(tables).to_pandas()
+            flush()
+        table: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+        return table
 
     def probabilities(self, images: Any) -> np.ndarray:
-        """The same pictures' class probabilities, (N, C) float32."""
+        """Return the class probabilities of images, (N, C) float32; see `predict`."""
         table = self.predict(images)
-        return table[[f"p_{slug}" for slug in self._judge.networks.slugs]].to_numpy(np.float32)
+        return table[[f"p_{slug}" for slug in self._predictor.networks.slugs]].to_numpy(np.float32)
 
-    def _pictures(self, images: Any) -> Iterator[Picture]:
+    def _read(self, images: Any) -> Iterator[Picture]:
         for number, image in enumerate(_listed(images)):
             try:
                 if isinstance(image, str | Path):
@@ -75,7 +82,7 @@ class ImageClassifier:
 
 
 def _listed(images: Any) -> Any:
-    """A sequence of pictures, also where one picture was given."""
+    """Return a sequence of images; a single image becomes a list of one."""
     if isinstance(images, str | Path | Image.Image):
         return [images]
     shape = getattr(images, "shape", None)

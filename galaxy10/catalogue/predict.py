@@ -1,4 +1,4 @@
-"""From pictures to a catalogue, batch by batch: the work behind `galaxy10 predict`."""
+"""Write a catalogue of predictions: `galaxy10 predict`."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy10.catalogue.table_io import check_columns
-from galaxy10.catalogue.writer import Catalogue, check_output, shard_path
+from galaxy10.catalogue.writer import Catalogue, check_catalogue_path, shard_path
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import checkpoint_identity
@@ -23,58 +23,64 @@ logger = logging.getLogger(__name__)
 BATCHES_PER_PART = 4
 
 
-def predict(runs: Sequence[Path], words: Sequence[str], output: Path, options: Options) -> tuple[Path, dict[str, Any]]:
-    """Write the catalogue of all pictures that `words` stand for; its path and its record.
+def predict(runs: Sequence[Path], paths: Sequence[str], output: Path, options: Options) -> tuple[Path, dict[str, Any]]:
+    """Write the catalogue of all images under `paths`, and return the path and the record of the catalogue.
+
+    paths: files, folders, glob patterns, HDF5 files or tables of paths, as on the command line.
 
     Raises:
-        Galaxy10Error: what is wrong with runs, inputs, options or output, before the first picture is judged.
-        IncompleteCatalogue: what went wrong later, such as a full disk.
+        Galaxy10Error: runs, paths, options or output are not valid; nothing was written.
+        IncompleteCatalogue: an error after the first image, such as a full disk.
     """
-    check_output(output)
+    check_catalogue_path(output)
     check_options(options)
     shard = parse_shard(options.shard) if options.shard is not None else None
     temperatures = check_runs(runs, options)
-    inputs = find_inputs(words, options.stretch, options.path_column)
+    inputs = find_inputs(paths, options.stretch, options.path_column)
     check_columns(output.suffix.lower(), inputs.columns.column_names)
     target = shard_path(output, *shard) if shard else output
     catalogue = Catalogue(target, _plan(runs, temperatures, inputs, options, shard))
-    about = None if options.overwrite else catalogue.finished()
-    if about is not None:
-        return target, about
+    record = None if options.overwrite else catalogue.finished()
+    if record is not None:
+        return target, record
     catalogue.check_name(options.overwrite)
-    from galaxy10.catalogue.predictor import Predictor  # torch: not before inputs and output are known to be right
+    from galaxy10.catalogue.predictor import Predictor  # imports torch; inputs and output are checked before
 
-    judge = Predictor(runs, options)
-    with catalogue.writing(options.overwrite) as about:
-        if about is None:
-            about = _fill(catalogue, inputs, judge, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
-    return target, about
+    predictor = Predictor(runs, options)
+    with catalogue.writing(options.overwrite) as record:
+        if record is None:
+            record = _fill(catalogue, inputs, predictor, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
+    return target, record
 
 
-def _fill(catalogue: Catalogue, inputs: Inputs, judge: "Predictor", mine: range) -> dict[str, Any]:
-    """Evaluate what is not judged yet, and finish the catalogue."""
-    size = judge.options.batch_size * BATCHES_PER_PART
+def _fill(catalogue: Catalogue, inputs: Inputs, predictor: "Predictor", mine: range) -> dict[str, Any]:
+    """Write the missing parts, and finish the catalogue."""
+    size = predictor.options.batch_size * BATCHES_PER_PART
     parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]
     missing = [number for number in range(len(parts)) if not catalogue.has(number)]
     done = before = sum(len(part) for part in parts) - sum(len(parts[number]) for number in missing)
     if before:
-        logger.info(f"going on behind {before:,} of {len(mine):,} images")
+        logger.info(f"resuming: {before:,} of {len(mine):,} images are done")
     start = time.perf_counter()
-    with progress("predicting", len(mine), done) as tell:
-        for number, table, failures in judge.parts(inputs, {number: parts[number] for number in missing}):
+    with progress("predicting", len(mine), done) as show:
+        for number, table, failures in predictor.parts(inputs, {number: parts[number] for number in missing}):
             catalogue.add(number, table, failures)
             logger.debug("part %d: %d images, %d could not be read", number, len(table), len(failures))
             done += len(parts[number])
-            tell(done)
+            show(done)
     rate = (done - before) / max(time.perf_counter() - start, 1e-9)
-    about = catalogue.finish(len(parts), {**judge.record(), "images_per_s": round(rate, 1)})
-    told = f", {about['failed']:,} could not be read: {catalogue.failed_path}" if about["failed"] else ""
-    logger.info(f"{about['catalogued']:,} of {len(mine):,} images judged{told} ({rate:,.1f} images/s)")
-    return about
+    record = catalogue.finish(len(parts), {**predictor.record(), "images_per_s": round(rate, 1)})
+    failed = f", {record['failed']:,} could not be read: {catalogue.failed_path}" if record["failed"] else ""
+    logger.info(f"{record['catalogued']:,} of {len(mine):,} images catalogued{failed} ({rate:,.1f} images/s)")
+    return record
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """`i/n` as numbers, i from 0."""
+    """Return i and n of a shard `i/n`, with 0 ≤ i < n.
+
+    Raises:
+        Galaxy10Error: the text is not of this form.
+    """
     index, _, number = text.partition("/")
     if not (index.isdigit() and number.isdigit() and int(index) < int(number)):
         raise Galaxy10Error(f"--shard {text} is not allowed; give i/n with i from 0 to n − 1, such as 0/8")
@@ -88,7 +94,7 @@ def _plan(
     options: Options,
     shard: tuple[int, int] | None,
 ) -> dict[str, Any]:
-    """Everything that decides what will be in the catalogue."""
+    """Return everything that determines the content of the catalogue."""
     return {
         "galaxy10": __version__,
         "networks": [checkpoint_identity(run) for run in runs],

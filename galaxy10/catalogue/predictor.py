@@ -1,4 +1,4 @@
-"""Ensemble, their calibration and the pictures of a catalogue brought together."""
+"""Predict the rows of a catalogue from images, with an ensemble and its calibration."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,24 +22,24 @@ Prepared = tuple[list[torch.Tensor], int]
 def read_batches(
     inputs: Inputs, networks: Ensemble, batches: Iterable[range], workers: int | None
 ) -> Iterator[tuple[range, list[tuple[Prepared, float] | str]]]:
-    """Batches of prepared pictures with the share of them that was filled, or the reason why there is none."""
+    """Yield batches of prepared images with their filled shares; for an image that cannot be read, the reason."""
 
     def prepare(index: int) -> tuple[Prepared, float]:
-        picture = inputs.read(index)
-        return networks.prepare(picture.pixels), picture.filled
+        image = inputs.read(index)
+        return networks.prepare(image.pixels), image.filled
 
     return read_ahead(prepare, batches, workers)
 
 
 class Predictor:
-    """Runs and options as one object that turns pictures into the lines of a catalogue.
+    """An ensemble of runs, with options, that predicts the rows of a catalogue.
 
     Args:
         runs: run directories of the same classes.
-        options: those of `galaxy10 predict` (galaxy10.prediction.options.Options).
+        options: the options of `galaxy10 predict` (galaxy10.prediction.options.Options).
 
     Raises:
-        Galaxy10Error: a run that cannot be asked like this.
+        Galaxy10Error: a run does not support the options.
     """
 
     def __init__(self, runs: Sequence[Path], options: Any):
@@ -55,67 +55,67 @@ class Predictor:
             return self.networks.calibration()
         try:
             return self.networks.calibration().raw()
-        except Galaxy10Error:  # then there are no prediction sets either
+        except Galaxy10Error:  # without a calibration there are no prediction sets
             return None
 
-    def columns(self, answers: Outputs) -> pa.Table:
-        """The catalogue's own columns for some answers."""
+    def columns(self, outputs: Outputs) -> pa.Table:
+        """Return the prediction columns of the catalogue for the outputs of N images."""
         temperature = self.calibration.temperature if self.calibration else 1.0
         names = self.networks.class_names
-        return prediction_columns(answers.samples, answers.ood_score, names, temperature, self.threshold)
+        return prediction_columns(outputs.samples, outputs.ood_score, names, temperature, self.threshold)
 
     def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
-        """The lines of each part, and the pictures in it that could not be read.
+        """Yield number, rows and unreadable images of each part.
 
-        What cannot be read leaves a blank in its batch: what is said of a picture does not depend, to the last digit,
-        on whether its neighbour could be read or on where an earlier command was stopped.
+        A blank replaces an image that cannot be read, so that the predictions of the other images in its batch are
+        bitwise the same with and without it, and wherever an earlier command was killed.
         """
         size = self.options.batch_size
         batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
         reading = read_batches(inputs, self.networks, batches, self.options.workers)
         for number, part in parts.items():
-            lines, failures, tables = [], [], [self.nothing()]
+            lines, failures, tables = [], [], [self.empty_table()]
             for _ in range(*_bounds(part, size)):
-                batch, pictures = next(reading)
-                good = {i: picture for i, picture in enumerate(pictures) if not isinstance(picture, str)}
-                for i, reason in enumerate(pictures):
+                batch, images = next(reading)
+                good = {i: image for i, image in enumerate(images) if not isinstance(image, str)}
+                for i, reason in enumerate(images):
                     if isinstance(reason, str):
                         line = inputs.columns.slice(batch[i], 1)
                         failures.append((line["path"][0].as_py() or "", line["row"][0].as_py(), reason))
                 if not good:
                     continue
                 prepared = [self.networks.blank()] * len(batch)
-                for i, (picture, _) in good.items():
-                    prepared[i] = picture
-                answers = self.networks.ask(prepared)
+                for i, (image, _) in good.items():
+                    prepared[i] = image
+                outputs = self.networks.ask(prepared)
                 kept = list(good)
-                table = self.columns(Outputs(answers.samples[:, kept], answers.ood_score[kept]))
+                table = self.columns(Outputs(outputs.samples[:, kept], outputs.ood_score[kept]))
                 filled = np.array([share for _, share in good.values()], dtype=np.float32)
                 tables.append(table.append_column("filled", pa.array(filled)))
                 lines += [batch[i] for i in good]
             yield number, self._beside(inputs, lines, pa.concat_tables(tables)), failures
 
-    def nothing(self) -> pa.Table:
-        """The catalogue's own columns without a line."""
+    def empty_table(self) -> pa.Table:
+        """Return the prediction columns of the catalogue without rows."""
         members = sum(max(1, member.way.dropout) for member in self.networks.members)
-        answers = Outputs(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
-        return self.columns(answers).append_column("filled", pa.array(np.empty(0, np.float32)))
+        outputs = Outputs(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
+        return self.columns(outputs).append_column("filled", pa.array(np.empty(0, np.float32)))
 
     @staticmethod
-    def _beside(inputs: Inputs, lines: list[int], verdicts: pa.Table) -> pa.Table:
+    def _beside(inputs: Inputs, lines: list[int], predictions: pa.Table) -> pa.Table:
         first = lines[0] if lines else 0
         window = inputs.columns.slice(first, lines[-1] - first + 1 if lines else 0)
         carried = window.take(pa.array(np.asarray(lines, dtype=np.int64) - first))
-        for name in verdicts.column_names:
-            carried = carried.append_column(name, verdicts[name])
+        for name in predictions.column_names:
+            carried = carried.append_column(name, predictions[name])
         return carried.combine_chunks()
 
     def record(self) -> dict[str, Any]:
-        """What a catalogue's record says about who judged: runs, splits, ways, temperature, threshold."""
+        """Return the part of a catalogue's record about the networks: runs, splits, modes, temperature, threshold."""
         return {
             "runs": [str(member.run.resolve()) for member in self.networks.members],
             "split_hashes": [member.about["split"]["hash"] for member in self.networks.members],
-            "ways": [member.way.key for member in self.networks.members],
+            "modes": [member.way.key for member in self.networks.members],
             "class_names": list(self.networks.class_names),
             "temperature": self.calibration.temperature if self.calibration else None,
             "prediction_set_threshold": self.threshold,

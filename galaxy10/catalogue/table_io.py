@@ -1,4 +1,4 @@
-"""Tables as files of three kinds, joined from Parquet parts; all but FITS are never in memory as a whole."""
+"""Join Parquet parts into a Parquet, CSV or FITS file; only FITS needs the whole table in memory."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,16 +17,16 @@ _NULL = int(np.iinfo(np.int64).min)
 
 
 def write_tables(path: Path, suffix: str, parts: Sequence[Path]) -> int:
-    """Join Parquet files of one schema into one file; the number of rows.
+    """Join Parquet files of one schema into one file, and return the number of rows.
 
-    suffix: its kind, one of CATALOGUE_SUFFIXES.
+    suffix: the format, one of CATALOGUE_SUFFIXES. parts: at least one.
     """
     {".parquet": _write_parquet, ".csv": _write_csv, ".fits": _write_fits}[suffix](path, parts)
     return sum(pq.read_metadata(part).num_rows for part in parts)
 
 
 def _batches(parts: Sequence[Path]) -> Iterator[pa.Table]:
-    """The parts' rows in tables of equal length, whatever the parts' own: the file does not tell how it was made."""
+    """Yield the rows in tables of equal length: the file does not depend on the lengths of the parts."""
     kept: list[pa.Table] = []
     for part in parts:
         kept.append(pq.read_table(part))
@@ -51,22 +51,22 @@ def _write_csv(path: Path, parts: Sequence[Path]) -> None:
 
 
 def check_columns(suffix: str, names: Sequence[str]) -> None:
-    """Refuse names that a file of this kind cannot hold.
+    """Check that a format can hold these column names.
 
     Raises:
-        Galaxy10Error: FITS has printable ASCII names of at most 68 characters, and 999 columns.
+        Galaxy10Error: FITS, and a name is not printable ASCII of at most 68 characters, or there are more than 999.
     """
     if suffix != ".fits":
         return
     for name in names:
         if not (name.isascii() and name.isprintable() and len(name.replace("'", "''")) <= _FITS_NAME):
             raise Galaxy10Error(
-                f"the input's column {name!r} cannot be named in FITS (printable ASCII, at most {_FITS_NAME} "
-                "characters); end -o in .parquet or .csv, or rename it"
+                f"FITS cannot hold the input's column {name!r} (printable ASCII, at most {_FITS_NAME} characters); "
+                "end -o in .parquet or .csv, or rename the column"
             )
     if len(names) > _FITS_COLUMNS:
         raise Galaxy10Error(
-            f"{len(names):,} columns do not go into FITS, which has at most {_FITS_COLUMNS}; end -o in .parquet or .csv"
+            f"{len(names):,} columns are too many for FITS (at most {_FITS_COLUMNS}); end -o in .parquet or .csv"
         )
 
 
@@ -79,24 +79,27 @@ def _write_fits(path: Path, parts: Sequence[Path]) -> None:
 
 
 def _fits_column(column: pa.ChunkedArray) -> np.ndarray:
-    """FITS has no null: NaN, an empty string, or for whole numbers the TNULL of their column, the lowest there is;
-    its strings are bytes of one length, here UTF-8."""
+    """Return a column for FITS, which has no null: NaN, an empty string, or for integers the lowest as TNULL.
+
+    Strings become UTF-8 bytes of one length.
+    """
     if pa.types.is_integer(column.type):
         if not column.null_count:
-            values = column.to_numpy()
-            return values.astype(np.int16) if values.dtype == np.int8 else values  # which astropy takes for logical
+            values: np.ndarray = column.to_numpy()
+            return values.astype(np.int16) if values.dtype == np.int8 else values  # astropy writes int8 as logical
         if _fits_with_null(column):
             return _masked(column.cast(pa.int64()))
     elif pa.types.is_boolean(column.type) or pa.types.is_floating(column.type):
         if column.null_count and not pa.types.is_floating(column.type):
             column = column.cast(pa.float64())
-        return column.to_numpy()
+        numbers: np.ndarray = column.to_numpy()
+        return numbers
     texts = [b"" if value is None else str(value).encode() for value in column.to_pylist()]
     return np.array(texts, dtype=f"S{max([1, *map(len, texts)])}")
 
 
 def _fits_with_null(column: pa.ChunkedArray) -> bool:
-    """Whether whole numbers leave the lowest 64-bit one free for the nulls."""
+    """Return whether no integer is the lowest 64-bit one, which marks nulls."""
     ends = pc.min_max(column).as_py()
     return ends["min"] is None or (ends["min"] > _NULL and ends["max"] <= np.iinfo(np.int64).max)
 
@@ -105,4 +108,5 @@ def _masked(column: pa.ChunkedArray) -> np.ma.MaskedArray:
     from astropy.table import MaskedColumn
 
     missing = column.is_null().to_numpy()
-    return MaskedColumn(column.fill_null(_NULL).to_numpy(), mask=missing, fill_value=_NULL)
+    masked: np.ma.MaskedArray = MaskedColumn(column.fill_null(_NULL).to_numpy(), mask=missing, fill_value=_NULL)
+    return masked

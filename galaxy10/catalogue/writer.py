@@ -1,9 +1,9 @@
-"""A catalogue on disk: written in numbered parts beside its name, so that a kill at any moment loses little.
+"""A catalogue on disk, written in numbered parts so that a kill loses one part at most.
 
-NAME.parquet            the catalogue (or .csv, .fits), once it is complete
-NAME.failed.csv         path, row and reason of what could not be read
-NAME.json               which runs and options made it, and how many pictures there were
-NAME.parquet.parts/     while it is being made: plan.json and the parts
+NAME.parquet            the complete catalogue (or .csv, .fits)
+NAME.failed.csv         path, row and reason of each image that could not be read
+NAME.json               the record: runs, options and numbers of images
+NAME.parquet.parts/     plan.json and the parts, until the catalogue is complete
 """
 
 import re
@@ -34,36 +34,36 @@ from galaxy10.files import disk_error, read_json, replacing, write_json
 
 
 class IncompleteCatalogue(Galaxy10Error):
-    """What the user can mend, but after work had begun: exit code 1. What is done is kept."""
+    """An error after the first image, such as a full disk: exit code 1. Finished parts are kept."""
 
 
 class Catalogue:
-    """One catalogue, from its first part to the finished file.
+    """A catalogue, from the first part to the finished file.
 
     Args:
-        output: the file to end up with; its suffix decides the format.
-        plan: everything that decides what will be in it, as plain values. Parts of another plan are never mixed in.
+        output: the catalogue's file; the suffix determines the format.
+        plan: everything that determines the content, as plain values. Parts of different plans are never mixed.
     """
 
     def __init__(self, output: Path, plan: dict[str, Any]):
         self.output, self.plan = output, plan
         self.parts = parts_path(output)
         self.failed_path = failed_path(output)
-        self.about_path = record_path(output)
+        self.record_path = record_path(output)
 
     def finished(self) -> dict[str, Any] | None:
-        """The record of an earlier command that has made this very catalogue; None if there is none."""
-        about = read_json(self.about_path)
-        done = self.output.exists() and not self.parts.exists() and about.get("plan") == self.plan
-        return about if done else None
+        """Return the record if the same catalogue is complete already, else None."""
+        record = read_json(self.record_path)
+        done = self.output.exists() and not self.parts.exists() and record.get("plan") == self.plan
+        return record if done else None
 
     def check_name(self, overwrite: bool) -> None:
-        """That nothing else has this name, or the names beside it; nothing is touched.
+        """Check that neither the catalogue's name nor those of its sidecar files are taken.
 
-        overwrite: whether another catalogue of this name may go.
+        overwrite: whether another catalogue of this name may be replaced.
 
         Raises:
-            Galaxy10Error: another catalogue, finished or not; files beside it that belong to another output.
+            Galaxy10Error: another catalogue has the name, complete or not; a sidecar file belongs to another output.
         """
         check_beside_catalogue(self.output)
         before = read_json(self.parts / "plan.json")
@@ -71,26 +71,26 @@ class Catalogue:
             return
         if before and before != self.plan:
             raise Galaxy10Error(
-                f"{self.parts} is an unfinished catalogue of another command ({self._differing(before)}); give that "
-                "command again, another -o, or --overwrite"
+                f"{self.parts} is an unfinished catalogue of another command ({self._differing(before)}); run that "
+                "command again, or give another -o or --overwrite"
             )
         if self.output.exists() and not before:
-            made = read_json(self.about_path).get("plan")
+            made = read_json(self.record_path).get("plan")
             how = f" ({self._differing(made)})" if made and made != self.plan else ""
-            raise Galaxy10Error(f"{self.output} is there already{how}; give another -o, or --overwrite")
+            raise Galaxy10Error(f"{self.output} exists already{how}; give another -o, or --overwrite")
 
     def _differing(self, plan: dict[str, Any]) -> str:
         return f"different: {', '.join(sorted(k for k in {*plan, *self.plan} if plan.get(k) != self.plan.get(k)))}"
 
     @contextmanager
     def writing(self, overwrite: bool) -> Iterator[dict[str, Any] | None]:
-        """Be the one process that works on it: gives None, or the record if another has finished it meanwhile.
+        """Lock the catalogue while parts are added; yields the record if another process has completed it, else None.
 
-        overwrite: whether another catalogue of this name goes.
+        overwrite: whether another catalogue of this name is replaced.
 
         Raises:
-            Galaxy10Error: another process works on it, the name is taken, or the folder cannot be written.
-            IncompleteCatalogue: a later error that the user can mend.
+            Galaxy10Error: another process writes the catalogue, the name is taken, or the folder cannot be written.
+            IncompleteCatalogue: a later error.
         """
         try:
             self.output.parent.mkdir(parents=True, exist_ok=True)
@@ -101,14 +101,14 @@ class Catalogue:
         except OSError as error:
             raise disk_error(self.output, error) from error
         try:
-            # Under the lock: what was seen before it was taken need not be so any more.
-            about = None if overwrite else self.finished()
-            if about is None:
+            # Another process may have completed the catalogue before the lock was acquired.
+            record = None if overwrite else self.finished()
+            if record is None:
                 self.check_name(overwrite)
             try:
-                if about is None:
+                if record is None:
                     self._begin()
-                yield about
+                yield record
             except OSError as error:
                 raise IncompleteCatalogue(str(disk_error(self.output, error))) from error
             except Galaxy10Error as error:
@@ -124,30 +124,30 @@ class Catalogue:
         write_json(self.parts / "plan.json", self.plan)
 
     def has(self, number: int) -> bool:
-        """Whether a part is complete."""
+        """Return whether a part is complete."""
         return self._part(number).exists()
 
     def add(self, number: int, table: pa.Table, failures: Sequence[Failure]) -> None:
-        """Keep one part, whole or not at all."""
+        """Write one part atomically."""
         with replacing(self._part(number).with_suffix(".failed.csv")) as part:
             write_failures(part, failures)
         with replacing(self._part(number)) as part:
             pq.write_table(table, part)
 
     def finish(self, number_of_parts: int, more: dict[str, Any]) -> dict[str, Any]:
-        """Join the parts, and remove them; the record, with `catalogued` and `failed` (numbers of pictures).
+        """Join and remove the parts, and return the record with `catalogued` and `failed` (numbers of images).
 
-        more: what else the record says.
+        more: further entries of the record.
         """
         parts = [self._part(number) for number in range(number_of_parts)]
         failures = [failure for part in parts for failure in read_failures(part.with_suffix(".failed.csv"))]
-        return finish(self.output, self.plan, parts, failures, more, self.parts)
+        return join_parts(self.output, self.plan, parts, failures, more, self.parts)
 
     def _part(self, number: int) -> Path:
         return self.parts / f"part-{number:06d}.parquet"
 
 
-def finish(
+def join_parts(
     output: Path,
     plan: dict[str, Any],
     parts: Sequence[Path],
@@ -155,7 +155,7 @@ def finish(
     more: dict[str, Any],
     leftover: Path | None = None,
 ) -> dict[str, Any]:
-    """Join Parquet files into a catalogue with its table of failures and its record; then remove `leftover`."""
+    """Join Parquet files into a catalogue, write its failures and record, remove `leftover`, and return the record."""
     failed = failed_path(output)
     if failures:
         with replacing(failed) as part:
@@ -164,63 +164,74 @@ def finish(
         failed.unlink(missing_ok=True)
     with replacing(output) as part:
         catalogued = write_tables(part, output.suffix.lower(), parts)
-    about = {"output": output.name, "plan": plan, "catalogued": catalogued, "failed": len(failures), **more}
-    write_json(record_path(output), about)
+    record = {"output": output.name, "plan": plan, "catalogued": catalogued, "failed": len(failures), **more}
+    write_json(record_path(output), record)
     if leftover is not None:
-        # plan.json last: as long as it is there, the same command ends what was begun.
+        # plan.json last: while it exists, the same command completes the catalogue after a kill.
         for path in sorted(leftover.iterdir(), key=lambda path: path.name == "plan.json"):
             path.unlink()
         leftover.rmdir()
-    return about
+    return record
 
 
 def shard_path(output: Path, index: int, number: int) -> Path:
-    """Where shard i of n of a catalogue goes: Parquet, whatever the whole will be."""
+    """Return the path of shard i of n of a catalogue: Parquet, whatever the format of the catalogue."""
     return output.with_name(f"{output.stem}.{index}-of-{number}.parquet")
 
 
-def check_output(output: Path) -> None:
-    """Refuse an output that cannot become a catalogue."""
+def check_catalogue_path(output: Path) -> None:
+    """Check that an output is a file of a known format.
+
+    Raises:
+        Galaxy10Error: the output is a folder, or has an unknown suffix.
+    """
     if output.is_dir():
         raise Galaxy10Error(f"-o {output} is a folder; give the file to write, such as {output}/catalogue.parquet")
     if output.suffix.lower() not in CATALOGUE_SUFFIXES:
-        raise Galaxy10Error(f"-o {output} has no format that is known; end it in {', '.join(CATALOGUE_SUFFIXES)}")
+        raise Galaxy10Error(f"-o {output} has no known format; end it in {', '.join(CATALOGUE_SUFFIXES)}")
 
 
-def merge(output: Path, overwrite: bool) -> dict[str, Any]:
-    """Join all shards of a catalogue, which lie beside it, into the catalogue; the shards stay.
+def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
+    """Join the shards beside a catalogue into the catalogue, and return its record; the shards are kept.
 
     Raises:
         Galaxy10Error: a shard is missing, unfinished or of another command.
     """
-    check_output(output)
+    check_catalogue_path(output)
     shard_name = re.compile(rf"{re.escape(output.stem)}\.\d+-of-(\d+)\.parquet")
     found = [shard_name.fullmatch(path.name) for path in output.parent.glob(f"{escape(output.stem)}.*-of-*.parquet")]
     numbers = {match[1] for match in found if match}
     if not numbers:
         raise Galaxy10Error(
-            f"there is no {shard_path(output, 0, 4).name} or the like beside {output}; make shards with "
+            f"{output} has no shards beside it, such as {shard_path(output, 0, 4).name}; write them with "
             f"galaxy10 predict … -o {output} --shard 0/4 and so on"
         )
     if len(numbers) > 1:
-        raise Galaxy10Error(f"beside {output} lie shards of several numbers ({', '.join(sorted(numbers))}); keep one")
+        raise Galaxy10Error(
+            f"{output} has shards of several partitions beside it (of {', '.join(sorted(numbers))} shards); "
+            "remove all but one"
+        )
     number = int(numbers.pop())
     shards = [shard_path(output, index, number) for index in range(number)]
     missing = [str(i) for i, shard in enumerate(shards) if not shard.exists() or parts_path(shard).exists()]
     if missing:
-        raise Galaxy10Error(f"of {number} shards of {output} these are not finished: {', '.join(missing)}; make them")
+        raise Galaxy10Error(
+            f"shards {', '.join(missing)} of {number} of {output} are not finished; run their --shard commands again"
+        )
     records = [read_json(record_path(shard)) for shard in shards]
     plans = [{k: v for k, v in (r.get("plan") or {}).items() if k != "shard"} for r in records]
     if any(plan != plans[0] for plan in plans):
         different = [shards[i].name for i, plan in enumerate(plans) if plan != plans[0]]
-        raise Galaxy10Error(f"{', '.join(different)} come from another command than {shards[0].name}; make them again")
+        raise Galaxy10Error(
+            f"{', '.join(different)} come from another command than {shards[0].name}; write them again with --overwrite"
+        )
     plan = {**plans[0], "shard": None}
     catalogue = Catalogue(output, plan)
-    about = None if overwrite else catalogue.finished()
-    if about is not None:
-        return about
+    record = None if overwrite else catalogue.finished()
+    if record is not None:
+        return record
     catalogue.check_name(overwrite)
-    check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # it may have been .parquet to them
+    check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # -o of the shards may have been .parquet
     failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
     rest = {k: v for k, v in records[0].items() if k not in ("output", "plan", "catalogued", "failed", "images_per_s")}
-    return finish(output, plan, shards, failures, rest)
+    return join_parts(output, plan, shards, failures, rest)

@@ -165,9 +165,9 @@ def merge(
     overwrite: Overwrite = False,
 ) -> None:
     """Join the shards of a catalogue."""
-    from galaxy10.catalogue.writer import merge as join
+    from galaxy10.catalogue.writer import merge_shards
 
-    end_with(output, join(output, overwrite))
+    end_with(output, merge_shards(output, overwrite))
 
 
 @app.command()
@@ -209,12 +209,12 @@ def uncertainty(
     trust: Trust = None,
 ) -> None:
     """Measure every kind of uncertainty side by side: a page and a table."""
-    from galaxy10.reports.uncertainty import compare_ways
+    from galaxy10.reports.uncertainty import compare_modes
 
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
-    print(compare_ways(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, device=device))
+    print(compare_modes(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, device=device))
 
 
 @app.command()

@@ -14,7 +14,7 @@ from galaxy10.config.paths import import_from_working_directory
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode
-from galaxy10.metrics.measures import directions_of
+from galaxy10.metrics.specs import metric_directions
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
 from galaxy10.training.settings import checked, known_keys
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
             raise Galaxy10Error(
                 "sweep.overrides stands in the space's file; type what is fixed as it is, e.g. model=resnet50"
             )
-        own = directions_of(config["metrics"])
+        own = metric_directions(config["metrics"])
         sweep, remarks = read_sweep(section, fixed_settings(overrides), words.choices, own_config_dir(typed), own)
         if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
             sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
@@ -94,7 +94,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
         for remark in remarks:
             logger.info(remark)
         if section["launcher"] == "slurm":
-            from galaxy10.sweeps.submit import submit_workers
+            from galaxy10.sweeps.slurm_workers import submit_workers
 
             result = submit_workers(sweep, section["workers"], config, typed)
         else:

@@ -83,11 +83,11 @@ def main(arguments: Sequence[str]) -> int:
 def run_many(composed: "ComposedConfigs") -> int:
     """Run a grid: here, as a job array, by a plugin's launcher, or (in a task of slurm/array.sbatch) one trial."""
     if composed.launcher == "slurm":
-        from galaxy10.sweeps.submission import submit_grid
+        from galaxy10.sweeps.slurm_grid import submit_grid
 
         return submit_grid(composed.experiments, composed.options)
     if composed.launcher != "basic":
-        from galaxy10.sweeps.launched import launch_grid
+        from galaxy10.sweeps.hydra_launcher import launch_grid
 
         return launch_grid(composed)
     from galaxy10.sweeps.grid import TRIAL_VARIABLE, become_trial, run_grid

@@ -1,21 +1,21 @@
-"""From prediction tables to metrics, figures and pages."""
+"""Trained runs on labelled files: predictions and metrics."""
 
 from typing import TYPE_CHECKING
 
 from galaxy10.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from galaxy10.evaluation.as_trained import score_file
+    from galaxy10.evaluation.as_trained import evaluate_as_trained
     from galaxy10.evaluation.evaluate import evaluate_run
 
 __all__ = [
+    "evaluate_as_trained",
     "evaluate_run",
-    "score_file",
 ]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "evaluate_run": "evaluate",
-        "score_file": "as_trained",
+        "evaluate_as_trained": "as_trained",
     },
 )

@@ -1,4 +1,4 @@
-"""Running a trained network over a file's galaxies and writing down what it says."""
+"""Evaluate a run on a labelled file as in training: `galaxy10 evaluate` without options."""
 
 import logging
 import shutil
@@ -16,9 +16,9 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.resampling import presented
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
+from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.evaluation.labelled_file import subset_table
-from galaxy10.evaluation.scoring_progress import ScoringProgress
-from galaxy10.evaluation.tables import score, write_split
+from galaxy10.evaluation.tables import evaluate_subsets, write_split
 from galaxy10.files import make_folder
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.precision import trained_precision
@@ -28,19 +28,28 @@ from galaxy10.system import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
-_LEAK = "the network was trained or chosen on some of these galaxies: these numbers are no measure of how good it is"
+_LEAK = "the network was trained or chosen on some of these galaxies: these metrics are too optimistic"
 
 
-def score_file(
-    run: Path, about: dict[str, Any], source: SourceFile, labels: np.ndarray, out_dir: Path, subset: str | None
+def evaluate_as_trained(
+    run: Path, provenance: dict[str, Any], source: SourceFile, labels: np.ndarray, out_dir: Path, subset: str | None
 ) -> dict[str, Any]:
-    """Evaluate a run on a checked file whose labels (N,) are in the run's class order; the JSON line's object."""
+    """Evaluate a run on a checked file and return the object of the JSON line.
+
+    Args:
+        provenance: the run's.
+        labels: (N,) class numbers in the run's class order.
+        subset: train, val, test or all; None: test on the run's own file, all on any other.
+
+    Raises:
+        Galaxy10Error: the file is not the run's own, and `subset` names one of the run's subsets.
+    """
     quiet_libraries()
     keep_freed_memory()
     config = run_config(run)
     torch.manual_seed(config["seed"])
     module = load_classifier(RunFiles(run).best)
-    store, split = evaluation_split(run, about, source, labels, subset)
+    store, split = evaluation_split(run, provenance, source, labels, subset)
     data = GalaxyData.from_store(
         store, split, module.class_names, eval_batch_size=config["data"].get("eval_batch_size", 64)
     )
@@ -49,45 +58,46 @@ def score_file(
     trainer = L.Trainer(
         accelerator=_accelerator(config["trainer"]["accelerator"]),
         devices=1,
-        precision=trained_precision(about, config),
+        precision=trained_precision(provenance, config),
         logger=False,
-        callbacks=[ScoringProgress()],
+        callbacks=[EvaluationProgress()],
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
         use_distributed_sampler=False,
     )
-    metrics = score(trainer, module, data, ["test"], out_dir)
+    metrics = evaluate_subsets(trainer, module, data, ["test"], out_dir)
     shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
-    return write_evaluation(out_dir, data, metrics, evaluation_provenance(about, source, store.content, split, run))
+    evaluated = evaluation_provenance(provenance, source, store.content, split, run)
+    return write_evaluation(out_dir, data, metrics, evaluated)
 
 
 def _accelerator(trained_on: str) -> str:
-    """What the run was trained on, unless there is none of it here."""
+    """Return the run's accelerator, or `auto` if this machine does not have it."""
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     return trained_on if {"gpu": cuda or mps, "cuda": cuda, "mps": mps}.get(trained_on, True) else "auto"
 
 
 def evaluation_split(
-    run: Path, about: dict[str, Any], source: SourceFile, labels: np.ndarray, subset: str | None
+    run: Path, provenance: dict[str, Any], source: SourceFile, labels: np.ndarray, subset: str | None
 ) -> tuple[Store, Split]:
-    """The file's store, and a split in which what is to be judged is `test`."""
+    """Return the file's store, and a split whose test subset is the rows to evaluate."""
     config = run_config(run)
     store = open_store(source, store_of_run(source.path, config["data"]))
-    own_file = store.content == about["data"]["content"]
+    own_file = store.content == provenance["data"]["content"]
     name, table = subset_table(run, source, own_file, subset)
-    judged = _judged_rows(store.table, labels, name, table)
+    rows = _evaluated_rows(store.table, labels, name, table)
     own_subset = own_file and name != "all"
     notes = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
-    split = Split(judged, about["split"]["hash"] if own_subset else split_hash(judged, store.content), notes)
-    logger.info(f"judging {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))
+    split = Split(rows, provenance["split"]["hash"] if own_subset else split_hash(rows, store.content), notes)
+    logger.info(f"evaluating {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))
     return store, split
 
 
 def write_evaluation(
     out_dir: Path, data: GalaxyData, metrics: dict[str, float | None], provenance: dict[str, Any]
 ) -> dict[str, Any]:
-    """What stands beside the predictions of an evaluation; the JSON line's object."""
+    """Write split, provenance and status of an evaluation and return the object of the JSON line."""
     shown = presented(data.labels("train"), data.balance, len(data.class_names))
     write_split(out_dir, data.split.table, data.class_names, shown)
     files = RunFiles(out_dir)
@@ -100,38 +110,40 @@ def write_evaluation(
 def _whose(own_file: bool, name: str) -> str:
     if not own_file:
         return ""
-    return f" (the file the run was trained from: {'all of it' if name == 'all' else f'its {name} subset'})"
+    return f" (the run's own file: {'all of it' if name == 'all' else f'its {name} subset'})"
 
 
-def _judged_rows(store_table: pd.DataFrame, labels: np.ndarray, name: str, table: pd.DataFrame | None) -> pd.DataFrame:
-    """A split table in which what is judged is `test`."""
-    judged = pd.DataFrame({"row": store_table["row"], "subset": "test", "fold": -1, "group": store_table["row"]})
+def _evaluated_rows(
+    store_table: pd.DataFrame, labels: np.ndarray, name: str, table: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Return a split table whose test subset is the rows to evaluate."""
+    rows = pd.DataFrame({"row": store_table["row"], "subset": "test", "fold": -1, "group": store_table["row"]})
     if table is not None and name != "all":
         inside = (table["subset"] == name).to_numpy()
-        judged["subset"] = np.where(inside, "test", "dropped")
-        judged["reason"] = np.where(inside, "", f"not in the run's {name} subset")
+        rows["subset"] = np.where(inside, "test", "dropped")
+        rows["reason"] = np.where(inside, "", f"not in the run's {name} subset")
     else:
-        judged["reason"] = ""
-    judged["label"] = labels
-    return judged
+        rows["reason"] = ""
+    rows["label"] = labels
+    return rows
 
 
 def evaluation_provenance(
-    about: dict[str, Any], source: SourceFile, content: str, split: Split, run: Path
+    provenance: dict[str, Any], source: SourceFile, content: str, split: Split, run: Path
 ) -> dict[str, Any]:
-    """provenance.json of an evaluation: the trained run's, with the judged file's data and split."""
+    """Return the provenance of an evaluation: the run's own, with the data and split of the evaluated file."""
     data = {
-        **about["data"],
+        **provenance["data"],
         "path": str(source.path.resolve()),
         "num_images": source.num_images,
         "image_shape": [source.height, source.width, 3],
         "content": content,
     }
-    judged: dict[str, Any] = {
+    evaluated: dict[str, Any] = {
         "hash": split.hash,
         "protocol": "evaluation",
         "split_seed": None,
         "counts": split.counts(),
         "notes": list(split.notes),
     }
-    return {**about, "data": data, "split": judged, "trained_run": str(run.resolve())}
+    return {**provenance, "data": data, "split": evaluated, "trained_run": str(run.resolve())}

@@ -1,4 +1,4 @@
-"""A trained run judged on a labelled file, by the same code and numbers as in training."""
+"""Evaluate a trained run, or an ensemble of runs, on a labelled file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from galaxy10.data.hdf5 import open_source
 from galaxy10.errors import Galaxy10Error
-from galaxy10.evaluation.labelled_file import check_output, match_classes
+from galaxy10.evaluation.labelled_file import check_evaluation_folder, match_classes
 from galaxy10.runs.trained import check_run
 
 SUBSETS = ("train", "val", "test", "all")
@@ -20,31 +20,35 @@ def evaluate_run(
     more_runs: Sequence[Path] = (),
     options: Any = None,
 ) -> dict[str, Any]:
-    """Write predictions and metrics to out_dir; the metrics, with directory, state and split hash.
+    """Evaluate a run on a labelled file: write predictions and metrics to out_dir, and return the metrics.
 
-    Classes are matched by name. On the file the run was trained from, only the run's own test subset is judged
-    unless another subset is asked for; on any other file, all of it.
+    Classes are matched by name.
 
     Args:
+        subset: train, val, test or all; None: the run's own test subset on the file that it was trained from, all rows
+            of any other file.
         more_runs: the other members of an ensemble.
-        options: how the networks are asked (galaxy10.prediction.options.Options); None: as in training.
+        options: options of the prediction (galaxy10.prediction.options.Options); None: as in training.
+
+    Returns:
+        `run_dir`, `state`, `split_hash` and `test/<metric>`.
 
     Raises:
-        Galaxy10Error: no finished run, another file's classes, an output folder that is a run itself, runs that
-            cannot be asked like this or have different splits.
+        Galaxy10Error: a run is not finished, does not support the options, or has another split than the first; the
+            file has other classes; out_dir is a run itself.
     """
-    about = check_run(run)
-    class_names = tuple(about["data"]["class_names"])
+    provenance = check_run(run)
+    class_names = tuple(provenance["data"]["class_names"])
     if subset is not None and subset not in SUBSETS:
         raise Galaxy10Error(f"--subset {subset} is not allowed; expected {', '.join(SUBSETS)}")
-    check_output(out_dir)
+    check_evaluation_folder(out_dir)
     source, labels = match_classes(open_source(file, key="FILE"), class_names)
     if options is not None or more_runs:
-        from galaxy10.evaluation.with_options import score_uncertain
+        from galaxy10.evaluation.with_options import evaluate_with_options
 
-        result = score_uncertain([run, *more_runs], about, source, labels, out_dir, subset, options)
+        result = evaluate_with_options([run, *more_runs], provenance, source, labels, out_dir, subset, options)
     else:
-        from galaxy10.evaluation.as_trained import score_file
+        from galaxy10.evaluation.as_trained import evaluate_as_trained
 
-        result = score_file(run, about, source, labels, out_dir, subset)
+        result = evaluate_as_trained(run, provenance, source, labels, out_dir, subset)
     return result

@@ -1,4 +1,4 @@
-"""A labelled file that a trained run is evaluated on: its labels in the run's order, and which rows count."""
+"""The labelled file of an evaluation: labels in the run's class order, and the rows to evaluate."""
 
 import logging
 from dataclasses import replace
@@ -14,25 +14,25 @@ from galaxy10.runs.files import RunFiles
 logger = logging.getLogger(__name__)
 
 
-def check_output(out_dir: Path) -> None:
-    """Whether an evaluation may be written into a folder, which need not exist.
+def check_evaluation_folder(out_dir: Path) -> None:
+    """Check that an evaluation may be written into a folder, which need not exist.
 
     Raises:
-        Galaxy10Error: it is a trained run, which would be overwritten, or a file.
+        Galaxy10Error: the folder is a trained run, which would be overwritten, or a file.
     """
     if out_dir.exists() and not out_dir.is_dir():
         raise Galaxy10Error(f"-o {out_dir} is a file; give a folder")
     files = RunFiles(out_dir)
-    about = files.read_provenance()
-    if files.checkpoints.exists() or (about and "trained_run" not in about):
+    provenance = files.read_provenance()
+    if files.checkpoints.exists() or (provenance and "trained_run" not in provenance):
         raise Galaxy10Error(f"-o {out_dir} is a run itself, which would be overwritten; give another folder")
 
 
 def match_classes(source: SourceFile, class_names: tuple[str, ...]) -> tuple[SourceFile, np.ndarray]:
-    """A file's labels (N,) in the run's class order.
+    """Return the file with the run's classes, and its labels (N,) in the run's class order.
 
     Raises:
-        Galaxy10Error: the file's classes are not the run's; both are listed.
+        Galaxy10Error: the file's classes are not the run's.
     """
     labels = source.table["label"].to_numpy(np.int64)
     if source.class_names is None:
@@ -58,9 +58,15 @@ def _mismatch(source: SourceFile, theirs: tuple[str, ...], ours: tuple[str, ...]
 
 
 def subset_table(run: Path, source: SourceFile, own_file: bool, subset: str | None) -> tuple[str, pd.DataFrame | None]:
-    """Which rows to judge: a name for people, and the run's split table (None: every row)."""
+    """Return the name of the subset to evaluate, and the run's split table (None: every row).
+
+    Raises:
+        Galaxy10Error: the file is not the run's own, and `subset` names one of the run's subsets.
+    """
     if not own_file:
         if subset not in (None, "all"):
-            raise Galaxy10Error(f"--subset {subset} belongs to the run's own file; {source.path} is another one")
+            raise Galaxy10Error(
+                f"--subset {subset} needs the run's own file, and {source.path} is another one; leave out --subset"
+            )
         return "all", None
     return subset or "test", RunFiles(run).read_split()

@@ -1,4 +1,4 @@
-"""Pictures that the report needs: kept in the run directory, so that nothing downstream opens the data again."""
+"""Image samples for the report, kept in the run directory so that the report does not read the data."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from galaxy10.runs.files import RunFiles
 
 BATCH_SHOWN = 15
 MISCLASSIFIED_SHOWN = 36
-DEMONSTRATED = 3  # galaxies, each in a row of five pictures
-NOISE_STEPS = (0.0, 0.1, 0.2, 0.5, 1.0)  # β in units of the data set's σ; the study's is 0.2
+DEMONSTRATED = 3  # galaxies, each in a row of five images
+NOISE_STEPS = (0.0, 0.1, 0.2, 0.5, 1.0)  # β in units of the data set's σ; the published baseline has 0.2
 
 
 def save_batch(data: GalaxyData, path: Path) -> None:
-    """The first training batch as the network sees it: augmented, with the normalisation undone."""
+    """Save the first training batch as the network sees it: augmented, with the normalisation undone."""
     assert data.preprocessing is not None
     batch = next(iter(data.train_dataloader()))
     batch = {key: value[:BATCH_SHOWN] for key, value in batch.items()}
@@ -30,8 +30,10 @@ def save_batch(data: GalaxyData, path: Path) -> None:
 
 
 def save_demonstrations(data: GalaxyData, files: RunFiles) -> None:
-    """noise.npz: three training galaxies at several β; augmentation.npz, if the recipe changes them: as in the file,
-    and as four epochs show them. All at the network's input size, with the normalisation undone.
+    """Save three training galaxies with noise and with augmentation, at the network's input size.
+
+    noise.npz holds them with several β; augmentation.npz as in the file and as in four epochs, and is not written
+    without augmentation. The normalisation is undone.
     """
     preprocessing, augmentation = data.preprocessing, data.augmentation
     assert preprocessing is not None
@@ -61,7 +63,7 @@ def save_demonstrations(data: GalaxyData, files: RunFiles) -> None:
 def _side_by_side(
     versions: list[torch.Tensor], preprocessing: Preprocessing, rows: np.ndarray, labels: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Versions of the same n galaxies, each (n, 3, S, S), as images, rows and labels with a galaxy's own together."""
+    """Interleave versions (n, 3, S, S) of n galaxies: images, rows and labels, all versions of a galaxy together."""
     images = np.stack([preprocessing.denormalize(version).numpy() for version in versions], axis=1)
     return {
         "images": thumbnails(images.reshape(-1, *images.shape[2:])),
@@ -73,9 +75,9 @@ def _side_by_side(
 def save_misclassified(
     images: np.ndarray | None, table: pd.DataFrame, class_names: tuple[str, ...], path: Path
 ) -> None:
-    """The most confident mistakes of a prediction table.
+    """Save the misclassified images of a prediction table, the most confident first.
 
-    images: the store's array (N, H, W, 3); None where there is no store: then nothing is kept. table: row, label,
+    images: the store's array (N, H, W, 3); None without a store: `path` is removed, if it exists. table: row, label,
     predicted, predicted_name, p_<slug>….
     """
     if images is None:

@@ -1,4 +1,4 @@
-"""The tables of a run directory that come from data and network: split, class distribution, predictions."""
+"""Tables of a run directory: split, class distribution and predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,27 +16,27 @@ from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
 
 
-def write_split(path: Path, table: pd.DataFrame, class_names: Sequence[str], shown: np.ndarray) -> None:
+def write_split(path: Path, table: pd.DataFrame, class_names: Sequence[str], per_epoch: np.ndarray) -> None:
     """Write split.parquet and class_distribution.csv.
 
-    table: a Split's. shown: how many images of each class an epoch shows, (C,).
+    table: the table of a Split. per_epoch: mean number of training images of each class in an epoch, (C,).
     """
     files = RunFiles(path)
     files.write_split(table)
     counts = pd.crosstab(table["label"], table["subset"])
     classes = range(len(class_names))
-    found = pd.DataFrame({"class_id": classes, "class_name": class_names})
+    distribution = pd.DataFrame({"class_id": classes, "class_name": class_names})
     for subset in (*SUBSETS, "dropped"):
-        found[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
-    found["presented"] = np.round(shown, 1)
+        distribution[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
+    distribution["images_per_epoch"] = np.round(per_epoch, 1)
     with replacing(files.class_distribution) as part:
-        found.to_csv(part, index=False)
+        distribution.to_csv(part, index=False)
 
 
-def score(
+def evaluate_subsets(
     trainer: L.Trainer, module: Classifier, data: L.LightningDataModule, subsets: list[str], path: Path
 ) -> dict[str, float | None]:
-    """Evaluate subsets, write their tables and most confident mistakes, and return `<subset>/<metric>`."""
+    """Evaluate subsets, write their predictions and misclassified images, and return `<subset>/<metric>`."""
     files, metrics = RunFiles(path), dict[str, float | None]()
     for subset in subsets:
         run = trainer.validate if subset == "val" else trainer.test

@@ -1,4 +1,4 @@
-"""What is measured."""
+"""Metrics: names, directions and labels, and the functions that compute them."""
 
 from typing import TYPE_CHECKING
 
@@ -6,24 +6,24 @@ from galaxy10.lazy import lazy_names
 
 if TYPE_CHECKING:
     from galaxy10.metrics.classification import classification_metrics
-    from galaxy10.metrics.confusion import class_scores, confusion_counts
-    from galaxy10.metrics.measures import Measure
+    from galaxy10.metrics.confusion import class_scores, confusion_matrix
     from galaxy10.metrics.predictions import prediction_table
+    from galaxy10.metrics.specs import MetricSpec
 
 __all__ = [
-    "Measure",
+    "MetricSpec",
     "class_scores",
     "classification_metrics",
-    "confusion_counts",
+    "confusion_matrix",
     "prediction_table",
 ]
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "Measure": "measures",
+        "MetricSpec": "specs",
         "class_scores": "confusion",
         "classification_metrics": "classification",
-        "confusion_counts": "confusion",
+        "confusion_matrix": "confusion",
         "prediction_table": "predictions",
     },
 )

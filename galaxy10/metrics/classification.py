@@ -1,4 +1,4 @@
-"""Numbers from predictions. Every figure that the project reports comes from this one function."""
+"""Metrics of a subset's predictions; every metric that the project reports is computed here."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ CALIBRATION_BINS = 15
 def classification_metrics(
     probabilities: torch.Tensor, labels: torch.Tensor, class_names: Sequence[str]
 ) -> dict[str, float | None]:
-    """Metrics of one subset.
+    """Return the metrics of one subset.
 
     Args:
-        probabilities: (N, C) float, rows add up to one.
-        labels: (N,) int64.
+        probabilities: (N, C) float, N at least 1; rows add up to one.
+        labels: (N,) int64 class numbers.
 
     Returns:
-        loss (mean negative log-likelihood, nats), accuracy, balanced_accuracy (over classes present in the truth),
-        macro_f1 (over classes present in truth or prediction, as scikit-learn's), calibration_error (expected,
-        L1, 15 equal bins of the top probability; Guo et al. 2017, arXiv 1706.04599), and f1_<slug> for every class
-        (None for a class that is neither in truth nor prediction).
+        loss (mean negative log-likelihood, nats), accuracy, balanced_accuracy (over the classes among the labels),
+        macro_f1 (over the classes among the labels or predictions, as in scikit-learn), calibration_error (expected,
+        L1, 15 equal bins of the top probability; Guo et al. 2017, arXiv 1706.04599), and f1_<slug> of every class
+        (None for a class that is among neither labels nor predictions).
     """
     probabilities = probabilities.double()
     num_classes = probabilities.shape[1]

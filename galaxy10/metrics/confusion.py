@@ -1,4 +1,4 @@
-"""Counts and scores of a prediction table, in NumPy: what the figures and tables of a page are drawn from."""
+"""Confusion matrix, scores of each class and reliability of a prediction table, in NumPy."""
 
 from dataclasses import dataclass
 from math import sqrt
@@ -7,21 +7,24 @@ import numpy as np
 import pandas as pd
 
 
-def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """How many galaxies of each true class (row) got each verdict (column): (C, C) integers.
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count the galaxies of each true class (row) with each predicted class (column).
 
     Args:
         labels, predicted: (N,) class numbers from 0 to C − 1.
+
+    Returns:
+        (C, C) integers; all 0 without galaxies.
     """
     flat = np.asarray(labels, dtype=np.int64) * num_classes + np.asarray(predicted, dtype=np.int64)
     return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def class_scores(counts: np.ndarray) -> pd.DataFrame:
-    """Precision, recall and F1 of every class from its confusion counts (C, C).
+    """Return precision, recall and F1 of every class from the confusion matrix (C, C).
 
-    Returns one line per class: support, predicted, precision, recall, f1. A class that is neither there nor ever
-    predicted has no score (NaN); one that is there and never predicted has F1 0, as in scikit-learn.
+    The table has one row per class: support, predicted, precision, recall, f1. A class among neither labels nor
+    predictions has F1 NaN; a class that is never predicted has F1 0, as in scikit-learn, and precision NaN.
     """
     hits = np.diag(counts).astype(float)
     support, predicted = counts.sum(axis=1), counts.sum(axis=0)
@@ -39,7 +42,10 @@ def class_scores(counts: np.ndarray) -> pd.DataFrame:
 
 
 def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of an accuracy measured on `total` galaxies, by Wilson's formula (1927, JASA 22, 209)."""
+    """Return the Wilson interval of an accuracy measured on `total` galaxies (Wilson 1927, JASA 22, 209).
+
+    z = 1.96 gives 95 % coverage. Without galaxies, both ends are NaN.
+    """
     if total == 0:
         return float("nan"), float("nan")
     share = correct / total
@@ -50,10 +56,10 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often a verdict of a given confidence is right: one entry per bin of the top probability, all (bins,).
+    """A reliability diagram: one entry per bin of the top probability, all (bins,).
 
-    confidence and accuracy are means within the bin, NaN where the bin is empty; error is the calibration error
-    (L1, weighted by count).
+    confidence and accuracy are means within the bin, NaN where the bin is empty; error is the expected calibration
+    error (L1, weighted by count).
     """
 
     edges: np.ndarray  # (bins + 1,)
@@ -64,11 +70,14 @@ class Reliability:
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Reliability | None:
-    """Bin the top probability into equal bins (Guo et al. 2017, arXiv 1706.04599); None without finite probabilities.
+    """Compute a reliability diagram with equal bins (Guo et al. 2017, arXiv 1706.04599).
 
     Args:
         labels: (N,) class numbers.
-        probabilities: (N, C), rows that are not finite are left out.
+        probabilities: (N, C); rows that are not finite are left out.
+
+    Returns:
+        None without a finite row.
     """
     finite = np.isfinite(probabilities).all(axis=1) if probabilities.size else np.zeros(len(labels), bool)
     if not finite.any():

@@ -1,4 +1,4 @@
-"""What modules and callbacks have handed to `self.log`."""
+"""Values that modules and callbacks log with `self.log`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +7,13 @@ SUBSET_PREFIXES = ("train/", "val/", "test/")
 
 
 def logged_values(callback_metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the logged values under the names they were given.
+    """Return the logged values under the names that were passed to `self.log`.
 
-    Lightning keeps a value logged with on_step=True and on_epoch=True three times: `x`, `x_step` and `x_epoch`. Only
+    Lightning stores a value logged with on_step=True and on_epoch=True three times: `x`, `x_step` and `x_epoch`. Only
     `x`, the epoch's value, is returned.
 
     Args:
-        callback_metrics: a Trainer's: name → tensor of one number.
+        callback_metrics: of a Trainer, name → tensor of one number.
     """
     copies = {
         f"{name}{end}"
@@ -25,6 +25,6 @@ def logged_values(callback_metrics: Mapping[str, Any]) -> dict[str, float]:
 
 
 def of_subset(values: Mapping[str, float], subset: str) -> dict[str, float]:
-    """Return the values of one subset; a name that begins with no subset gets this one's: `ece` → `test/ece`."""
+    """Return the values of a subset; a name without a subset gets the prefix of this one, `ece` → `test/ece`."""
     named = {name if name.startswith(SUBSET_PREFIXES) else f"{subset}/{name}": value for name, value in values.items()}
     return {name: value for name, value in named.items() if name.startswith(f"{subset}/")}

@@ -1,4 +1,4 @@
-"""Is one model better than another, or was it luck? Both have judged the same galaxies, so the test pairs them."""
+"""McNemar's test of two models on the same galaxies, and Holm's correction for several tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, chi2
 
-EXACT_BELOW = 25  # fewer disagreements than this: the χ² approximation is poor, the binomial is cheap
+EXACT_BELOW = 25  # below this number of disagreements the χ² approximation is poor and the binomial test is cheap
 
 
 @dataclass(frozen=True)
-class McNemar:
-    """only_first, only_second: galaxies that only the one model got right; p: two-sided; exact: by the binomial."""
+class McNemarResult:
+    """The result of McNemar's test.
+
+    only_first, only_second: number of galaxies that only this model classifies correctly. p: two-sided.
+    exact: whether p comes from the binomial test.
+    """
 
     only_first: int
     only_second: int
@@ -19,24 +23,27 @@ class McNemar:
     exact: bool
 
 
-def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemar:
-    """McNemar's test (1947, Psychometrika 12, 153), χ² with Edwards' correction from 25 disagreements on.
+def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> McNemarResult:
+    """Compare two classifiers with McNemar's test (1947, Psychometrika 12, 153).
+
+    The test is the exact binomial below 25 disagreements, else χ² with Edwards' correction. Without a disagreement,
+    p is 1.
 
     Args:
-        first_right, second_right: (N,) whether each model was right about each galaxy, in the same order.
+        first_right, second_right: (N,) bool, whether each model classifies each galaxy correctly, in the same order.
     """
     only_first = int((first_right & ~second_right).sum())
     only_second = int((second_right & ~first_right).sum())
     disagree = only_first + only_second
     if disagree < EXACT_BELOW:
         p = float(binomtest(only_first, disagree).pvalue) if disagree else 1.0
-        return McNemar(only_first, only_second, p, exact=True)
+        return McNemarResult(only_first, only_second, p, exact=True)
     statistic = max(0, abs(only_first - only_second) - 1) ** 2 / disagree
-    return McNemar(only_first, only_second, float(chi2.sf(statistic, 1)), exact=False)
+    return McNemarResult(only_first, only_second, float(chi2.sf(statistic, 1)), exact=False)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for having asked several questions (Holm 1979, Scand. J. Statist. 6, 65)."""
+    """Correct p-values for multiple tests with Holm's method (1979, Scand. J. Statist. 6, 65)."""
     order = np.argsort(p_values, kind="stable")
     corrected = np.empty(len(p_values))
     highest = 0.0

@@ -1,4 +1,4 @@
-"""The table of predictions: one schema for validation and test images, evaluations and catalogues."""
+"""The prediction table: one schema for validation and test subsets, evaluations and catalogues."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from galaxy10.classes import slugs
 
 
 def class_columns(probabilities: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the columns that say what N images were predicted to be.
+    """Return the prediction columns of N images.
 
     Args:
         probabilities: (N, C), in the order of the class names.
@@ -27,12 +27,13 @@ def class_columns(probabilities: np.ndarray, class_names: Sequence[str]) -> dict
 
 
 def prediction_table(
-    scored: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], class_names: Sequence[str]
+    batches: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]], class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return row, label, predicted, predicted_name, p_<slug>…: one line per image in file order.
+    """Return row, label, predicted, predicted_name, p_<slug>…: one row per image in file order.
 
-    scored: batches of rows (B,), labels (B,) and probabilities (B, C); a row that several processes had counts once.
+    batches: rows (B,), labels (B,) and probabilities (B, C) of each batch, at least one; a row that several processes
+    evaluated is kept once.
     """
-    rows, labels, probabilities = (torch.cat(parts).numpy() for parts in zip(*scored, strict=True))
+    rows, labels, probabilities = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
     table = pd.DataFrame({"row": rows, "label": labels, **class_columns(probabilities, class_names)})
     return table.drop_duplicates("row").sort_values("row", ignore_index=True)

@@ -15,9 +15,9 @@ from galaxy10.config.building import supply
 from galaxy10.data.augment import Preprocessing, tta_views
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.metrics.classification import classification_metrics
-from galaxy10.metrics.extra import measure_extra
-from galaxy10.metrics.measures import better
+from galaxy10.metrics.extra import compute_extra_metrics
 from galaxy10.metrics.predictions import prediction_table
+from galaxy10.metrics.specs import metric_mode
 from galaxy10.models.losses import CrossEntropy
 from galaxy10.models.schedule import build_schedule
 
@@ -84,7 +84,7 @@ class Classifier(L.LightningModule):
         self.criterion = CrossEntropy() if loss is None else loss
         self.optimizer, self.scheduler, self.param_groups = optimizer, scheduler, param_groups
         self.scheduler_interval = scheduler_interval
-        self.monitor, self.monitor_mode = monitor, monitor_mode or better(monitor)
+        self.monitor, self.monitor_mode = monitor, monitor_mode or metric_mode(monitor)
         self.freeze_mode, self.tta_views = freeze, int(tta_views)
         self.frozen = False
         self.head: list[nn.Module] = []
@@ -264,7 +264,7 @@ class Classifier(L.LightningModule):
         probabilities = torch.tensor(self.predictions[columns].to_numpy())
         labels = torch.tensor(self.predictions["label"].to_numpy())
         measured = classification_metrics(probabilities, labels, self.class_names)
-        measured |= measure_extra(self._extra_metrics[0], probabilities, labels)
+        measured |= compute_extra_metrics(self._extra_metrics[0], probabilities, labels)
         self.record({f"{subset}/{key}": value for key, value in measured.items()})
 
     # --- optimizer and checkpoint ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Any runs side by side: one page and one table, made from their directories alone."""
+"""Compare runs on one page and in one table, from their directories alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,74 +10,78 @@ import pandas as pd
 
 from galaxy10.classes import slugs
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.measures import USUAL_NAMES, Measure, logged_columns, measures_of_run
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, MetricSpec, logged_columns, metric_specs_of_run
 from galaxy10.reports.comparison_markdown import comparison_markdown
-from galaxy10.reports.experiments import Experiment, group_by_split, shown_subset
 from galaxy10.reports.figures.comparison import curves_together, f1_heat_map
-from galaxy10.reports.html import Drawing, Picture, render, write_file, write_picture
-from galaxy10.reports.pairwise import HardGalaxies, PairwiseTest, always_misclassified, pairwise_tests
-from galaxy10.reports.published import OTHERS, STUDY, SUSPECT_A_LEAK, study_claim
+from galaxy10.reports.html import Drawing, PageFigure, render, write_figure, write_file
+from galaxy10.reports.pairwise import MisclassifiedGalaxies, PairwiseTest, always_misclassified, pairwise_tests
+from galaxy10.reports.published import BASELINE, LEAK_WARNING, OTHERS, baseline_result
+from galaxy10.reports.seed_groups import SeedGroup, group_by_split, shown_subset
 from galaxy10.runs.record import RunRecord, read_run
 
 COSTS = ("seconds", "images_per_s", "parameters")
-_SAID = {"test": "test", "val": "validation"}
+_SUBSET_NAMES = {"test": "test", "val": "validation"}
 _STAGES = {"train": "training", "val": "validation"}
 _CURVES = ("val/loss", "val/accuracy", "val/macro_f1", "train/loss")
-_MOST_LOGGED = 12  # curves of what users' own code has logged; metrics.csv has the rest
+_MOST_LOGGED = 12  # curves of metrics that the user's code has logged; metrics.csv has the rest
 
 
 @dataclass(frozen=True)
-class SplitPart:
-    """What the page says about the experiments measured on one split."""
+class SplitSection:
+    """The section of the page about the experiments on one split.
+
+    key: see split_of. number: of the section, from 1. hard: galaxies that every run misclassifies.
+    """
 
     key: str
     number: int
     subset: str
-    about: str
-    measures: tuple[Measure, ...]
+    description: str
+    specs: tuple[MetricSpec, ...]
     rows: list[dict[str, Any]]
-    pictures: list[Picture]
-    hard: HardGalaxies | None
+    figures: list[PageFigure]
+    hard: MisclassifiedGalaxies | None
     pairwise_tests: list[PairwiseTest]
 
 
 def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
-    """Write index.html, comparison.csv, comparison.md and figures/*.png about any number of runs.
+    """Compare runs: write index.html, comparison.csv, comparison.md and figures/*.png.
 
-    Runs that differ only in their seed become one row. Only rows of one split are ranked among each other.
+    Runs that differ only in their seed become one row. Rows are ranked within one split only.
 
     Args:
-        run_dirs: run directories; those that are no run, or not finished, are listed as left out.
-        out_dir: where to write; made if it is not there.
+        run_dirs: run directories; the page lists those that are no run, or not finished, as left out.
+        out_dir: the folder to write to, created if necessary.
 
     Returns:
         The path of index.html.
 
     Raises:
-        Galaxy10Error: not one finished run among them, or out_dir cannot be written.
+        Galaxy10Error: none of the folders is a finished run, or out_dir cannot be written.
     """
     finished, left_out = _read(run_dirs)
     if not finished:
         raise Galaxy10Error(
             f"none of the {len(run_dirs)} folders given is a finished run"
-            + (f" ({left_out[0][0]}: {left_out[0][1]})" if left_out else "; give run directories, e.g. runs/*")
+            + (f" ({left_out[0][0]}: {left_out[0][1]})" if left_out else "")
+            + "; give run directories, such as runs/*"
         )
     out = Path(out_dir)
     by_split = group_by_split(finished)
     parts = [_part(number, key, experiments, out) for number, (key, experiments) in enumerate(by_split.items(), 1)]
     table = _table(parts)
     write_file(out / "comparison.csv", table.to_csv(index=False).encode())
-    markdown = comparison_markdown([(f"{part.about} (split {part.key})", part.rows) for part in parts])
+    markdown = comparison_markdown([(f"{part.description} (split {part.key})", part.rows) for part in parts])
     write_file(out / "comparison.md", markdown.encode())
     page = render(
         "compare.html.j2",
         parts=parts,
-        said=_SAID,
+        subset_names=_SUBSET_NAMES,
         left_out=left_out,
         num_runs=len(finished),
-        study=STUDY,
+        baseline=BASELINE,
         others=OTHERS,
-        suspicion=SUSPECT_A_LEAK,
+        leak_warning=LEAK_WARNING,
     )
     return write_file(out / "index.html", page.encode())
 
@@ -97,56 +101,57 @@ def _read(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple[str, st
     return finished, left_out
 
 
-def _part(number: int, key: str, experiments: list[Experiment], out: Path) -> SplitPart:
+def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> SplitSection:
     subset = shown_subset(experiments)
-    measures = tuple({m.name: m for e in experiments for run in e.runs for m in measures_of_run(run)}.values())
-    drawings = _drawings(number, experiments, subset, measures)
-    return SplitPart(
+    specs = tuple({s.name: s for e in experiments for run in e.runs for s in metric_specs_of_run(run)}.values())
+    drawings = _drawings(number, experiments, subset, specs)
+    return SplitSection(
         key=key,
         number=number,
         subset=subset,
-        about=_about(experiments[0].runs[0], subset),
-        measures=measures,
-        rows=_rows(experiments, subset, measures),
-        pictures=[write_picture(drawing, out / "figures") for drawing in drawings],
+        description=_description(experiments[0].runs[0], subset),
+        specs=specs,
+        rows=_rows(experiments, subset, specs),
+        figures=[write_figure(drawing, out / "figures") for drawing in drawings],
         hard=always_misclassified(experiments, subset),
         pairwise_tests=pairwise_tests(experiments, subset),
     )
 
 
-def _about(run: RunRecord, subset: str) -> str:
+def _description(run: RunRecord, subset: str) -> str:
     data, split = run.provenance_section("data"), run.provenance_section("split")
     counts = RunRecord.section(split, "counts")
-    words = [str(data.get("name") or "unnamed data")]
+    parts = [str(data.get("name") or "unnamed data")]
     if path := data.get("path"):
-        words[0] += f" ({Path(str(path)).name})"
+        parts[0] += f" ({Path(str(path)).name})"
     if split.get("protocol"):
-        words.append(f"protocol {split['protocol']}, split seed {split.get('split_seed')}")
+        parts.append(f"protocol {split['protocol']}, split seed {split.get('split_seed')}")
     if counts:
-        words.append(f"{counts.get('train', 0):,} training and {counts.get(subset, 0):,} {_SAID[subset]} galaxies")
-    return ", ".join(words)
+        train, evaluated = (f"{counts.get(name, 0):,}" for name in ("train", subset))
+        parts.append(f"{train} training and {evaluated} {_SUBSET_NAMES[subset]} galaxies")
+    return ", ".join(parts)
 
 
-def _rows(experiments: list[Experiment], subset: str, measures: Sequence[Measure]) -> list[dict[str, Any]]:
+def _rows(experiments: list[SeedGroup], subset: str, specs: Sequence[MetricSpec]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for experiment in experiments:
-        spreads = {measure.name: experiment.spread(f"{subset}/{measure.name}") for measure in measures}
+        spreads = {spec.name: experiment.spread(f"{subset}/{spec.name}") for spec in specs}
         ranked = spreads["accuracy"] is not None
         rows.append(
             {
                 "rank": len(rows) + 1 if ranked else None,
                 "experiment": experiment,
                 "spreads": spreads,
-                "published": study_claim(experiment.model),
+                "published": baseline_result(experiment.model),
                 "device": _device(experiment.runs[0]),
                 "weights": _weights(experiment.runs[0]),
                 **{name: experiment.cost(name) for name in COSTS},
             }
         )
-    for measure in measures:
-        key = measure.name
+    for spec in specs:
+        key = spec.name
         means = [row["spreads"][key].mean for row in rows if row["spreads"][key]]
-        best = (min if measure.direction == "min" else max)(means) if len(set(means)) > 1 else None
+        best = (min if spec.direction == "min" else max)(means) if len(set(means)) > 1 else None
         for row in rows:
             row[f"best_{key}"] = best is not None and row["spreads"][key] and row["spreads"][key].mean == best
     return rows
@@ -158,20 +163,20 @@ def _device(run: RunRecord) -> str | None:
 
 
 def _weights(run: RunRecord) -> str | None:
-    """What a network began from, where it could have begun from pretrained weights."""
+    """Return the initial weights of a network; None for a network that has no pretrained weights to load."""
     model = run.provenance_section("model")
     if not model.get("backbone") or not model.get("weights"):
         return None
-    begun = str(model["weights"])
-    return "no pretrained weights" if begun == "random initialisation" else begun
+    weights = str(model["weights"])
+    return "no pretrained weights" if weights == "random initialisation" else weights
 
 
-def _table(parts: list[SplitPart]) -> pd.DataFrame:
-    """comparison.csv: one line per experiment, numbers at full precision, an empty cell where there is none."""
+def _table(parts: list[SplitSection]) -> pd.DataFrame:
+    """Return comparison.csv: one row per experiment, numbers at full precision, missing numbers empty."""
     lines = []
     for part in parts:
         for row in part.rows:
-            experiment: Experiment = row["experiment"]
+            experiment: SeedGroup = row["experiment"]
             line: dict[str, Any] = {
                 "split": part.key,
                 "rank_within_split": row["rank"],
@@ -182,7 +187,7 @@ def _table(parts: list[SplitPart]) -> pd.DataFrame:
                 "subset": part.subset,
                 "weights": row["weights"],
             }
-            for key in (measure.name for measure in part.measures):
+            for key in (spec.name for spec in part.specs):
                 found = row["spreads"][key]
                 line |= {key: found.mean if found else None, f"{key}_std": found.std if found else None}
             line |= {name: row[name] for name in COSTS}
@@ -193,21 +198,21 @@ def _table(parts: list[SplitPart]) -> pd.DataFrame:
     return pd.DataFrame(lines).astype({"rank_within_split": "Int64"})
 
 
-def _curves(experiments: list[Experiment], measures: Sequence[Measure]) -> list[tuple[str, str, bool]]:
-    """(column of metrics.csv, label, whether it lies between 0 and 1) of every curve that is drawn."""
-    by_name = {measure.name: measure for measure in measures}
-    own = [f"val/{name}" for name in by_name if name not in USUAL_NAMES]
+def _curves(experiments: list[SeedGroup], specs: Sequence[MetricSpec]) -> list[tuple[str, str, bool]]:
+    """Return column of metrics.csv, label, and whether values lie between 0 and 1, of every curve to draw."""
+    by_name = {spec.name: spec for spec in specs}
+    own = [f"val/{name}" for name in by_name if name not in DEFAULT_METRIC_NAMES]
     logged = list(dict.fromkeys(c for e in experiments for run in e.runs for c in logged_columns(run)))[:_MOST_LOGGED]
     found = []
     for column in (*_CURVES, *own, *logged):
         stage, _, name = column.partition("/")
-        measure = by_name.get(name) if column not in logged else None
-        label = f"{_STAGES.get(stage, stage)} {measure.label if measure else name}"
-        found.append((column, label, measure is not None and measure.unit_range))
+        spec = by_name.get(name) if column not in logged else None
+        label = f"{_STAGES.get(stage, stage)} {spec.label if spec else name}"
+        found.append((column, label, spec is not None and spec.unit_range))
     return found
 
 
-def _drawings(number: int, experiments: list[Experiment], subset: str, measures: Sequence[Measure]) -> list[Drawing]:
+def _drawings(number: int, experiments: list[SeedGroup], subset: str, specs: Sequence[MetricSpec]) -> list[Drawing]:
     drawings = []
     names = [experiment.name for experiment in experiments]
     # One split may hold a file read with other class names; a heat map needs one set of classes.
@@ -217,13 +222,12 @@ def _drawings(number: int, experiments: list[Experiment], subset: str, measures:
         drawings.append(
             Drawing(
                 f"f1_by_class_{number}",
-                f"F1 of every class, {_SAID[subset]}",
-                "Mean over seeds; the best of each class in bold. Bright is good: a dark row is a class that nobody "
-                "recognises.",
+                f"F1 of every class, {_SUBSET_NAMES[subset]}",
+                "Mean over seeds; the best of each class in bold. A dark row is a class that no experiment recognises.",
                 f1_heat_map(f1, [e.name for e in same], same[0].class_names),
             )
         )
-    for column, ylabel, unit_range in _curves(experiments, measures):
+    for column, ylabel, unit_range in _curves(experiments, specs):
         curves = {name: c for name, e in zip(names, experiments, strict=True) if (c := e.curve(column)) is not None}
         if not curves:
             continue
@@ -231,7 +235,7 @@ def _drawings(number: int, experiments: list[Experiment], subset: str, measures:
             Drawing(
                 f"{column.replace('/', '_')}_{number}",
                 ylabel[0].upper() + ylabel[1:],
-                "Lines are means over seeds, bands reach from the lowest to the highest seed.",
+                "Lines are means over seeds; bands extend from the lowest to the highest seed.",
                 curves_together(curves, ylabel, unit_range),
             )
         )

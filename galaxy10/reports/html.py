@@ -1,4 +1,4 @@
-"""From figures, tables and a template to one self-contained HTML file."""
+"""Render figures, tables and a template to one self-contained HTML file."""
 
 import base64
 import io
@@ -20,9 +20,9 @@ from galaxy10.version import __version__
 
 THUMBNAIL_PX = 192
 MOST_PIXELS = 2200
-CSS_PX_PER_IN = 74  # type of one size on the whole page, whatever a figure measures
-HALF_PAGE_IN = 11  # wider figures get a row of their own, or their type would be too small to read
-NOTHING = "–"
+CSS_PX_PER_IN = 74  # the same for all figures, so that their text has one size on the page
+HALF_PAGE_IN = 11  # wider figures get a row of their own; their text would be too small to read otherwise
+NO_VALUE = "–"
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A figure on a page: its file name, what a reader sees in it, and its pixels as a data URI."""
+class PageFigure:
+    """A figure on a page: file name, title, caption and PNG as a data URI."""
 
     name: str
     title: str
@@ -49,21 +49,21 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """A galaxy on a page: pixels as a data URI, and lines of text below."""
+    """An image of a galaxy on a page: JPEG as a data URI, and the lines of text below."""
 
     uri: str
     lines: tuple[str, ...]
 
 
 def write_file(path: Path, content: bytes) -> Path:
-    """Write a whole file or none; returns its path."""
+    """Write a file atomically and return the path."""
     with replacing(path) as part:
         part.write_bytes(content)
     return path
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG; nothing that reaches over its edge is cut."""
+    """Return a figure as PNG, with everything that extends beyond its edges."""
     buffer = io.BytesIO()
     # A matrix of 37 classes is 20 inches wide; at full resolution it costs seconds and nobody sees the difference.
     dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
@@ -73,12 +73,12 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def write_picture(drawing: Drawing, folder: Path) -> Picture:
-    """Save a figure as folder/name.png and return it ready for the page."""
+def write_figure(drawing: Drawing, folder: Path) -> PageFigure:
+    """Save a figure as folder/name.png and return it for a page."""
     content = png(drawing.figure)
     write_file(folder / f"{drawing.name}.png", content)
     width_in = float(drawing.figure.get_figwidth())
-    return Picture(
+    return PageFigure(
         name=drawing.name,
         title=drawing.title,
         caption=drawing.caption,
@@ -89,10 +89,10 @@ def write_picture(drawing: Drawing, folder: Path) -> Picture:
 
 
 def cards(images: np.ndarray, texts: Sequence[Sequence[str]]) -> list[Card]:
-    """Thumbnails with their lines of text.
+    """Return thumbnails with their lines of text.
 
     Args:
-        images: (n, h, w, 3) uint8; those larger than THUMBNAIL_PX are made smaller.
+        images: (n, h, w, 3) uint8; larger ones are scaled down to THUMBNAIL_PX.
         texts: n sequences of lines.
     """
     return [
@@ -101,20 +101,20 @@ def cards(images: np.ndarray, texts: Sequence[Sequence[str]]) -> list[Card]:
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """Bytes as an address that a page can hold within itself."""
+    """Encode bytes of a media type as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _jpeg(image: np.ndarray) -> bytes:
-    picture = Image.fromarray(image)
-    picture.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    thumbnail = Image.fromarray(image)
+    thumbnail.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=92)
+    thumbnail.save(buffer, "JPEG", quality=92)
     return buffer.getvalue()
 
 
 def render(template: str, **context: Any) -> str:
-    """Fill a template of galaxy10/evaluation/templates; every value is escaped for HTML."""
+    """Fill a template of galaxy10/reports/templates; every value is escaped for HTML."""
     return _environment().get_template(template).render(version=__version__, **context)
 
 
@@ -131,36 +131,36 @@ def _environment() -> Environment:
         "percent": percent,
         "count": count,
         "duration": duration,
-        "plain": plain,
+        "as_text": as_text,
         "plural": plural,
     }
     return environment
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a finite number (None, NaN, text and booleans are not)."""
+    """Return whether a value is a finite number (None, NaN, text and booleans are not)."""
     return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """A number with fixed digits; a dash where there is none."""
-    return f"{value:.{digits}f}" if is_number(value) else NOTHING
+    """Format a number with fixed digits; anything else as a dash."""
+    return f"{value:.{digits}f}" if is_number(value) else NO_VALUE
 
 
 def percent(value: Any, digits: int = 1) -> str:
-    """A share of 1 as a percentage; a dash where there is none."""
-    return f"{100 * value:.{digits}f} %" if is_number(value) else NOTHING
+    """Format a fraction (0–1) as a percentage; anything that is no number as a dash."""
+    return f"{100 * value:.{digits}f} %" if is_number(value) else NO_VALUE
 
 
 def count(value: Any) -> str:
-    """A whole number with thousands separators; a dash where there is none."""
-    return f"{int(value):,}" if is_number(value) else NOTHING
+    """Format an integer with thousands separators; anything that is no number as a dash."""
+    return f"{int(value):,}" if is_number(value) else NO_VALUE
 
 
 def duration(seconds: Any) -> str:
-    """Seconds as a person says them: 42 s, 3 min 12 s, 2 h 5 min."""
+    """Format seconds, such as 42 s, 3 min 12 s or 2 h 5 min; anything that is no number as a dash."""
     if not is_number(seconds):
-        return NOTHING
+        return NO_VALUE
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
@@ -169,20 +169,20 @@ def duration(seconds: Any) -> str:
 
 
 def plural(number: int, one: str, many: str) -> str:
-    """A count with its noun: 1 galaxy, 2 galaxies."""
+    """Return a count with its noun: 1 galaxy, 2 galaxies."""
     return f"{number:,} {one if number == 1 else many}"
 
 
-def plain(value: Any) -> str:
-    """Any value of a JSON file as one line of text."""
+def as_text(value: Any) -> str:
+    """Format any value of a JSON file as one line of text; None and NaN as a dash."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
-        return NOTHING
+        return NO_VALUE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, (list, tuple)):
-        return ", ".join(plain(item) for item in value) or NOTHING
+        return ", ".join(as_text(item) for item in value) or NO_VALUE
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {plain(item)}" for key, item in value.items()) or NOTHING
+        return ", ".join(f"{key}: {as_text(item)}" for key, item in value.items()) or NO_VALUE
     return str(value)

@@ -1,4 +1,4 @@
-"""A page about a file of galaxies, made without training anything."""
+"""Write a page about a labelled HDF5 file, before any training."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,38 +20,40 @@ from galaxy10.data.groups import has_positions
 from galaxy10.data.hdf5 import SourceFile, open_source
 from galaxy10.data.store import Store, file_identity, open_store, store_directory
 from galaxy10.reports.figures.classes import class_counts
+from galaxy10.reports.figures.dataset import channel_histogram, histogram
 from galaxy10.reports.figures.galleries import gallery
-from galaxy10.reports.figures.survey import channel_histogram, histogram
-from galaxy10.reports.html import Card, Drawing, cards, render, write_file, write_picture
+from galaxy10.reports.html import Card, Drawing, cards, render, write_figure, write_file
 
 PER_CLASS = 8  # galaxies of each class on the sample sheet
-MOST_TWINS = 24
-_SLOW_CHUNKS = 16  # chunks that one image touches, beyond which random access crawls
+MOST_DUPLICATES = 24
+_SLOW_CHUNKS = 16  # random access is slow if one image lies in more chunks
 
 
 def inspect_file(
     path: Path, out_dir: Path, class_names: Sequence[str] | None = None, store_dir: Path | None = None
 ) -> Path:
-    """Write index.html and figures/*.png about an HDF5 file: counts, samples, twins, blanks, overlaps, statistics.
+    """Write index.html and figures/*.png about a file: classes, samples, duplicates, blanks, overlaps, statistics.
 
     Args:
-        path: a file with `images` (N, H, W, 3) uint8 and `ans` (N,); ra, dec, redshift and pxscale are optional.
-        out_dir: where to write; made if it is not there.
-        class_names: names in label order; else those in the file.
-        store_dir: where the memory-mapped copy goes, which training uses, too; beside the file if None and writable.
+        path: a file with `images` (N, H, W, 3) uint8 and `ans` (N,); ra, dec (degrees), redshift and pxscale
+            (arcsec/pixel) are optional.
+        out_dir: the folder to write to, created if necessary.
+        class_names: names in label order; None: those in the file.
+        store_dir: the folder of the memory-mapped copy, which training uses, too; None: beside the file if writable,
+            else out_dir.
 
     Returns:
         The path of index.html.
 
     Raises:
-        Galaxy10Error: whatever is wrong with the file, or out_dir cannot be written.
+        Galaxy10Error: the file is not valid, or out_dir cannot be written.
     """
     out = Path(out_dir)
     source, guessed = _with_names(open_source(Path(path), class_names, key="FILE"))
     store = open_store(source, store_directory(source.path, store_dir, out))
     pixels = read_pixels(store.images)
-    pictures = {d.name: write_picture(d, out / "figures") for d in _drawings(source, store, pixels)}
-    twins = contradictory_twins(store.table)
+    figures = {d.name: write_figure(d, out / "figures") for d in _drawings(source, store, pixels)}
+    duplicates = contradictory_twins(store.table)
     page = render(
         "inspect.html.j2",
         source=source,
@@ -59,12 +61,12 @@ def inspect_file(
         identity=file_identity(source.path),
         facts=_facts(source),
         warnings=_warnings(source),
-        pictures=pictures,
+        figures=figures,
         samples=_sample_sheet(source, store),
-        twins=_twin_rows(source, twins),
-        num_twins=int(twins["galaxy"].nunique()),
-        twin_kinds=_twin_kinds(source, twins),
-        twin_cards=_twin_cards(source, store, twins),
+        duplicates=_duplicate_rows(source, duplicates),
+        num_duplicates=int(duplicates["galaxy"].nunique()),
+        duplicate_kinds=_duplicate_kinds(source, duplicates),
+        duplicate_cards=_duplicate_cards(source, store, duplicates),
         repeats=same_label_repeats(store.table),
         blanks=_blanks(source, store),
         overlaps=find_overlaps(store.table) if has_positions(store.table) else None,
@@ -75,7 +77,7 @@ def inspect_file(
 
 
 def _with_names(source: SourceFile) -> tuple[SourceFile, bool]:
-    """The published files name no classes; their name gives them away."""
+    """Add the class names of Galaxy10 DECaLS to a published file, which has none; return whether they were added."""
     published = source.path.name.lower().startswith("galaxy10") and source.num_classes <= len(GALAXY10_CLASSES)
     if source.class_names is not None or not published:
         return source, False
@@ -91,28 +93,26 @@ def _facts(source: SourceFile) -> list[tuple[str, Any]]:
         ("classes", source.num_classes),
         ("stored in chunks of", " × ".join(map(str, source.chunks)) if source.chunks else "one piece, not chunked"),
     ]
-    for key, said in (("ra", "positions"), ("redshift", "redshifts"), ("pxscale", "pixel scales")):
+    for key, name in (("ra", "positions"), ("redshift", "redshifts"), ("pxscale", "pixel scales")):
         there = int(np.isfinite(table[key]).sum())
         missing = f", missing for {len(table) - there:,}" if there < len(table) else ""
-        lines.append((said, f"{there:,}{missing}" if there else "none in the file"))
+        lines.append((name, f"{there:,}{missing}" if there else "none in the file"))
     return lines
 
 
 def _warnings(source: SourceFile) -> list[str]:
-    """Traps that a newcomer would step into."""
+    """Return warnings about the order, the layout and the classes of the file."""
     found = []
     labels = source.table["label"].to_numpy()
     if (np.diff(labels) >= 0).all():
-        found.append(
-            "The file is sorted by class: its first rows are all of one class, so a split by position is void."
-        )
+        found.append("The file is sorted by class: a split by row number would leave classes out of subsets.")
     if source.chunks:
         _, height, width, channels = source.chunks
         touched = -(-source.height // height) * -(-source.width // width) * -(-3 // channels)
         if touched > _SLOW_CHUNKS:
             found.append(
                 f"One image lies in {touched} chunks of {source.chunks[0]} images each: reading single images from "
-                "this file crawls. galaxy10 reads it once, in order, into a memory-mapped copy."
+                "this file is slow. galaxy10 reads the file once, in order, into a memory-mapped copy."
             )
     empty = [name for label, name in enumerate(source.names) if not (labels == label).any()]
     if empty:
@@ -128,7 +128,7 @@ def _drawings(source: SourceFile, store: Store, pixels: Pixels) -> list[Drawing]
         Drawing(
             "channels",
             "Brightness of the pixels",
-            "Every pixel of every image, by colour; logarithmic. A step at 1 means saturated centres.",
+            "All pixels of all images, by channel; logarithmic. A step at 1 means saturated centres.",
             channel_histogram(pixels.levels),
         ),
     ]
@@ -147,7 +147,7 @@ def _drawings(source: SourceFile, store: Store, pixels: Pixels) -> list[Drawing]
 
 
 def _sample_rows(source: SourceFile, per_class: int = 5) -> tuple[np.ndarray, list[str]]:
-    """Rows (n,) of a few galaxies of every class, always the same ones, and their captions."""
+    """Return the rows (n,) of a few galaxies of every class, drawn with a fixed seed, and their captions."""
     rng = np.random.default_rng(0)
     labels = source.table["label"].to_numpy()
     chosen = []
@@ -169,31 +169,31 @@ def _sample_sheet(source: SourceFile, store: Store) -> list[tuple[str, list[Card
     return sheet
 
 
-def _twin_rows(source: SourceFile, twins: pd.DataFrame) -> list[dict[str, Any]]:
+def _duplicate_rows(source: SourceFile, duplicates: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {
             "rows": ", ".join(str(row) for row in members["row"]),
             "labels": ", ".join(source.names[label] for label in members["label"]),
             "separation": members["separation_arcsec"].max(),
         }
-        for _, members in twins.groupby("galaxy")
+        for _, members in duplicates.groupby("galaxy")
     ]
 
 
-def _twin_kinds(source: SourceFile, twins: pd.DataFrame) -> list[tuple[str, int]]:
-    """How often each set of contradictory labels occurs, commonest first."""
-    kinds = [" – ".join(source.names[i] for i in sorted(set(m["label"]))) for _, m in twins.groupby("galaxy")]
+def _duplicate_kinds(source: SourceFile, duplicates: pd.DataFrame) -> list[tuple[str, int]]:
+    """Count each set of conflicting labels, the most frequent first."""
+    kinds = [" – ".join(source.names[i] for i in sorted(set(m["label"]))) for _, m in duplicates.groupby("galaxy")]
     return [(str(kind), int(number)) for kind, number in pd.Series(kinds, dtype=object).value_counts().items()]
 
 
-def _twin_cards(source: SourceFile, store: Store, twins: pd.DataFrame) -> list[Card]:
-    shown = twins.head(MOST_TWINS)
+def _duplicate_cards(source: SourceFile, store: Store, duplicates: pd.DataFrame) -> list[Card]:
+    shown = duplicates.head(MOST_DUPLICATES)
     texts = [(source.names[label], f"row {row}") for row, label in zip(shown["row"], shown["label"], strict=True)]
     return cards(store.images[shown["row"].to_numpy()], texts)
 
 
 def _blanks(source: SourceFile, store: Store) -> list[tuple[int, str, int]]:
-    """Row, class and the value of every byte of each blank image."""
+    """Return row, class and the value of all bytes of each blank image."""
     blank = store.table[store.table["blank"]]
     return [
         (int(row), source.names[label], int(store.images[row, 0, 0, 0]))

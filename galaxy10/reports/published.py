@@ -1,13 +1,13 @@
-"""What others report on Galaxy10 DECaLS: shown beside our numbers, each measured on a split of its own."""
+"""Published results on Galaxy10 DECaLS, each measured on a split of its own."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One published number.
+    """One published result.
 
-    model: the galaxy10 model it belongs beside, or "" where there is none. accuracy, macro_f1: 0–1, None if not given.
+    model: the corresponding model of galaxy10, or "". accuracy, macro_f1: 0–1, None if not published.
     """
 
     name: str
@@ -18,7 +18,7 @@ class PublishedResult:
     remark: str = ""
 
 
-STUDY = (
+BASELINE = (
     PublishedResult("PCA + logistic regression", "pca_logreg", 0.19, None, "80/20", "31 % on its training galaxies"),
     PublishedResult(
         "simple CNN", "simple_cnn", 0.46, None, "not stated", "“only around 30 %” under strong regularisation"
@@ -31,16 +31,16 @@ OTHERS = (
     PublishedResult("ResNet50, fine-tuned", "resnet50", 0.876, 0.855, "stratified 70/15/15", "F1 of Disturbed .60"),
     PublishedResult("ConvNeXtV2-tiny", "", 0.870, None, "own split", "86.6–87.0 %; epoch picked on the test set"),
     PublishedResult("DINOv2-small", "", 0.861, None, "own split", "epoch picked on the test set"),
-    PublishedResult("C8-equivariant small CNN", "", 0.822, None, "own split", "± 0.5 %; its dense twin 77.5 %"),
+    PublishedResult("C8-equivariant small CNN", "", 0.822, None, "own split", "± 0.5 %; 77.5 % without equivariance"),
     PublishedResult("masked autoencoder, fine-tuned", "", 0.775, None, "own split", "64 % from scratch"),
     PublishedResult("20 nearest neighbours on raw pixels", "", 0.419, None, "own split"),
 )
-SUSPECT_A_LEAK = (
-    "Claims of 90 to 99 % exist, too. They come with augmentation before the split, or with test images rotated from "
-    "training galaxies: above 90 %, suspect a leak."
+LEAK_WARNING = (
+    "Some publications report 90 to 99 %, with augmentation before the split or with test images rotated from training "
+    "galaxies. Above 90 %, suspect a leak."
 )
 
 
-def study_claim(model: str) -> PublishedResult | None:
-    """The study's number for a galaxy10 model, if it has one."""
-    return next((claim for claim in STUDY if claim.model == model), None)
+def baseline_result(model: str) -> PublishedResult | None:
+    """Return the published baseline's result for a model of galaxy10; None if the baseline does not have the model."""
+    return next((result for result in BASELINE if result.model == model), None)

@@ -1,4 +1,4 @@
-"""The page about one run, made from its directory alone: no torch, no HDF5 file, a few seconds."""
+"""Write the report of one run from its directory alone: without torch or the data, in a few seconds."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +9,11 @@ import pandas as pd
 import yaml
 
 from galaxy10.classes import slugs
-from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_counts
-from galaxy10.metrics.measures import measures_of_run
-from galaxy10.reports.html import NOTHING, Picture, count, is_number, render, write_file, write_picture
+from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_matrix
+from galaxy10.metrics.specs import metric_specs_of_run
+from galaxy10.reports.html import NO_VALUE, PageFigure, count, is_number, render, write_figure, write_file
 from galaxy10.reports.run_figures import PAGE_ORDER, draw_all
-from galaxy10.reports.run_galleries import batch, demonstrations, mistakes
+from galaxy10.reports.run_galleries import batch, demonstrations, misclassified
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.record import JUDGED, SUBSETS, RunRecord, read_run
 
@@ -27,14 +27,14 @@ _LOSES = {
     _NAMES.metrics: "the training curves",
     _NAMES.profile: "",
     _NAMES.class_distribution: "the class distribution",
-    _NAMES.predictions("test"): "everything about the test galaxies (with run.test=false they are left unread)",
+    _NAMES.predictions("test"): "everything about the test galaxies (run.test=false does not evaluate them)",
     _NAMES.predictions("val"): "everything about the validation galaxies",
     _NAMES.samples("batch"): "the batch as the network sees it",
     _NAMES.samples("misclassified_test"): "the gallery of misclassified test galaxies",
     _NAMES.samples("misclassified_val"): "the gallery of misclassified validation galaxies",
     _NAMES.samples("augmentation"): "the augmentation demonstration",
     _NAMES.samples("noise"): "the noise demonstration",
-    _NAMES.samples("components"): "the pictures of the principal components",
+    _NAMES.samples("components"): "the images of the principal components",
     _NAMES.scree: "the scree plot",
 }
 _ONLY_TRAINING_WRITES = {
@@ -46,32 +46,32 @@ _ONLY_TRAINING_WRITES = {
 
 
 def build_report(run_dir: Path, out_dir: Path | None = None) -> Path:
-    """Write figures/*.png and report.html for a run, or for the evaluation of a trained run on another file.
+    """Write figures/*.png and report.html of a run or an evaluation.
 
     Args:
-        run_dir: the directory of a run; whatever is missing in it is left out of the page, and the page says so.
-        out_dir: where to write; the run directory itself if None.
+        run_dir: the run directory; the page lists missing files and what is left out without them.
+        out_dir: the folder to write to; None: the run directory.
 
     Returns:
         The path of report.html.
 
     Raises:
-        Galaxy10Error: no run directory, or out_dir cannot be written.
+        Galaxy10Error: run_dir is no run directory, or out_dir cannot be written.
     """
     run = read_run(Path(run_dir))
     out = Path(out_dir) if out_dir is not None else run.path
     counts = {
-        subset: confusion_counts(table["label"].to_numpy(), table["predicted"].to_numpy(), len(run.class_names))
+        subset: confusion_matrix(table["label"].to_numpy(), table["predicted"].to_numpy(), len(run.class_names))
         for subset, table in run.predictions.items()
     }
     files = RunFiles(out)
-    pictures = {drawing.name: write_picture(drawing, files.figures) for drawing in draw_all(run, counts)}
-    page = render("report.html.j2", **_context(run, counts, pictures))
+    figures = {drawing.name: write_figure(drawing, files.figures) for drawing in draw_all(run, counts)}
+    page = render("report.html.j2", **_context(run, counts, figures))
     return write_file(files.report, page.encode())
 
 
-def _context(run: RunRecord, counts: dict[str, np.ndarray], pictures: dict[str, Picture]) -> dict[str, Any]:
-    # Of its training galaxies a network keeps speed and last loss only, which are no metrics of this table.
+def _context(run: RunRecord, counts: dict[str, np.ndarray], figures: dict[str, PageFigure]) -> dict[str, Any]:
+    # Metrics under train/ are speed and last loss, which this table does not show.
     recorded = [s for s in SUBSETS if any(key.startswith(f"{s}/") for key in run.metrics)]
     subsets = [s for s in JUDGED if s in counts or s in recorded]
     return {
@@ -83,8 +83,8 @@ def _context(run: RunRecord, counts: dict[str, np.ndarray], pictures: dict[str, 
         "metric_rows": _metric_rows(run, counts, subsets),
         "disagreements": _disagreements(run, counts),
         "class_rows": _class_rows(run, counts),
-        "pictures": {part: [pictures[n] for n in names if n in pictures] for part, names in PAGE_ORDER.items()},
-        "mistakes": mistakes(run),
+        "figures": {part: [figures[n] for n in names if n in figures] for part, names in PAGE_ORDER.items()},
+        "misclassified": misclassified(run),
         "batch": batch(run),
         "demonstrations": demonstrations(run),
         "split": _split(run),
@@ -96,7 +96,7 @@ def _context(run: RunRecord, counts: dict[str, np.ndarray], pictures: dict[str, 
 
 
 def _missing(run: RunRecord) -> list[tuple[str, str, str]]:
-    """File, what the page therefore lacks, and why; an evaluation never has what only training writes."""
+    """Return each missing file, what the page lacks without the file, and why; files of training only if one."""
     return [
         (str(file), _LOSES[file], why)
         for file, why in ((Path(name), why) for name, why in run.missing.items())
@@ -105,7 +105,7 @@ def _missing(run: RunRecord) -> list[tuple[str, str, str]]:
 
 
 def final_metric(run: RunRecord, counts: dict[str, np.ndarray], subset: str, metric: str) -> float | None:
-    """A final metric as the run recorded it; while it has not recorded any, from its prediction table."""
+    """Return a final metric as the run recorded it; without a record, from the confusion matrix."""
     recorded = run.metrics.get(f"{subset}/{metric}")
     if is_number(recorded) or f"{subset}/{metric}" in run.metrics or subset not in counts:
         return recorded
@@ -142,13 +142,13 @@ def _headline(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[s
 def _metric_rows(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[str]) -> list[dict[str, Any]]:
     rows = [
         {"name": m.label, "meaning": m.meaning, "values": [final_metric(run, counts, s, m.name) for s in subsets]}
-        for m in measures_of_run(run)
+        for m in metric_specs_of_run(run)
     ]
     return [row for row in rows if row["name"] != "loss" or any(is_number(v) for v in row["values"])]
 
 
 def _disagreements(run: RunRecord, counts: dict[str, np.ndarray]) -> list[str]:
-    """A recorded number that its own prediction table contradicts must not pass in silence."""
+    """Return the recorded metrics that differ from those of the prediction table."""
     found = []
     for subset, matrix in counts.items():
         for metric in ("accuracy", "macro_f1"):
@@ -214,7 +214,7 @@ def _split(run: RunRecord) -> dict[str, Any]:
             facts["reasons"].append((str(reason), len(rows), [int(r) for r in rows.head(12)]))
         facts["reasons"].sort(key=lambda line: -line[1])
     used = run.split[run.split["subset"] != "dropped"]
-    # In an evaluation everything is judged, so that no border exists that a group could cross.
+    # An evaluation has only one subset, so no group can lie in two.
     if "group" in used and len(used) and not run.is_evaluation:
         per_group = used.dropna(subset="group").groupby("group")["subset"].nunique()
         facts |= {"groups": len(per_group), "crossing": int((per_group > 1).sum())}
@@ -240,12 +240,12 @@ def _provenance(run: RunRecord) -> list[tuple[str, Any]]:
         ("images", count(data.get("num_images"))),
         ("image shape", data.get("image_shape")),
         ("mean of the training pixels (0–1)", data.get("pixel_mean")),
-        ("their standard deviation", data.get("pixel_std")),
+        ("standard deviation of the training pixels", data.get("pixel_std")),
         ("network", model.get("name")),
-        ("weights it started from", model.get("weights")),
+        ("initial weights", model.get("weights")),
         ("input size (px)", model.get("image_size")),
         ("parameters", count(model.get("parameters"))),
-        ("of which trained", count(model.get("trainable_parameters"))),
+        ("trainable parameters", count(model.get("trainable_parameters"))),
         ("device", run.provenance.get("device")),
         ("training speed (images/s)", rate),
         ("share of time spent waiting for data", share),
@@ -254,4 +254,4 @@ def _provenance(run: RunRecord) -> list[tuple[str, Any]]:
         ("started", run.status.get("started")),
         ("ended", run.status.get("ended")),
     ]
-    return [(name, value) for name, value in lines if value not in (None, {}, NOTHING)]
+    return [(name, value) for name, value in lines if value not in (None, {}, NO_VALUE)]

@@ -1,4 +1,4 @@
-"""Which figures a run's directory yields, and the words that go with each."""
+"""Draw the figures of a run directory, with their titles and captions."""
 
 from collections.abc import Iterator
 
@@ -7,10 +7,10 @@ import pandas as pd
 
 from galaxy10.classes import slugs
 from galaxy10.metrics.confusion import class_scores, reliability
-from galaxy10.metrics.measures import USUAL_NAMES, logged_columns, measures_of_run
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, logged_columns, metric_specs_of_run
 from galaxy10.reports.figures.calibration import reliability_diagram
 from galaxy10.reports.figures.classes import class_distribution, f1_by_class, is_balanced
-from galaxy10.reports.figures.confusion import confusion_matrix
+from galaxy10.reports.figures.confusion import confusion_heat_map
 from galaxy10.reports.figures.curves import logged_curves, loss_curves, metric_curves
 from galaxy10.reports.figures.galleries import error_captions, gallery
 from galaxy10.reports.figures.pca import scree_plot
@@ -18,7 +18,7 @@ from galaxy10.reports.html import Drawing, is_number
 from galaxy10.runs.record import JUDGED, SUBSETS, RunRecord
 
 MOST_IN_GALLERY = 24
-_SAID = {"test": "test", "val": "validation", "train": "training"}
+_SUBSET_NAMES = {"test": "test", "val": "validation", "train": "training"}
 PAGE_ORDER = {
     "classes": ["f1_by_class"],
     "confusion": [f"confusion_{subset}_{kind}" for subset in JUDGED for kind in ("by_row", "counts")],
@@ -30,10 +30,10 @@ PAGE_ORDER = {
 
 
 def draw_all(run: RunRecord, counts: dict[str, np.ndarray]) -> Iterator[Drawing]:
-    """Every figure for which the run directory holds the data.
+    """Draw every figure for which the run directory has the data.
 
     Args:
-        counts: confusion counts (C, C) by subset.
+        counts: confusion matrix (C, C) of each subset.
     """
     yield from _curves(run)
     for subset, matrix in counts.items():
@@ -54,44 +54,43 @@ def _curves(run: RunRecord) -> Iterator[Drawing]:
         yield Drawing(
             "curves_loss",
             "Loss",
-            "What the training minimises, epoch by epoch. While both lines fall, the network learns; where the "
-            "validation line rises again, it learns the training galaxies by heart. (Some papers call the validation "
-            "loss “test loss”.) Below, the learning rate.",
+            "The loss of every epoch, and below it the learning rate. Where the validation loss rises while the "
+            "training loss falls, the network overfits. (Some papers call the validation loss “test loss”.)",
             loss,
         )
     if metrics := metric_curves(run.curves, best):
         yield Drawing(
             "curves_metrics",
             "Metrics",
-            "Scores on the validation galaxies after every epoch; dashed, the accuracy on the training batches. "
+            "Metrics of the validation galaxies after every epoch; dashed: the accuracy on the training batches. "
             "The grey line marks the epoch whose weights were kept.",
             metrics,
         )
-    own = {f"val/{m.name}": m.label for m in measures_of_run(run) if m.name not in USUAL_NAMES}
+    own = {f"val/{m.name}": m.label for m in metric_specs_of_run(run) if m.name not in DEFAULT_METRIC_NAMES}
     if logged := logged_curves(run.curves, own | {column: column for column in logged_columns(run)}):
         yield Drawing(
             "curves_logged",
             "Own metrics",
-            "What this run's own metrics have measured, and what its own code has logged, after every epoch.",
+            "The user's own metrics, and what the user's code has logged, after every epoch.",
             logged,
         )
 
 
 def _confusion(run: RunRecord, subset: str, matrix: np.ndarray) -> Iterator[Drawing]:
-    said = _SAID[subset]
-    title = f"{said}: {matrix.sum():,} galaxies"
+    name = _SUBSET_NAMES[subset]
+    title = f"{name}: {matrix.sum():,} galaxies"
     yield Drawing(
         f"confusion_{subset}_by_row",
-        f"Confusion matrix, {said}, in percent",
-        "A row is a true class, and its cells say what share of it got which verdict: each row adds up to 100 %. The "
-        "diagonal is what the network gets right. At the right, how many galaxies stand behind the row.",
-        confusion_matrix(matrix, run.class_names, f"{title}, % of the true class", by_row=True),
+        f"Confusion matrix, {name}, in percent",
+        "Rows are true classes, columns are predicted classes; each row adds up to 100 %. The diagonal is the recall "
+        "of each class. At the right, the number of galaxies of the row.",
+        confusion_heat_map(matrix, run.class_names, f"{title}, % of the true class", by_row=True),
     )
     yield Drawing(
         f"confusion_{subset}_counts",
-        f"Confusion matrix, {said}, in galaxies",
-        "The same as numbers of galaxies. The colour follows the square root, so that rare classes show.",
-        confusion_matrix(matrix, run.class_names, title),
+        f"Confusion matrix, {name}, in galaxies",
+        "Numbers of galaxies. The colour follows the square root of the number, so that rare classes are visible.",
+        confusion_heat_map(matrix, run.class_names, title),
     )
 
 
@@ -101,17 +100,17 @@ def _classes(run: RunRecord, counts: dict[str, np.ndarray]) -> Iterator[Drawing]
     scores = {}
     for subset in (s for s in SUBSETS if s in counts):
         table = class_scores(counts[subset])
-        # The recorded value goes first, so that page, figure and JSON line cannot differ by a rounding.
+        # The recorded value takes precedence, so that page, figure and JSON line do not differ by rounding.
         recorded = [run.metrics.get(f"{subset}/f1_{slug}") for slug in slugs(run.class_names)]
         table["f1"] = pd.Series([v if is_number(v) else np.nan for v in recorded]).fillna(table["f1"])
         scores[subset] = table
-    also = " The diamond is the validation galaxies’." if len(scores) > 1 else ""
+    also = " Diamonds are the F1 of the validation galaxies." if len(scores) > 1 else ""
     yield Drawing(
         "f1_by_class",
         "F1 of every class",
-        "F1 is the harmonic mean of precision (how many of those called so are so) and recall (how many of those that "
-        f"are so were found).{also} n is the number of {_SAID[next(iter(scores))]} galaxies; with few of them the "
-        "value is uncertain.",
+        "F1 is the harmonic mean of precision (share of the galaxies predicted as the class that belong to the class) "
+        f"and recall (share of the class that is predicted as the class).{also} n is the number of "
+        f"{_SUBSET_NAMES[next(iter(scores))]} galaxies; with few galaxies, F1 is uncertain.",
         f1_by_class(scores, run.class_names),
     )
 
@@ -124,10 +123,11 @@ def _calibration(run: RunRecord) -> Iterator[Drawing]:
             continue
         yield Drawing(
             "reliability",
-            f"Reliability, {_SAID[subset]}",
-            "Verdicts sorted by how sure the network was. Bars that end on the dashed line mean that “80 % sure” is "
-            "right 80 % of the time; bars below it mean overconfidence. Below, how many galaxies each bar stands for.",
-            reliability_diagram(bins, f"{_SAID[subset]}: {bins.count.sum():,} galaxies"),
+            f"Reliability diagram, {_SUBSET_NAMES[subset]}",
+            "Accuracy of the predictions in bins of their confidence. Bars that end on the dashed line are calibrated: "
+            "of the predictions with a confidence of 80 %, 80 % are correct. Bars below the line are overconfident. "
+            "Below, the number of galaxies in each bin.",
+            reliability_diagram(bins, f"{_SUBSET_NAMES[subset]}: {bins.count.sum():,} galaxies"),
         )
         return
 
@@ -136,11 +136,11 @@ def _distribution(run: RunRecord) -> Iterator[Drawing]:
     table = run.distribution
     if table is None or len(table) != len(run.class_names):
         return
-    caption = "How many galaxies of each class the file holds, and which subset they went to."
+    caption = "Number of galaxies of each class in the file, by subset."
     if is_balanced(table):
         caption += (
-            " At the right, what one epoch of training shows: balancing presents rare classes more often "
-            "(and common ones less), never inside validation or test."
+            " At the right, the number of training images in an epoch: balancing repeats rare classes (and leaves out "
+            "images of common ones) in training only."
         )
     yield Drawing("class_distribution", "Class distribution", caption, class_distribution(table, run.class_names))
 
@@ -152,14 +152,14 @@ def _scree(run: RunRecord) -> Iterator[Drawing]:
     yield Drawing(
         "scree",
         "Scree plot",
-        "How much of the difference between images each principal component holds, and all components up to it. "
-        "The dashed line marks how many the classifier was given.",
+        "Variance of the images explained by each principal component, and cumulated. The dashed line marks the number "
+        "of components that the classifier uses.",
         scree_plot(run.scree, float(chosen) if is_number(chosen) else None),
     )
 
 
 def _galleries(run: RunRecord) -> Iterator[Drawing]:
-    """The page shows galleries as cards that flow with its width; these are the same for a paper."""
+    """Draw the galleries of the page as figures for a paper."""
     for subset in SUBSETS:
         sample = run.samples.get(f"misclassified_{subset}")
         if sample is None or not len(sample["images"]):
@@ -177,7 +177,7 @@ def _galleries(run: RunRecord) -> Iterator[Drawing]:
 
 
 def demonstration_texts(run: RunRecord) -> dict[str, list[tuple[str, ...]]]:
-    """The lines below each picture of the demonstrations that the run wrote."""
+    """Return the lines of text below each image of the demonstrations that the run has written."""
     texts: dict[str, list[tuple[str, ...]]] = {}
     if sample := run.samples.get("augmentation"):
         names = run.names_of(sample["labels"])

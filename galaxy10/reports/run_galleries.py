@@ -1,12 +1,12 @@
-"""Galaxies on a run's page: its mistakes, a batch, and what augmentation and noise do to one of them."""
+"""Images on a run's page: misclassified galaxies, a batch, and demonstrations of augmentation and noise."""
 
 from galaxy10.reports.html import Card, cards
 from galaxy10.reports.run_figures import MOST_IN_GALLERY, demonstration_texts
 from galaxy10.runs.record import SUBSETS, RunRecord
 
 
-def mistakes(run: RunRecord) -> list[tuple[str, int, list[Card]]]:
-    """For each subset with mistakes: its name, how many pictures were kept, and the first of them."""
+def misclassified(run: RunRecord) -> list[tuple[str, int, list[Card]]]:
+    """Return, for each subset with misclassified images: its name, the number of images kept, and the first cards."""
     galleries = []
     for subset in SUBSETS:
         sample = run.samples.get(f"misclassified_{subset}")
@@ -22,7 +22,7 @@ def mistakes(run: RunRecord) -> list[tuple[str, int, list[Card]]]:
 
 
 def batch(run: RunRecord) -> list[Card]:
-    """Training images as the network sees them, with their labels."""
+    """Return training images as the network sees them, with their labels; empty if the run has no batch."""
     sample = run.samples.get("batch")
     if sample is None:
         return []
@@ -31,5 +31,5 @@ def batch(run: RunRecord) -> list[Card]:
 
 
 def demonstrations(run: RunRecord) -> dict[str, list[Card]]:
-    """Cards by demonstration, for those that the run wrote."""
+    """Return the cards of each demonstration that the run has written."""
     return {name: cards(run.samples[name]["images"], texts) for name, texts in demonstration_texts(run).items()}

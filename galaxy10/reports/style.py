@@ -1,4 +1,4 @@
-"""One look for every figure: large enough to read in a paper, safe for colour-blind readers, honest to class names."""
+"""The matplotlib style of all figures: readable in a paper and with colour blindness; class names are never cut."""
 
 import textwrap
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
 
-# Okabe & Ito's palette (https://jfly.uni-koeln.de/color/), told apart with every common form of colour blindness.
+# Okabe & Ito's palette (https://jfly.uni-koeln.de/color/), distinct with every common form of colour blindness.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#F0E442", "#000000"
 GREY, SOFT = "#8A8A8A", "#555555"  # lines, text
@@ -45,7 +45,7 @@ R = TypeVar("R")
 
 
 def in_house_style(draw: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: run a drawing function under the house style, leaving the caller's matplotlib settings alone."""
+    """Run a drawing function in the style of the project; the caller's matplotlib settings stay as they are."""
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -56,41 +56,41 @@ def in_house_style(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure (inches) that makes room for its labels by itself and never enters pyplot's global list."""
+    """Return an empty figure (inches) with constrained layout, unknown to pyplot."""
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
 def wrapped(names: Sequence[str], width: int = 26) -> list[str]:
-    """Class names broken into lines of at most `width` characters; nothing is cut off."""
+    """Break names into lines of at most `width` characters; nothing is cut off."""
     return ["\n".join(textwrap.wrap(name, width)) or "(no name)" for name in names]
 
 
 def class_labels(names: Sequence[str]) -> list[str]:
-    """Class names as tick labels; many classes get wider labels of fewer lines, so that their rows stay low."""
+    """Return class names as tick labels; more than 12 classes get wider labels with fewer lines."""
     return wrapped(names, 26 if len(names) <= 12 else 44)
 
 
 def lines_in(labels: Sequence[str]) -> int:
-    """The number of lines of the tallest label."""
+    """Return the number of lines of the tallest label."""
     return max((label.count("\n") + 1 for label in labels), default=1)
 
 
 def label_width_in(labels: Sequence[str], size_pt: float) -> float:
-    """About how wide the widest label is, in inches, at a font size in points."""
+    """Estimate the width of the widest label, in inches, at a font size in points."""
     longest = max((len(line) for label in labels for line in label.split("\n")), default=1)
     return longest * 0.6 * size_pt / 72
 
 
 def line_height_in(size_pt: float) -> float:
-    """The height of one line of text, in inches."""
+    """Return the height of one line of text, in inches."""
     return 1.3 * size_pt / 72
 
 
 def row_height_in(labels: Sequence[str], size_pt: float, least_in: float) -> float:
-    """How tall a row must be for its label not to touch the next one."""
+    """Return the row height, in inches, at which labels do not touch."""
     return max(least_in, lines_in(labels) * line_height_in(size_pt) + 0.04)
 
 
 def text_on(shade: float) -> str:
-    """A text colour that can be read on a sequential colour map at `shade` (0–1)."""
+    """Return a text colour that is readable on a sequential colour map at `shade` (0–1)."""
     return "white" if shade > 0.55 else "black"

@@ -1,1 +1,1 @@
-"""Many experiments: grids, studies, workers."""
+"""Sweeps: grids of experiments and Optuna studies, on this machine or on SLURM."""

@@ -1,4 +1,4 @@
-"""The best trials with other seeds, as the best of many is partly luck; then one look at the test galaxies."""
+"""Train the best trials again with other seeds, and evaluate the winner on the test galaxies once."""
 
 import json
 import logging
@@ -22,10 +22,10 @@ from galaxy10.files import make_folder, read_json, write_json
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import RunLock
 from galaxy10.runs.signals import collect_signals
-from galaxy10.sweeps.local import shares
-from galaxy10.sweeps.recipe import ranked, trial_overrides
+from galaxy10.sweeps.best_trial import ranked, trial_overrides
+from galaxy10.sweeps.local import worker_environments
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.study import known_study
+from galaxy10.sweeps.study import load_study
 from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
 
 logger = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ _TEST_METRICS = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
 @dataclass
-class Repeat:
-    """One of the best trials, trained with one seed."""
+class ConfirmationRun:
+    """One of the best trials, trained with another seed."""
 
     trial: FrozenTrial
     seed: int
@@ -45,7 +45,7 @@ class Repeat:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Its final metrics; empty while it has not finished."""
+        """Return the final metrics; empty until the run has finished."""
         status = RunFiles(self.directory).read_status()
         return (status.get("metrics") or {}) if status.get("state") == "finished" else {}
 
@@ -53,28 +53,32 @@ class Repeat:
 def confirm(
     sweep: Sweep, trainer: dict[str, Any], top: int, seeds: list[int], workers: int
 ) -> tuple[int, dict[str, Any]]:
-    """Train the best trials with every seed; evaluate the winner's runs on the test galaxies, once in a study's life.
+    """Train the best trials with every seed; evaluate the winner's runs on the test galaxies, once per study.
 
-    What is finished already is not trained again. One process at a time does this to a study.
+    Finished runs are not trained again. Only one process at a time confirms a study.
+
+    Args:
+        trainer: the `trainer` section of the configuration.
+        top: number of trials. workers: number of runs at the same time.
 
     Returns:
         Exit code (3: some runs failed) and the content of confirm/confirm.json, the object of the last output line.
 
     Raises:
-        Galaxy10Error: there is no study, or no complete trial in it; another process confirms it.
+        Galaxy10Error: there is no study or no complete trial, or another process confirms the study.
     """
-    sweep, study = known_study(sweep)
+    sweep, study = load_study(sweep)
     best = ranked(sweep, study.get_trials(deepcopy=False))[:top]
     if not best:
-        raise Galaxy10Error(f"no trial of {sweep.directory} is complete; let sweep.action=run finish one first")
-    environments = shares(trainer, workers, 1)
+        raise Galaxy10Error(f"no trial of {sweep.directory} is complete; type sweep.action=run first")
+    environments = worker_environments(trainer, workers, 1)
     with _alone(sweep) as lease:
         return _confirm(sweep, best, seeds, environments, lease)
 
 
 @contextmanager
 def _alone(sweep: Sweep) -> Iterator[RunLock]:
-    """Held for the whole action: a second one would take the first one's trainings for a dead one's, and end them."""
+    """Lock the whole action: a second one would take the runs of the first for those of a dead process."""
     folder = sweep.path / "confirm"
     make_folder(folder)
     lease = RunLock(folder)
@@ -85,7 +89,7 @@ def _alone(sweep: Sweep) -> Iterator[RunLock]:
         who = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "another process"
         job = f" (SLURM job {holder['job']})" if holder.get("job") else ""
         raise Galaxy10Error(
-            f"{who}{job} is at sweep.action=confirm of {sweep.directory} already; wait for it or stop it "
+            f"{who}{job} already runs sweep.action=confirm of {sweep.directory}; wait for it or stop it "
             "(to train several at once, type sweep.workers=…)"
         ) from error
     try:
@@ -98,14 +102,14 @@ def _confirm(
     sweep: Sweep, best: Sequence[FrozenTrial], seeds: list[int], environments: Sequence[dict[str, str]], lease: RunLock
 ) -> tuple[int, dict[str, Any]]:
     folder = lease.path.parent
-    repeats = [Repeat(t, seed, folder / f"{t.number:04}-seed{seed}") for t in best for seed in seeds]
+    repeats = [ConfirmationRun(t, seed, folder / f"{t.number:04}-seed{seed}") for t in best for seed in seeds]
     received = _train(sweep, repeats, environments, lease)
     before = read_json(folder / "confirm.json")
     result: dict[str, Any] = {"study": sweep.directory, "objective": sweep.objectives[0]}
     result["trials"] = rows = [_row(sweep, t, [r for r in repeats if r.trial.number == t.number]) for t in best]
     result["failed"] = {str(r.directory): r.error for r in repeats if r.error}
     if received:
-        logger.info("interrupted; the same command goes on")
+        logger.info("interrupted; run the same command again to resume")
         return signalled(received[0]), {**result, "state": "interrupted"}
     whole = [row for row in rows if row["mean"] is not None and len(row["seeds"]) == len(seeds)]
     if not whole:
@@ -120,8 +124,8 @@ def _confirm(
         result["test"] = _test(winner["trial"], mine, folder)
     elif result["test"]["trial"] != winner["trial"]:
         logger.info(
-            f"the test galaxies have been asked for trial {result['test']['trial']} already and are not asked again: a "
-            "second choice after looking would be a choice by looking",
+            f"the test galaxies were evaluated for trial {result['test']['trial']} already; a second evaluation would "
+            "choose a trial by its test result, so there is none",
         )
     write_json(folder / "confirm.json", result)
     _print(result)
@@ -129,15 +133,15 @@ def _confirm(
 
 
 def _train(
-    sweep: Sweep, repeats: Sequence[Repeat], environments: Sequence[dict[str, str]], lease: RunLock
+    sweep: Sweep, repeats: Sequence[ConfirmationRun], environments: Sequence[dict[str, str]], lease: RunLock
 ) -> list[int]:
-    """Train what is not finished, as many at once as there are environments; the signals that stopped it."""
+    """Train the unfinished runs, one per environment at a time, and return the signals received."""
     waiting = [repeat for repeat in repeats if not repeat.metrics]
-    running: dict[int, tuple[Repeat, TrialProcess]] = {}
+    running: dict[int, tuple[ConfirmationRun, TrialProcess]] = {}
     with collect_signals() as received:
         try:
             while waiting or running:
-                if not received and lease.lost.is_set():  # a later start of this SLURM job goes on with all of it
+                if not received and lease.lost.is_set():  # a later start of this SLURM job continues
                     received.append(signal.SIGTERM)
                 for place, share in enumerate(environments):
                     if place in running or not waiting or received:
@@ -149,7 +153,7 @@ def _train(
                         del running[place]
                         if process.exit_code and not received:
                             repeat.error = process.error()
-                        _say_how(sweep, repeat)
+                        _log_end(sweep, repeat)
                     elif received:
                         process.stop()
                 if received:
@@ -161,54 +165,57 @@ def _train(
     return received if received or lease.is_ours() else [signal.SIGTERM]
 
 
-def _start(sweep: Sweep, repeat: Repeat, share: dict[str, str]) -> TrialProcess:
-    words = [word for word in trial_overrides(sweep, repeat.trial) if not word.startswith("seed=")]
+def _start(sweep: Sweep, repeat: ConfirmationRun, share: dict[str, str]) -> TrialProcess:
+    overrides = [word for word in trial_overrides(sweep, repeat.trial) if not word.startswith("seed=")]
     folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
     environment = {"WANDB_RUN_GROUP": f"{sweep.path.resolve().name}-confirm", **os.environ, **share}
     logger.info(f"trial {repeat.trial.number} with seed {repeat.seed} begins")
     wait_until_unlocked(repeat.directory, lambda: False)
     log = repeat.directory.parent / "logs" / f"{repeat.directory.name}.txt"
-    return TrialProcess([*folder, *words, f"seed={repeat.seed}"], repeat.directory, log, environment)
+    return TrialProcess([*folder, *overrides, f"seed={repeat.seed}"], repeat.directory, log, environment)
 
 
-def _say_how(sweep: Sweep, repeat: Repeat) -> None:
+def _log_end(sweep: Sweep, repeat: ConfirmationRun) -> None:
     value = repeat.metrics.get(sweep.objectives[0])
     end = f"{sweep.objectives[0]} {value:.4g}" if value is not None else repeat.error or "interrupted"
     logger.info(f"trial {repeat.trial.number} with seed {repeat.seed}: {end}")
 
 
-def _row(sweep: Sweep, trial: FrozenTrial, repeats: list[Repeat]) -> dict[str, Any]:
-    """A trial's line: what it reached in the study, and again with each seed."""
+def _row(sweep: Sweep, trial: FrozenTrial, repeats: list[ConfirmationRun]) -> dict[str, Any]:
+    """Return a trial's row: its value in the study, and with each seed."""
     found = {r.seed: r.metrics[sweep.objectives[0]] for r in repeats if r.metrics.get(sweep.objectives[0]) is not None}
-    spread = mean_and_deviation(list(found.values()))
-    about = {"trial": trial.number, "value": trial.values[0]}
-    return {**about, "seeds": list(found), "values": list(found.values()), **spread}
+    spread = mean_and_std(list(found.values()))
+    return {
+        **{"trial": trial.number, "value": trial.values[0]},
+        **{"seeds": list(found), "values": list(found.values())},
+        **spread,
+    }
 
 
-def mean_and_deviation(values: list[float]) -> dict[str, float | None]:
-    """mean and std (n - 1) of some values; None where there are too few."""
+def mean_and_std(values: list[float]) -> dict[str, float | None]:
+    """Return mean and sample standard deviation; None for the mean of no values or the deviation of one."""
     return {
         "mean": statistics.fmean(values) if values else None,
         "std": statistics.stdev(values) if len(values) > 1 else None,
     }
 
 
-def _test(number: int, repeats: list[Repeat], folder: Path) -> dict[str, Any]:
-    """The winner's runs on their own file's test subset."""
+def _test(number: int, repeats: list[ConfirmationRun], folder: Path) -> dict[str, Any]:
+    """Evaluate the winner's runs on the test subset of their own file."""
     found = []
     for repeat in repeats:
         data = RunFiles(repeat.directory).read_provenance()["data"]["path"]
         out = folder / f"test-{repeat.directory.name}"
         command = [*command_line("evaluate"), str(repeat.directory), data, "-o", str(out)]
         logger.info(f"trial {number} with seed {repeat.seed} on the test galaxies")
-        answer = subprocess.run(
+        done = subprocess.run(
             [*command, "--subset", "test"], capture_output=True, text=True, env=child_environment(os.environ)
         )
-        if answer.returncode:
-            said = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]  # killed, it says nothing
-            raise Galaxy10Error(f"{repeat.directory} cannot be evaluated: {said[-1].removeprefix('error: ')}")
-        found.append(json.loads(answer.stdout.strip().splitlines()[-1]))
-    spreads = {name: mean_and_deviation([line[f"test/{name}"] for line in found]) for name in _TEST_METRICS}
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise Galaxy10Error(f"{repeat.directory} cannot be evaluated: {lines[-1].removeprefix('error: ')}")
+        found.append(json.loads(done.stdout.strip().splitlines()[-1]))
+    spreads = {name: mean_and_std([line[f"test/{name}"] for line in found]) for name in _TEST_METRICS}
     return {"trial": number, "seeds": [repeat.seed for repeat in repeats], **spreads}
 
 

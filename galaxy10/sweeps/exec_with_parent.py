@@ -1,7 +1,7 @@
-"""Run a command that does not outlive whoever started it: python guard.py PARENT_PID COMMAND…
+"""Run a command that ends with its parent: python exec_with_parent.py PARENT_PID COMMAND…
 
-On Linux the kernel then sends SIGTERM when the parent dies, also of SIGKILL. A file of its own, started without site
-packages, so that it costs 20 ms and needs no fork hook in a process that has threads.
+On Linux the kernel sends SIGTERM to the command when the parent dies, even of SIGKILL. The file is started without site
+packages, which takes 20 ms, and replaces a fork hook in a process that has threads.
 """
 
 import os
@@ -12,13 +12,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Ask the kernel for the signal, then become the command."""
+    """Request the signal from the kernel, then execute the command."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the kernel was asked
+    if os.getppid() != parent:  # the parent died before the request
         sys.exit(128 + signal.SIGTERM)
     os.execv(command[0], command)
 

@@ -1,4 +1,4 @@
-"""Figures of a study, drawn from plain tables: one line per trial, one column per setting."""
+"""Figures of a study, drawn from tables with one row per trial and one column per setting."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ from matplotlib.ticker import MaxNLocator
 from galaxy10.config.fields import show
 from galaxy10.reports.style import BLUE, GREEN, GREY, SCORES, VERMILLION, in_house_style, label_width_in, new_figure
 
-_LINE = 13  # characters of a setting's name side by side with others
-_SPREAD = 0.12  # by how much trials of one choice are moved apart sideways
+_LINE = 13  # characters per line of a setting's name
+_SPREAD = 0.12  # horizontal jitter of trials with the same choice
 
 
 @in_house_style
-def history(trials: pd.DataFrame, objective: str, maximize: bool) -> Figure:
-    """What every trial reached, in the order in which they began, and the best so far.
+def optimization_history(trials: pd.DataFrame, objective: str, maximize: bool) -> Figure:
+    """Draw the value of every trial in the order of their start, and the best value so far.
 
     Args:
-        trials: number, state (complete, pruned, failed), value (NaN where there is none).
+        trials: number, state (complete, pruned, failed), value (NaN for a trial without one).
     """
     figure = new_figure(7.2, 4.4)
     axes = figure.subplots()
@@ -47,7 +47,7 @@ def history(trials: pd.DataFrame, objective: str, maximize: bool) -> Figure:
 
 @in_house_style
 def importance_bars(shares: Mapping[str, float]) -> Figure:
-    """Each setting's share of the differences between trials, the largest on top; shares add up to 1."""
+    """Draw the importance of each setting, the largest on top. shares: setting → importance, with sum 1."""
     ordered = sorted(shares.items(), key=lambda item: item[1])
     names = [name for name, _ in ordered]
     figure = new_figure(4.2 + label_width_in(names, 11), 1.0 + 0.36 * len(names))
@@ -61,12 +61,12 @@ def importance_bars(shares: Mapping[str, float]) -> Figure:
 
 
 @in_house_style
-def slices(trials: pd.DataFrame, settings: Sequence[str], log: Sequence[str], objective: str) -> Figure:
-    """The objective over every setting by itself, one panel each; later trials are darker.
+def slice_plot(trials: pd.DataFrame, settings: Sequence[str], log: Sequence[str], objective: str) -> Figure:
+    """Draw the objective over every setting, one panel each; later trials are darker.
 
     Args:
-        trials: number, state, value, and a column per setting (NaN or None where a trial does not have it).
-        log: settings on a logarithmic axis.
+        trials: number, state, value, and a column per setting (NaN or None for a trial without the setting).
+        log: settings with a logarithmic axis.
     """
     columns = min(4, len(settings))
     rows = math.ceil(len(settings) / columns)
@@ -91,7 +91,7 @@ def slices(trials: pd.DataFrame, settings: Sequence[str], log: Sequence[str], ob
 
 
 def _positions(axes: Axes, values: pd.Series, log: bool) -> np.ndarray:
-    """Where trials stand on an x axis, which is set up for numbers or for choices."""
+    """Set up an x axis for numbers or choices, and return the positions of the trials on it."""
     if _is_numeric(values):
         if log:
             axes.set_xscale("log")
@@ -116,19 +116,20 @@ def _is_numeric(values: pd.Series) -> bool:
 def parallel_coordinates(
     trials: pd.DataFrame, settings: Sequence[str], log: Sequence[str], objective: str, maximize: bool
 ) -> Figure:
-    """Every complete trial as a line over all settings, coloured by what it reached; the better, the further in front.
+    """Draw every complete trial as a line over all settings, coloured by its value; better trials are in front.
 
-    Args: as for slices.
+    Args:
+        trials, log: as for slice_plot.
     """
     shown = trials[trials["state"] == "complete"].sort_values("value", ascending=maximize)
     figure = new_figure(max(7.2, 1.15 * (len(settings) + 1)), 4.8)
     axes = figure.subplots()
     columns = [_scaled(shown[setting], setting in log) for setting in settings]
     low, high = shown["value"].min(), shown["value"].max()
-    reached = (shown["value"].to_numpy(float) - low) / ((high - low) or 1)
-    columns.append(reached)
+    scaled = (shown["value"].to_numpy(float) - low) / ((high - low) or 1)
+    columns.append(scaled)
     for line in range(len(shown)):
-        good = reached[line] if maximize else 1 - reached[line]
+        good = scaled[line] if maximize else 1 - scaled[line]
         heights = [column[line] for column in columns]
         at = [place for place, height in enumerate(heights) if math.isfinite(height)]
         axes.plot(
@@ -150,7 +151,7 @@ def parallel_coordinates(
 
 
 def _scaled(values: pd.Series, log: bool) -> np.ndarray:
-    """A column on 0–1; NaN, a gap in the line, where a trial does not have the setting."""
+    """Scale a column to 0–1; NaN, a gap in the line, for a trial without the setting."""
     present = values[values.notna()]
     if _is_numeric(present):
         numbers = values.astype(float).to_numpy()
@@ -175,7 +176,7 @@ def _label_axis(axes: Axes, position: int, values: pd.Series) -> None:
 
 
 def _broken(name: str) -> str:
-    """A setting's name over several lines, none much wider than an axis has room."""
+    """Break a setting's name into lines that fit an axis."""
     lines: list[str] = []
     for part in name.replace(".", ". ").replace("_", "_ ").split():
         if lines and len(lines[-1]) + len(part) <= _LINE and not lines[-1].endswith("."):
@@ -194,12 +195,12 @@ def _tick_text(axes: Axes, position: float, height: float, text: str) -> None:
 def learning_curves(
     curves: Mapping[int, pd.Series], states: Mapping[int, str], best: int | None, ylabel: str
 ) -> Figure:
-    """The objective after every epoch, one line per trial: pruned ones end at a cross, the best is in front.
+    """Draw the objective after every epoch, one line per trial; pruned trials end at a cross, the best is in front.
 
     Args:
         curves: trial → value by epochs done.
         states: trial → state.
-        best: the best trial's number.
+        best: number of the best trial.
     """
     figure = new_figure(7.2, 4.6)
     axes = figure.subplots()
@@ -225,19 +226,19 @@ def learning_curves(
 
 @in_house_style
 def pareto_front(trials: pd.DataFrame, objectives: Sequence[str], front: Sequence[int]) -> Figure:
-    """Two objectives against each other; trials that no other beats in both are the front.
+    """Draw the first two objectives against each other, and the Pareto front.
 
     Args:
         trials: number and a column per objective, complete trials only.
-        front: numbers of those on it.
+        front: numbers of the trials on the front.
     """
     figure = new_figure(7.2, 4.8)
     axes = figure.subplots()
     first, second = objectives[:2]
     on = trials["number"].isin(list(front))
-    axes.plot(trials[first][~on], trials[second][~on], "o", color=GREY, label="beaten in both")
+    axes.plot(trials[first][~on], trials[second][~on], "o", color=GREY, label="dominated")
     best = trials[on].sort_values(first)
-    axes.plot(best[first], best[second], "o-", color=GREEN, label="the front")
+    axes.plot(best[first], best[second], "o-", color=GREEN, label="Pareto front")
     for number, x, y in zip(best["number"], best[first], best[second], strict=True):
         axes.annotate(str(number), (x, y), textcoords="offset points", xytext=(6, 5), fontsize=10)
     axes.set_xlabel(first)

@@ -1,6 +1,6 @@
-"""A grid of experiments (`train -m`): every trial a process of its own, in a directory that only its settings name.
+"""Run a grid of experiments (`train -m`): each trial in its own process, in a directory named after its settings.
 
-Given again, the same command skips what is finished and goes on with the rest. Nothing here imports torch.
+The same command again skips the finished trials and resumes the others. This file does not import torch.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from galaxy10.runs.directory import RUN_DIR_VARIABLE, choose_run_directory, is_m
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import collect_signals
 from galaxy10.runs.slurm import job_step, outside_step
-from galaxy10.sweeps.trials import Trial, conclude, say_grid
+from galaxy10.sweeps.grid_trials import GridTrial, log_grid, summarize_grid
 from galaxy10.training.preflight import check_experiment
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 GROUP_VARIABLE = "WANDB_RUN_GROUP"
 TRIAL_VARIABLE = "GALAXY10_TRIAL"  # slurm/array.sbatch: which trial of the grid this process is
 _LONGEST_NAME = 60
-# Not part of what a grid is: with another list of these it is the same grid, enlarged.
+# More seeds or experiments enlarge a grid; they do not make another one.
 _ENLARGES = ("seed=", "experiment=")
 
 
@@ -40,31 +40,31 @@ def plan_grid(
     *,
     here: bool = True,
     only: int | None = None,
-) -> list[Trial]:
-    """Check every experiment of a grid and give each its directory, before the first one starts.
+) -> list[GridTrial]:
+    """Check every experiment of a grid and assign its directory, before the first one starts.
 
     Args:
         experiments: (configuration, overrides) of each.
-        options: the words that say which files all of them are composed from.
-        here: whether they are to run on this machine, rather than in jobs of their own.
-        only: check the one with this number alone; others may be running meanwhile.
+        options: the command-line options that all of them are composed with.
+        here: whether they run on this machine, rather than in jobs of a cluster.
+        only: the number of the only experiment to check; others may be running.
 
     Raises:
-        Galaxy10Error: one of them will not work; names it.
+        Galaxy10Error: an experiment is not valid; nothing was started.
     """
     if any(config["run"]["dir"] for config, _ in experiments):
         raise Galaxy10Error("run.dir is one directory, and -m starts several runs; type run.root=… instead")
     given = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
     name = grid_name(given)
-    trials: dict[Path, Trial] = {}
+    trials: dict[Path, GridTrial] = {}
     checked: set[str] = set()
-    for number, ((config, overrides), words) in enumerate(zip(experiments, given, strict=True)):
-        directory = Path(config["run"]["root"]) / name / trial_name(config, words, given)
-        trial = trials.setdefault(directory, Trial(overrides, directory, options))
+    for number, ((config, overrides), settings) in enumerate(zip(experiments, given, strict=True)):
+        directory = Path(config["run"]["root"]) / name / trial_name(config, settings, given)
+        trial = trials.setdefault(directory, GridTrial(overrides, directory, options))
         if only not in (None, number):
             continue
         try:
-            # Seeds differ in nothing that could be wrong; some checks wait for servers.
+            # One check for all seeds: a seed cannot be wrong, and some checks wait for servers.
             content = json.dumps({**config, "seed": None}, sort_keys=True, default=str)
             if content not in checked:
                 check_experiment(config, here)
@@ -76,40 +76,43 @@ def plan_grid(
                 if chosen.finished is not None:
                     trial.state, trial.result = "finished", chosen.finished
         except Galaxy10Error as error:
-            raise Galaxy10Error(f"{' '.join(words) or 'the only trial'}: {error}; nothing was started") from error
+            raise Galaxy10Error(f"{' '.join(settings) or 'the only trial'}: {error}; nothing was started") from error
     return list(trials.values())
 
 
 def grid_name(trials: Sequence[Sequence[str]]) -> str:
-    """`grid-<hash>` of the settings that all trials share; more seeds or experiments make no other grid."""
+    """Return `grid-<hash>` of the settings that all trials share, without seeds and experiments."""
     shared = set(trials[0]).intersection(*trials)
     return f"grid-{_digest(word for word in shared if not word.startswith(_ENLARGES))}"
 
 
-def trial_name(config: dict[str, Any], words: Sequence[str], trials: Sequence[Sequence[str]]) -> str:
-    """What a person would call it, from the experiment or model and what differs, and a hash of all its settings."""
+def trial_name(config: dict[str, Any], overrides: Sequence[str], trials: Sequence[Sequence[str]]) -> str:
+    """Name a trial: experiment or model, the settings that differ, the seed, and a hash of all settings."""
     shared = set(trials[0]).intersection(*trials)
     parts = [str(config.get("experiment") or config["model"]["name"])]
-    for word in words:
+    for word in overrides:
         key, _, value = word.partition("=")
         if word not in shared and key not in ("experiment", "model", "seed"):
             parts.append(f"{key.rsplit('.', 1)[-1]}={value}")
     readable = re.sub(r"[^A-Za-z0-9._=-]+", "_", "-".join([*parts, f"seed{config['seed']}"]))
-    return f"{readable[:_LONGEST_NAME]}-{_digest(words)}"
+    return f"{readable[:_LONGEST_NAME]}-{_digest(overrides)}"
 
 
-def _digest(words: Any) -> str:
-    return hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]
+def _digest(overrides: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:8]
 
 
 def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str]) -> int:
-    """Run what is not finished, one trial after the other, and say what became of each.
+    """Run the trials that are not finished, one after the other, and print the results of all.
+
+    Args:
+        experiments, options: as for plan_grid.
 
     Returns:
         0 if all finished, 1 if any failed, 128 + number on a signal.
 
     Raises:
-        Galaxy10Error: as plan_grid.
+        Galaxy10Error: an experiment is not valid, or this is a SLURM job of several tasks.
     """
     step = job_step()
     if step is not None and step.tasks > 1:
@@ -119,63 +122,65 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: S
             f"`{program('train')} -m … hydra/launcher=slurm`"
         )
     trials = plan_grid(experiments, options)
-    say_grid(trials)
+    log_grid(trials)
     with _signals_for_the_trial() as signals:
         for number, trial in enumerate(trials, 1):
             if trial.state != "finished" and not signals.received:
                 logger.info(f"\n[{number}/{len(trials)}] {trial.directory.name}")
                 run_trial(trial, signals)
-    return conclude(trials, signals.received[0] if signals.received else None)
+    return summarize_grid(trials, signals.received[0] if signals.received else None)
 
 
 def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str], number: int) -> int:
-    """Replace this process by one trial of a grid, the same that run_grid would run, in the same directory.
+    """Replace this process with one trial of a grid, in the directory that run_grid uses.
 
     Raises:
-        Galaxy10Error: there is no such trial, or it will not work.
+        Galaxy10Error: there is no trial of this number, or it is not valid.
     """
     last = len(experiments) - 1
     if number > last:
         raise Galaxy10Error(
-            f"there is no trial {number}, these settings make {last + 1}; type "
+            f"there is no trial {number}: these settings make {last + 1} trials, from 0; type "
             f"sbatch --array=0-{last} slurm/array.sbatch …"
         )
     given = int(os.environ.get("SLURM_ARRAY_TASK_COUNT") or last + 1)
     if given <= last and is_main_process():
         logger.info(f"these settings make {last + 1} trials, and this array runs {given} of them")
-    words = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
+    all_settings = [[word for word in overrides if not word.startswith("run.")] for _, overrides in experiments]
     config, overrides = experiments[number]
     plan_grid(experiments, options, only=number)
-    directory = Path(config["run"]["root"]) / grid_name(words) / trial_name(config, words[number], words)
+    directory = (
+        Path(config["run"]["root"]) / grid_name(all_settings) / trial_name(config, all_settings[number], all_settings)
+    )
     environment = _environment(directory)
     environment.pop(TRIAL_VARIABLE)
-    os.execve(sys.executable, Trial(overrides, directory, options).command(), environment)
+    os.execve(sys.executable, GridTrial(overrides, directory, options).command(), environment)
 
 
 def _environment(directory: Path) -> dict[str, str]:
-    """A trial's: its W&B group, and no other run's directory."""
+    """Return the environment of a trial: with its W&B group, without another run's directory."""
     kept = child_environment({k: v for k, v in os.environ.items() if k != RUN_DIR_VARIABLE})
     return {GROUP_VARIABLE: directory.parent.name, **kept}
 
 
 @dataclass
 class Signals:
-    """Signals that came, and the process they are passed on to."""
+    """Received signals, and the process to forward them to."""
 
     received: list[int] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
 
     def pass_on(self, number: int) -> None:
-        """Tell the process."""
+        """Send a signal to the process, if one runs."""
         if self.process is not None:
             self.process.send_signal(number)
 
 
-def run_trial(trial: Trial, signals: Signals) -> None:
-    """One trial in a process of its own; how it ended is noted in it."""
+def run_trial(trial: GridTrial, signals: Signals) -> None:
+    """Run a trial in its own process, and set its state, exit code and result."""
     command = trial.command()
     environment = outside_step(_environment(trial.directory))
-    # A process group of its own: Ctrl-C then reaches the trial once, through us, and not twice.
+    # In its own process group, the trial receives Ctrl-C once, from this process, not twice.
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
         signals.process = process
         assert process.stdout is not None
@@ -196,7 +201,7 @@ def run_trial(trial: Trial, signals: Signals) -> None:
 
 @contextmanager
 def _signals_for_the_trial() -> Iterator[Signals]:
-    """A signal goes to the running trial, which knows how to stop; the next one is then not started."""
+    """Forward signals to the running trial, which saves and stops."""
     signals = Signals()
     with collect_signals(signals.pass_on) as signals.received:
         yield signals

@@ -1,4 +1,4 @@
-"""Which settings made the difference between trials: functional ANOVA on one table of settings."""
+"""Hyperparameter importance: functional ANOVA over the trials of a study."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,10 @@ _FEWEST = 4
 
 
 def importances(sweep: Sweep, trials: Sequence[FrozenTrial]) -> dict[str, float]:
-    """Setting → share of the variance of the first objective, adding up to 1; empty where there is too little to say.
+    """Return each setting's share of the variance of the first objective; the shares add up to 1.
 
-    A setting with a range per choice counts as one, over both ranges; one that only some trials have is left out.
+    The result is empty with fewer than four complete trials or equal values. A setting with a range per choice counts
+    as one setting; a setting that only some trials have is left out.
     Hutter, Hoos & Leyton-Brown 2014, An Efficient Approach for Assessing Hyperparameter Importance (ICML).
     """
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -43,7 +44,7 @@ def importances(sweep: Sweep, trials: Sequence[FrozenTrial]) -> dict[str, float]
 
 
 def _merged(parts: list[Parameter]) -> BaseDistribution:
-    """One distribution that holds all ranges of a setting."""
+    """Return one distribution that contains all ranges of a setting."""
     first = parts[0]
     if len(parts) == 1:
         return distribution(first)
@@ -51,6 +52,6 @@ def _merged(parts: list[Parameter]) -> BaseDistribution:
         return CategoricalDistribution(list(dict.fromkeys(choice for part in parts for choice in part.choices)))
     low, high = min(part.low for part in parts), max(part.high for part in parts)
     log = all(part.log for part in parts)
-    if all(part.whole for part in parts):
+    if all(part.integer for part in parts):
         return IntDistribution(int(low), int(high), log=log)
     return FloatDistribution(low, high, log=log)

@@ -1,4 +1,4 @@
-"""Where a study is kept: Optuna's journal, one file that any number of processes append to, or a database."""
+"""The storage of a study: Optuna's journal file, which several processes append to, or a database."""
 
 import os
 import warnings
@@ -11,14 +11,14 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from galaxy10.errors import Galaxy10Error, first_line
 
-_LOCK_GRACE_S = 10  # a lock is held for milliseconds; one that is older was left by a process that was killed
+_LOCK_GRACE_S = 10  # a lock is held for milliseconds; an older one belongs to a process that was killed
 _BLOCK = 4096
 
 
-class WholeLines(JournalFileBackend):
-    """Optuna's journal file; what a killed writer left as half a line is cut off before the next line is appended.
+class RepairingJournalBackend(JournalFileBackend):
+    """Optuna's journal file, from which the incomplete line of a killed writer is removed before a line is appended.
 
-    Without that, the next line melts into the torn one and the journal cannot be read again.
+    Otherwise the two lines would become one, and the journal unreadable.
     """
 
     def __init__(self, path: Path):
@@ -26,20 +26,20 @@ class WholeLines(JournalFileBackend):
 
 
 class _CuttingLock(JournalFileOpenLock):
-    """Held while something is appended: the one moment at which nobody else can be in the middle of a line."""
+    """The lock of the journal; while it is held, no other process is writing a line."""
 
     def __init__(self, path: Path):
         super().__init__(str(path), grace_period=_LOCK_GRACE_S)
         self._journal = path
 
     def acquire(self) -> bool:
-        taken = super().acquire()
+        acquired = super().acquire()
         cut_torn_line(self._journal)
-        return taken
+        return acquired
 
 
 def cut_torn_line(path: Path) -> None:
-    """Cut off what follows the last line break of a file."""
+    """Truncate a file after its last line break."""
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
         end = size
@@ -56,22 +56,22 @@ def cut_torn_line(path: Path) -> None:
 
 
 def open_storage(directory: Path, address: str | None) -> BaseStorage:
-    """The storage of a study.
+    """Open the storage of a study.
 
     Args:
-        directory: the study's; holds journal.log where no address is given.
-        address: of a database, as SQLAlchemy reads it; its driver may be left out for PostgreSQL.
+        directory: of the study; contains journal.log if there is no address.
+        address: SQLAlchemy URL of a database; PostgreSQL needs no driver in it. None: the journal.
 
     Raises:
-        Galaxy10Error: it cannot be opened; a password in the address is not repeated.
+        Galaxy10Error: the storage cannot be opened; the message does not contain the password.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     try:
         if address is None:
             directory.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(WholeLines((directory / "journal.log").resolve()))
-        # Connections are tried before use and not kept: a database that was restarted is no reason to end a trial.
+            return JournalStorage(RepairingJournalBackend((directory / "journal.log").resolve()))
+        # Connections are tested before use: a trial survives a restart of the database.
         options: dict[str, Any] = {"pool_pre_ping": True}
         return RDBStorage(with_driver(address), engine_kwargs=options)
     except ImportError as error:
@@ -79,7 +79,7 @@ def open_storage(directory: Path, address: str | None) -> BaseStorage:
             f'sweep.storage={without_password(address or "")}: {first_line(error)}; pip install "galaxy10[postgresql]"'
         ) from error
     except OSError as error:
-        raise Galaxy10Error(f"{directory} cannot be written ({first_line(error)}); set sweep.dir") from error
+        raise Galaxy10Error(f"{directory} cannot be written ({first_line(error)}); give another sweep.dir") from error
     except Exception as error:
         reason = first_line(error).replace(address or "\0", without_password(address or ""))
         where = f"sweep.storage={without_password(address)}" if address else str(directory / "journal.log")
@@ -87,7 +87,7 @@ def open_storage(directory: Path, address: str | None) -> BaseStorage:
 
 
 def with_driver(address: str) -> str:
-    """`postgresql://` names a driver that is not the one installed with galaxy10[postgresql]."""
+    """Return a database URL whose PostgreSQL driver is the one that galaxy10[postgresql] installs."""
     for short in ("postgres://", "postgresql://"):
         if address.startswith(short):
             return "postgresql+psycopg://" + address.removeprefix(short)
@@ -95,7 +95,7 @@ def with_driver(address: str) -> str:
 
 
 def without_password(address: str) -> str:
-    """An address as it may be shown."""
+    """Return a database URL without its password."""
     scheme, mark, rest = address.partition("://")
     login, at, place = rest.rpartition("@")
     user, colon, _ = login.partition(":")

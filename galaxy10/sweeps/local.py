@@ -1,4 +1,4 @@
-"""A study's workers on this machine: started, watched, stopped together, each with its share of cores or GPUs."""
+"""Run a study's workers on this machine, each with its share of cores or GPUs."""
 
 import contextlib
 import json
@@ -18,19 +18,19 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode, describe_exit, signalled
 from galaxy10.runs.devices import number_of_devices, visible_gpus
 from galaxy10.runs.signals import collect_signals
-from galaxy10.sweeps.recipe import best_trial, train_line
+from galaxy10.sweeps.best_trial import best_trial, shell_command
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.study import begin_study, seconds_used
+from galaxy10.sweeps.study import create_or_load_study, seconds_used
 from galaxy10.sweeps.table import print_table
-from galaxy10.sweeps.trial_process import guarded
+from galaxy10.sweeps.trial_process import bound_to_parent
 from galaxy10.sweeps.worker import TOO_MANY_FAILURES, summary
 from galaxy10.system import usable_cpus
 
 logger = logging.getLogger(__name__)
 
-_RESTARTS = 3  # of a worker that is killed while the study goes on
+_RESTARTS = 3  # of a worker that was killed
 _POLL_S = 0.3
-# Which job it is and what it may use; not how many tasks it has.
+# Variables about the job and its resources; those about its tasks are removed.
 _KEPT = {
     f"SLURM_{name}"
     for name in ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "RESTART_COUNT", "CPUS_PER_TASK", "TMPDIR", "CONF")
@@ -38,9 +38,19 @@ _KEPT = {
 
 
 def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) -> tuple[int, dict[str, Any]]:
-    """Begin or go on with a study and see its workers through; exit code and the object of the last output line."""
-    shared = [child_environment({**os.environ, **share}) for share in shares(config["trainer"], workers, per_gpu)]
-    study = begin_study(sweep, config)
+    """Begin or resume a study, run its workers, and return the exit code and the object of the last output line.
+
+    Args:
+        config: the configuration that all trials share.
+        workers: number of workers; per_gpu: workers that may share a GPU.
+
+    Raises:
+        Galaxy10Error: there are not enough GPUs, or the directory holds another study.
+    """
+    shared = [
+        child_environment({**os.environ, **share}) for share in worker_environments(config["trainer"], workers, per_gpu)
+    ]
+    study = create_or_load_study(sweep, config)
     environments = [{"WANDB_RUN_GROUP": study.study_name, **environment} for environment in shared]
     received = WorkerPool(sweep, environments).run()
     trials = study.get_trials(deepcopy=False)
@@ -50,26 +60,30 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
     result: dict[str, Any] = {"study": sweep.directory, "state": "finished", **counts}
     if best is not None:
         values = dict(zip(sweep.objectives, best.values, strict=True))
-        about = {"trial": best.number, **values, "run_dir": str(sweep.trial_directory(best.number))}
-        result["best"] = {**about, "command": train_line(sweep, best)}
+        record = {"trial": best.number, **values, "run_dir": str(sweep.trial_directory(best.number))}
+        result["best"] = {**record, "command": shell_command(sweep, best)}
     result["seconds"] = seconds_used(trials)
     if received.signals:
         result["state"] = "interrupted"
-        logger.info("interrupted; the same command goes on")
+        logger.info("interrupted; run the same command again to resume")
         return signalled(received.signals[0]), result
     if received.gave_up:
         failed = max((t for t in trials if t.state == TrialState.FAIL), key=lambda t: t.number)
         result |= {"state": "failed", "error": failed.user_attrs.get("error")}
         logger.error(
-            f"error: {sweep.max_failures} trials failed one after the other, the last with: {result['error']}; "
-            "the same command tries again",
+            f"error: {sweep.max_failures} trials failed in a row, the last with: {result['error']}; "
+            "fix the error and run the same command again",
         )
         return ExitCode.FAILED, result
     return ExitCode.FINISHED, result
 
 
-def shares(trainer: dict[str, Any], workers: int, per_gpu: int) -> list[dict[str, str]]:
-    """What each worker's environment says of the cores and GPUs it may use.
+def worker_environments(trainer: dict[str, Any], workers: int, per_gpu: int) -> list[dict[str, str]]:
+    """Return the environment variables that give each worker its share of cores and GPUs.
+
+    Args:
+        trainer: the `trainer` section of the configuration.
+        per_gpu: workers that may share a GPU.
 
     Raises:
         Galaxy10Error: there are not enough GPUs.
@@ -92,15 +106,15 @@ def shares(trainer: dict[str, Any], workers: int, per_gpu: int) -> list[dict[str
 
 
 def strip_slurm_env(environment: MutableMapping[str, str]) -> None:
-    """A trial is a process of its own and no task of the job around it: it must not count that job's tasks."""
+    """Remove the variables of SLURM that describe a job's tasks: a trial is not one of these tasks."""
     for name in [name for name in environment if name.startswith("SLURM") and name not in _KEPT]:
         del environment[name]
 
 
 class WorkerPool:
-    """Workers as processes. Signals are passed on to all of them; the next one of a kind is not waited for.
+    """The processes of a study's workers. Signals are forwarded to all of them; the third one kills them.
 
-    signals: that came; gave_up: whether a worker said that too many trials fail.
+    signals: those received. gave_up: whether a worker ended because too many trials failed.
     """
 
     def __init__(self, sweep: Sweep, environments: Sequence[dict[str, str]]):
@@ -111,8 +125,8 @@ class WorkerPool:
         self._restarts = dict.fromkeys(range(len(environments)), 0)
 
     def run(self) -> "WorkerPool":
-        """Until all have ended."""
-        with collect_signals(self._pass_on) as self.signals:
+        """Run the workers until all have ended, and return the pool."""
+        with collect_signals(self._forward) as self.signals:
             try:
                 for number in range(len(self.environments)):
                     self._start(number)
@@ -129,8 +143,8 @@ class WorkerPool:
     def _start(self, number: int) -> None:
         if self.signals:
             return
-        command = guarded([sys.executable, "-m", "galaxy10.sweeps.worker"])
-        # A process group of its own: Ctrl-C then reaches it once, through us.
+        command = bound_to_parent([sys.executable, "-m", "galaxy10.sweeps.worker"])
+        # In its own process group, the worker receives Ctrl-C once, from this process.
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, env=self.environments[number], process_group=0, bufsize=0
         )
@@ -140,8 +154,8 @@ class WorkerPool:
         order = json.dumps({"sweep": self.sweep.to_json(), "name": name})
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(order.encode() + b"\n")  # and left open: its end tells the worker that we are gone
-        if self.signals:  # one came in between
+            process.stdin.write(order.encode() + b"\n")  # stays open: when it closes, the worker stops
+        if self.signals:  # received while the process started
             process.send_signal(self.signals[-1])
 
     def _ended(self, number: int, code: int) -> None:
@@ -152,11 +166,11 @@ class WorkerPool:
         if self.signals or code in (0, TOO_MANY_FAILURES):
             return
         again = self._restarts[number] < _RESTARTS
-        logger.info(f"worker {number}  {describe_exit(code)}{'; it is started again' if again else ''}")
+        logger.info(f"worker {number}  {describe_exit(code)}{'; starting it again' if again else ''}")
         self._restarts[number] += 1
         if again:
             self._start(number)
 
-    def _pass_on(self, number: int) -> None:
+    def _forward(self, number: int) -> None:
         for process in self._processes.values():
             process.send_signal(signal.SIGTERM if len(self.signals) < 3 else signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Points of a search space: chosen, checked, named, and all of them where they can be counted."""
+"""Points of a search space: choose them, check them, and list those of a grid."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -10,24 +10,24 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.space import Choice, Parameter
 
 
-def choose(space: list[Parameter], take: Callable[[Parameter], Any]) -> dict[str, Any]:
-    """One point of a space: setting → value, for the parameters that are active.
+def choose(space: list[Parameter], value_of: Callable[[Parameter], Any]) -> dict[str, Any]:
+    """Choose a point of a space: setting → value of every active parameter.
 
     Args:
-        take: gives a parameter's value.
+        value_of: returns the value of a parameter.
     """
     chosen: dict[str, Any] = {}
     for parameter in space:
         if parameter.is_active(chosen):
-            chosen[parameter.key] = take(parameter)
+            chosen[parameter.key] = value_of(parameter)
     return chosen
 
 
-def named(space: list[Parameter], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A point of the space under the parameters' names; what lies outside of the space or is missing is refused.
+def to_params(space: list[Parameter], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert a point from settings to Optuna's params: parameter name → value.
 
     Raises:
-        Galaxy10Error: says which setting.
+        Galaxy10Error: a setting is missing, not in the space, or outside of its range.
     """
     point: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
@@ -46,28 +46,28 @@ def named(space: list[Parameter], settings: Mapping[str, Any]) -> dict[str, Any]
     return point
 
 
-def covering(space: list[Parameter]) -> list[dict[str, Any]]:
-    """A few points that between them hold every choice and both ends of every range, to try a space on."""
+def covering_points(space: list[Parameter]) -> list[dict[str, Any]]:
+    """Return a few points that together contain every choice and both ends of every range."""
     points: list[dict[str, Any]] = []
-    for turn in range(max([2, *(len(parameter.choices) for parameter in space)])):
-        point = choose(space, partial(_at_turn, turn))
+    for number in range(max([2, *(len(parameter.choices) for parameter in space)])):
+        point = choose(space, partial(_covering_value, number))
         if point not in points:
             points.append(point)
     return points
 
 
-def _at_turn(turn: int, parameter: Parameter) -> Choice:
+def _covering_value(number: int, parameter: Parameter) -> Choice:
     if parameter.choices:
-        return parameter.choices[turn % len(parameter.choices)]
-    end = (parameter.low, parameter.high)[turn % 2]
-    return int(end) if parameter.whole else float(end)
+        return parameter.choices[number % len(parameter.choices)]
+    end = (parameter.low, parameter.high)[number % 2]
+    return int(end) if parameter.integer else float(end)
 
 
 def all_points(space: list[Parameter]) -> list[dict[str, Any]]:
-    """Every point of a grid.
+    """Return every point of a grid.
 
     Raises:
-        Galaxy10Error: a parameter has no finite list of values; more than a million points.
+        Galaxy10Error: a parameter is continuous, or there are more than a million points.
     """
     grids = {parameter.name: parameter.grid() for parameter in space}
     size = 1

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a study, found before its first trial."""
+"""Check a study before its first trial."""
 
 from pathlib import Path
 from typing import Any
@@ -16,32 +16,32 @@ from galaxy10.config.paths import CONF
 from galaxy10.config.trust import trust_configuration
 from galaxy10.data.build import check_data
 from galaxy10.errors import Galaxy10Error
-from galaxy10.sweeps.points import covering
+from galaxy10.sweeps.points import covering_points
 from galaxy10.sweeps.settings import Sweep, check_objectives
 from galaxy10.training.preflight import check_experiment, runs_own_code
 from galaxy10.training.settings import check_values, complete, known_keys
 
 
 def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> None:
-    """Try the study on a few points of its space that hold every choice and both ends of every range.
+    """Check the study on a few points of its space that contain every choice and both ends of every range.
 
     Args:
-        config: what all trials share, composed.
-        here: whether its workers are to run on this machine, rather than in jobs of their own.
+        config: the configuration that all trials share.
+        here: whether the workers run on this machine, rather than in jobs of a cluster.
 
     Raises:
-        Galaxy10Error: the objective is no metric; a trial would be refused.
+        Galaxy10Error: the objective is no metric, or a trial is not valid.
     """
     check_experiment(config, here)
-    for point in [*sweep.initial_points, *covering(sweep.parameters)]:
-        words = overrides_of(point)
+    for point in [*sweep.initial_points, *covering_points(sweep.parameters)]:
+        overrides = overrides_of(point)
         try:
-            trial = trial_config(sweep, words)
+            trial = trial_config(sweep, overrides)
             check_values(trial)
-            quick = {**trial, "logger": {}}  # asking a server takes seconds
+            quick = {**trial, "logger": {}}  # a request to a logger's server takes seconds
             check_experiment(quick, here)
         except Galaxy10Error as error:
-            raise Galaxy10Error(f"a trial with {' '.join(words)}: {error}; nothing was started") from error
+            raise Galaxy10Error(f"a trial with {' '.join(overrides)}: {error}; nothing was started") from error
     source = check_data(trial["data"], trial["augment"])
     check_objectives(
         sweep, tuple(slugs(source.names)) if source else None, list(config["metrics"]), runs_own_code(config)
@@ -49,24 +49,24 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
 
 
 def trust_study(sweep: Sweep, config: dict[str, Any]) -> None:
-    """Trust the code that trials of a study may run, as the command line composes it: their evaluation is to run it.
+    """Trust the code that the trials of a study may run, so that their evaluation may run it, too.
 
     Args:
-        sweep: as typed, not as a study's directory has it.
-        config: what all trials share, composed.
+        sweep: as composed from the command line, never as read from a study's directory.
+        config: the configuration that all trials share.
     """
     trust_configuration(config)
-    for point in covering(sweep.parameters):
+    for point in covering_points(sweep.parameters):
         trust_configuration(trial_config(sweep, overrides_of(point)))
 
 
-def trial_config(sweep: Sweep, words: list[str]) -> dict[str, Any]:
-    """What train.py would make of a trial's settings.
+def trial_config(sweep: Sweep, settings: list[str]) -> dict[str, Any]:
+    """Compose the configuration of a trial from its overrides.
 
     Raises:
-        Galaxy10Error: it would not take them.
+        Galaxy10Error: an override is not valid.
     """
-    overrides = in_our_words([*sweep.overrides, *words, "run.test=false"], sweep.groups or {})
+    overrides = in_our_words([*sweep.overrides, *settings, "run.test=false"], sweep.groups or {})
     search = [f"hydra.searchpath=[file://{Path(sweep.config_dir).resolve()}]"] if sweep.config_dir else []
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):

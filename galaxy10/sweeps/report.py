@@ -1,4 +1,4 @@
-"""The page about a study: what was tried, what mattered, what it cost, and the command of the best trial."""
+"""The page about a study: its trials, the importance of its settings, its cost, and the best trial's command."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,46 +10,49 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.fields import show
 from galaxy10.files import read_json
-from galaxy10.reports.html import NOTHING, Drawing, number, plural, render, write_file, write_picture
+from galaxy10.reports.html import NO_VALUE, Drawing, number, plural, render, write_figure, write_file
+from galaxy10.sweeps.best_trial import best_trial, ranked, shell_command, write_best
 from galaxy10.sweeps.figures import (
-    history,
     importance_bars,
     learning_curves,
+    optimization_history,
     parallel_coordinates,
     pareto_front,
-    slices,
+    slice_plot,
 )
 from galaxy10.sweeps.importance import importances
-from galaxy10.sweeps.recipe import best_trial, ranked, train_line, write_best
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.study import known_study, seconds_used, settings_of
+from galaxy10.sweeps.study import load_study, seconds_used, settings_of
 from galaxy10.sweeps.table import best_epoch_value, epochs_done, seconds_outside_fit, seconds_saved
 from galaxy10.sweeps.worker import state_of, summary
 
-_FEW = 2  # complete trials below which a figure says nothing
+_FEW = 2  # minimum of complete trials for a figure
 
 
 def build_study_report(sweep: Sweep) -> Path:
-    """Write a study's report.html, figures/*.png and trials.csv; the page's path.
+    """Write a study's report.html, figures/*.png and trials.csv, and return the path of the page.
 
     Raises:
-        Galaxy10Error: there is no study, or its directory cannot be written.
+        Galaxy10Error: there is no study, or the directory cannot be written.
     """
-    sweep, study = known_study(sweep)
+    sweep, study = load_study(sweep)
     trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.WAITING]
     table = trial_table(sweep, trials)
     shares = importances(sweep, trials)
     drawings = _drawings(sweep, study, trials, table, shares)
-    pictures = {drawing.name: write_picture(drawing, sweep.path / "figures") for drawing in drawings}
+    figures = {drawing.name: write_figure(drawing, sweep.path / "figures") for drawing in drawings}
     write_best(sweep, study)
     write_file(sweep.path / "trials.csv", table.to_csv(index=False).encode())
-    page = render("study.html.j2", **_context(sweep, study, trials, table, shares), pictures=pictures)
+    page = render("study.html.j2", **_context(sweep, study, trials, table, shares), figures=figures)
     return write_file(sweep.path / "report.html", page.encode())
 
 
 def trial_table(sweep: Sweep, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """One line per trial: number, state, value (of pruned ones their best epoch's), objectives, epochs, seconds, error,
-    and a column per setting, None where the trial does not have it."""
+    """Return a table with one row per trial.
+
+    The columns are number, state, value (of a pruned trial its best epoch's), the objectives, epochs, seconds, error,
+    and every setting (None if the trial does not have it).
+    """
     keys = list(dict.fromkeys(parameter.key for parameter in sweep.parameters))
     lines = []
     for trial in trials:
@@ -66,7 +69,7 @@ def trial_table(sweep: Sweep, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
             "seconds": trial.user_attrs.get("seconds"),
             "error": trial.user_attrs.get("error"),
         }
-        # A choice of nothing is a value, too; what is empty is a setting that the trial does not have.
+        # The choice null is a value; an empty cell is a setting that the trial does not have.
         chosen = {key: "null" if value is None else value for key, value in settings.items()}
         lines.append({**line, **{key: chosen.get(key) for key in keys}})
     table = pd.DataFrame(lines)
@@ -74,7 +77,7 @@ def trial_table(sweep: Sweep, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
         return pd.DataFrame(
             columns=["number", "state", "value", *sweep.objectives, "epochs", "seconds", "error", *keys]
         )
-    for key in keys:  # pandas would make numbers of choices that look like some, and NaN of null
+    for key in keys:  # pandas would convert choices that look like numbers, and null to NaN
         table[key] = pd.Series([line[key] for line in lines], dtype=object)
     return table.astype({"value": float})
 
@@ -86,48 +89,48 @@ def _drawings(
     drawings = []
     if table["value"].notna().any():
         drawings.append(
-            Drawing("history", "History", "What every trial reached, in the order in which they began.",
-                    history(table, objective, maximize))
+            Drawing("history", "Optimization history", "The value of every trial, in the order of their start.",
+                    optimization_history(table, objective, maximize))
         )  # fmt: skip
     curves = {t.number: pd.Series(t.intermediate_values).sort_index() for t in trials if t.intermediate_values}
     best = best_trial(sweep, trials)
     if curves:
         states = dict(zip(table["number"], table["state"], strict=True))
         drawings.append(
-            Drawing("learning_curves", "Learning curves", "One line per trial; a cross is where it was pruned.",
+            Drawing("learning_curves", "Learning curves", "One line per trial; a cross marks pruning.",
                     learning_curves(curves, states, best.number if best else None, objective))
         )  # fmt: skip
     if len(sweep.objectives) > 1 and best is not None:
         front = [trial.number for trial in study.best_trials]
         complete = table[table["state"] == "complete"]
         drawings.append(
-            Drawing("pareto", "Pareto front", "Numbers are trials: none of the others is better in both objectives.",
+            Drawing("pareto", "Pareto front", "Numbers are trials; no other trial is better in both objectives.",
                     pareto_front(complete, sweep.objectives, front))
         )  # fmt: skip
     if shares:
         drawings.append(
-            Drawing("importance", "What mattered",
-                    "How much of the differences between complete trials each setting explains (fANOVA: the variance "
-                    "over trees grown on them). A few trials give a hint, no more; settings that only some trials have "
-                    "are left out.", importance_bars(shares))
+            Drawing("importance", "Hyperparameter importance",
+                    "Share of the variance between complete trials that each setting explains (fANOVA). It is "
+                    "unreliable with few trials. Settings that only some trials have are left out.",
+                    importance_bars(shares))
         )  # fmt: skip
     settings = varied(table, sweep)
     if (table["state"] == "complete").sum() >= _FEW and settings:
         log = [parameter.key for parameter in sweep.parameters if parameter.log]
         drawings += [
-            Drawing("slices", "One setting at a time",
-                    "Later trials are darker, crosses were pruned (at their best epoch).",
-                    slices(table, settings, log, objective)),
-            Drawing("parallel", "All settings together",
-                    f"A line is a complete trial, its colour what it reached ({objective} on the right); a line "
-                    "passes by settings that the trial does not have.",
+            Drawing("slices", "Slice plot",
+                    "Later trials are darker; crosses are pruned trials (their best epoch).",
+                    slice_plot(table, settings, log, objective)),
+            Drawing("parallel", "Parallel coordinates",
+                    f"A line is a complete trial; its colour is the value ({objective}, at the right). Lines skip "
+                    "settings that the trial does not have.",
                     parallel_coordinates(table, settings, log, objective, maximize)),
         ]  # fmt: skip
     return drawings
 
 
 def varied(table: pd.DataFrame, sweep: Sweep) -> list[str]:
-    """Settings that differ between the trials of a table, in the space's order."""
+    """Return the settings that differ between the trials of a table, in the order of the space."""
     keys = dict.fromkeys(parameter.key for parameter in sweep.parameters)
     return [key for key in keys if len({show(value) for value in table[key] if value is not None}) > 1]
 
@@ -136,7 +139,7 @@ def _context(
     sweep: Sweep, study: optuna.Study, trials: list[FrozenTrial], table: pd.DataFrame, shares: dict[str, float]
 ) -> dict[str, Any]:
     best = best_trial(sweep, trials)
-    recipe = next(
+    initial = next(
         (t for t in trials if t.number == 0 and t.state == TrialState.COMPLETE and sweep.initial_points), None
     )
     counts = summary(sweep, study.get_trials(deepcopy=False))
@@ -145,11 +148,11 @@ def _context(
         "counts": counts,
         "objectives": list(zip(sweep.objectives, sweep.directions, strict=True)),
         "best": best,
-        "best_line": train_line(sweep, best) if best else None,
+        "best_command": shell_command(sweep, best) if best else None,
         "best_settings": [(key, show(value)) for key, value in settings_of(best, sweep.parameters).items()]
         if best
         else [],
-        "recipe": recipe,
+        "initial": initial,
         "front": [trial.number for trial in study.best_trials] if len(sweep.objectives) > 1 else [],
         "rows": _rows(sweep, trials, table),
         "used": seconds_used(trials),
@@ -184,4 +187,4 @@ def _rows(sweep: Sweep, trials: list[FrozenTrial], table: pd.DataFrame) -> list[
 
 
 def _shown(value: Any) -> str:
-    return NOTHING if value is None else f"{value:.3g}" if isinstance(value, float) else show(value)
+    return NO_VALUE if value is None else f"{value:.3g}" if isinstance(value, float) else show(value)

@@ -1,4 +1,4 @@
-"""The `sweep` section of a configuration: what each setting may be, and the study it describes."""
+"""The `sweep` section of a configuration: the values that its settings allow, and the study that it describes."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -8,8 +8,8 @@ from typing import Any
 
 from galaxy10.config.fields import Field, check_fields, choice, did_you_mean, integer, number, optional, show, text
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.measures import USUAL_NAMES, lower_is_better
-from galaxy10.sweeps.points import all_points, named
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, lower_is_better
+from galaxy10.sweeps.points import all_points, to_params
 from galaxy10.sweeps.space import Parameter, read_space
 
 ACTIONS = ("run", "status", "report", "confirm")
@@ -31,7 +31,7 @@ SWEEP_FIELDS: dict[str, Field] = {
     "sweep.objective": _NAME_OR_NAMES,
     "sweep.direction": Field(
         lambda v: v is None or all(_DIRECTION.allows(x) for x in (v if isinstance(v, list) else [v])),
-        "maximize, minimize, one of them for each objective, or null for what suits the metric",
+        "maximize, minimize, one of them for each objective, or null for the direction of the metric",
         ("maximize", "minimize"),
     ),
     "sweep.n_trials": optional(integer(1)),
@@ -55,17 +55,18 @@ SWEEP_FIELDS: dict[str, Field] = {
         lambda v: isinstance(v, list) and all(isinstance(x, dict) for x in v), "a list of points of the space"
     ),
 }
-# What a run measures once, at its end; everything else is measured every epoch.
+# Metrics that a run measures once, at its end; it measures all others every epoch.
 AT_THE_END = ("train/images_per_s", "train/scoring_images_per_s", "train/seconds", "train/data_share")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A study as it was asked for; plain values only, so that it can be handed to workers as JSON.
+    """The settings of a study, as plain values that workers receive as JSON.
 
-    overrides: what train.py is given for every trial, before what the trial varies.
-    config_dir: the user's own folder of configurations, or None.
-    max_epochs: of every trial; None where the space varies it.
+    overrides: of train.py, for every trial.
+    config_dir: the user's own configuration folder, if any.
+    max_epochs: of every trial; None if the space varies it.
+    groups: configuration groups and their choices.
     """
 
     name: str
@@ -91,25 +92,25 @@ class Sweep:
 
     @property
     def path(self) -> Path:
-        """The study's directory."""
+        """Return the study's directory."""
         return Path(self.directory)
 
     @property
     def parameters(self) -> list[Parameter]:
-        """The search space."""
+        """Return the parameters of the search space."""
         return read_space(self.space, self.groups or {})
 
     def trial_directory(self, number: int) -> Path:
-        """The run directory of a trial."""
+        """Return the run directory of a trial."""
         return self.path / "trials" / f"{number:04}"
 
     def to_json(self) -> str:
-        """For a worker."""
+        """Return the settings as JSON, for a worker."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, content: str) -> "Sweep":
-        """What to_json gave."""
+        """Create the settings from the JSON of to_json."""
         values: dict[str, Any] = json.loads(content)
         lists = ("objectives", "directions", "initial_points", "overrides")
         return cls(**(values | {key: tuple(values[key]) for key in lists}))
@@ -122,20 +123,21 @@ def read_sweep(
     config_dir: str | None,
     metric_directions: Mapping[str, str] | None = None,
 ) -> tuple[Sweep, list[str]]:
-    """The study that a `sweep` section describes, and remarks on what of it was left out.
+    """Read the study that a `sweep` section describes, and remarks about initial points that were left out.
 
     Args:
-        overrides: fixed settings of every trial.
+        overrides: of every trial.
         groups: configuration groups and their choices, for the space.
+        config_dir: the user's own configuration folder, if any.
         metric_directions: min or max of a user's own metrics.
 
     Raises:
-        Galaxy10Error: the first setting that will not do.
+        Galaxy10Error: a setting is not valid.
     """
     settings = {key: value for key, value in section.items() if key != "space"}
     check_fields({f"sweep.{key}": value for key, value in settings.items()}, SWEEP_FIELDS)
     space = read_space(section.get("space"), groups)
-    _refuse_fixed(space, overrides)
+    _check_overrides(space, overrides)
     objectives = tuple([section["objective"]] if isinstance(section["objective"], str) else section["objective"])
     same = ("name", "n_trials", "hours", "sampler", "pruner", "startup_trials", "warmup_epochs", "retries")
     kept: dict[str, Any] = {key: section[key] for key in (*same, "max_failures", "seed", "storage")}
@@ -151,35 +153,35 @@ def read_sweep(
         groups=groups,
     )
     _check_budget(sweep)
-    first, remarks = _first(section["initial_points"], space)
-    return replace(sweep, initial_points=tuple(first)), remarks
+    points, remarks = _initial_points(section["initial_points"], space)
+    return replace(sweep, initial_points=tuple(points)), remarks
 
 
-def _refuse_fixed(space: list[Parameter], overrides: list[str]) -> None:
+def _check_overrides(space: list[Parameter], overrides: list[str]) -> None:
     given = {word.lstrip("+~").partition("=")[0]: word for word in overrides}
     for parameter in space:
         if parameter.key in given:
             raise Galaxy10Error(
                 f"{given[parameter.key]} is fixed, and sweep.space varies {parameter.key}; leave out one of them "
-                f"(~sweep.space.{parameter.key} takes it out of the space)"
+                f"(~sweep.space.{parameter.key} removes it from the space)"
             )
 
 
-def _first(points: list[dict[str, Any]], space: list[Parameter]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The points to begin with; what a narrowed space no longer holds is left out with a remark."""
+def _initial_points(points: list[dict[str, Any]], space: list[Parameter]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the initial points that lie in the space, and remarks about those that do not."""
     kept, remarks = [], []
     varied = {parameter.key for parameter in space}
     for point in points:
         left = {key: value for key, value in point.items() if key in varied}
         try:
-            named(space, left)
+            to_params(space, left)
         except Galaxy10Error as error:
             remarks.append(f"a point of sweep.initial_points is left out: {error}")
             continue
         kept.append(left)
         if len(left) < len(point):
             without = ", ".join(key for key in point if key not in varied)
-            remarks.append(f"a point of sweep.initial_points is taken without {without}, which the space does not vary")
+            remarks.append(f"a point of sweep.initial_points is used without {without}, which the space does not vary")
     return kept, remarks
 
 
@@ -189,7 +191,7 @@ def _directions(given: Any, objectives: tuple[str, ...], own: Mapping[str, str] 
     directions = tuple([given] * len(objectives) if isinstance(given, str) else given)
     if len(directions) != len(objectives):
         raise Galaxy10Error(
-            f"sweep.direction={show(given)} for {len(objectives)} objectives; give one for each, or null"
+            f"sweep.direction={show(given)} does not match {len(objectives)} objectives; give one for each, or null"
         )
     return directions
 
@@ -209,34 +211,35 @@ def _check_budget(sweep: Sweep) -> None:
         all_points(sweep.parameters)
     if sweep.storage is not None and "://" not in sweep.storage:
         raise Galaxy10Error(
-            f"sweep.storage={sweep.storage} is no address; expected e.g. postgresql://user@host/database, "
+            f"sweep.storage={sweep.storage} is not a database URL; expected e.g. postgresql://user@host/database, "
             "or null for a journal file in sweep.dir"
         )
 
 
 def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None, own: Collection[str], logs: bool) -> None:
-    """Check that every objective is something that a run measures.
+    """Check that every objective is a metric of a run, and not of its training or test galaxies.
 
     Args:
-        own: names of a user's own metrics. logs: whether a trial runs code of the user's, which may log others.
-        class_slugs: of the file's classes, whose F1 can be objectives; None where they are not known yet.
+        class_slugs: of the file's classes, whose F1 can be objectives; None if the classes are not known yet.
+        own: names of the user's own metrics.
+        logs: whether a trial runs the user's own code, which may log other metrics.
 
     Raises:
-        Galaxy10Error: it is not; names the nearest that is.
+        Galaxy10Error: an objective is not allowed.
     """
     per_class = [f"val/f1_{slug}" for slug in class_slugs or ()]
     for name in sweep.objectives:
         if name.startswith("test/"):
             raise Galaxy10Error(
-                f"sweep.objective={name}: nothing is chosen on the test galaxies; "
+                f"sweep.objective={name} would choose a trial by its test galaxies; "
                 f"type sweep.objective=val/{name.removeprefix('test/')}"
             )
         if name in ("train/loss", "train/accuracy"):
             raise Galaxy10Error(
-                f"sweep.objective={name}: nothing is chosen on the galaxies that train; "
+                f"sweep.objective={name} would choose a trial by its training galaxies; "
                 f"type sweep.objective=val/{name.removeprefix('train/')}"
             )
-        known = [*(f"val/{measure}" for measure in (*USUAL_NAMES, *own)), *AT_THE_END, *per_class]
+        known = [*(f"val/{metric}" for metric in (*DEFAULT_METRIC_NAMES, *own)), *AT_THE_END, *per_class]
         if (
             name not in known
             and not (logs and name.startswith("val/"))
@@ -244,4 +247,4 @@ def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None, own: Col
         ):
             raise Galaxy10Error(f"there is no metric {name}{did_you_mean(str(name), known)} (sweep.objective)")
         if name in AT_THE_END and sweep.pruner != "none":
-            raise Galaxy10Error(f"sweep.objective={name} is only known at the end of a run; type sweep.pruner=none")
+            raise Galaxy10Error(f"sweep.objective={name} is measured only at the end of a run; type sweep.pruner=none")

@@ -1,6 +1,6 @@
-"""Handing commands over to SLURM, all of them as one job array, and waiting for it. Nothing here imports torch.
+"""Submit commands to SLURM as one job array, and wait for it. This file does not import torch.
 
-Account, partition, time limit and all that a site needs stand in slurm/job.sbatch, which every job is started with.
+Account, partition, time limit and other settings of a site are in slurm/job.sbatch, the script of every job.
 """
 
 import shlex
@@ -23,25 +23,25 @@ _UNKNOWN_JOB = "Invalid job id"
 
 
 def check_slurm() -> None:
-    """Whether jobs can be submitted from here.
+    """Check that jobs can be submitted from this machine.
 
     Raises:
-        Galaxy10Error: SLURM is not installed on this machine.
+        Galaxy10Error: sbatch is not installed.
     """
     if shutil.which("sbatch") is None:
-        raise Galaxy10Error("there is no sbatch here; give this command on your cluster's login node")
+        raise Galaxy10Error("there is no sbatch on this machine; run this command on your cluster's login node")
 
 
 def gpus_of(trainer: Mapping[str, Any]) -> int | None:
-    """How many GPUs of each node a training asks for; None leaves them to slurm/job.sbatch.
+    """Return the number of GPUs per node that a training needs; None leaves it to slurm/job.sbatch.
 
-    With accelerator=auto, too: whoever gives a number of devices and means processes on the CPU types accelerator=cpu.
+    A number of devices means GPUs with accelerator=auto, too; processes on the CPU need accelerator=cpu.
     """
     return None if trainer["accelerator"] == "cpu" else number_of_devices(trainer["devices"])
 
 
 def job_script() -> Path:
-    """Return the script that every job is started with: the user's copy in ./slurm, else the one that came with us."""
+    """Return the script of every job: the user's copy in ./slurm, else the one in the package."""
     return _SCRIPT if _SCRIPT.exists() else SLURM_SCRIPTS / _SCRIPT.name
 
 
@@ -55,24 +55,24 @@ def submit_array(
     tasks_per_node: int = 1,
     nodes: int = 1,
 ) -> str:
-    """Submit commands as one job array, each a task of its own that no other task's failure touches.
+    """Submit commands as one job array; a failing task does not affect the others.
 
     Args:
-        commands: the words of each; task i of the array runs commands[i] under srun.
-        folder: where the list of commands and the logs (`<array>_<task>.log`) go; compute nodes must see it.
+        commands: task i of the array runs commands[i] under srun.
+        folder: for the list of commands and the logs (`<array>_<task>.log`); must be visible to the compute nodes.
         name: of the job, as squeue shows it.
-        cpus: cores of each process; gpus: GPUs of each node. None leaves both to slurm/job.sbatch.
-        tasks_per_node, nodes: how many processes each command is started as.
+        cpus: cores per process; gpus: GPUs per node. None leaves both to slurm/job.sbatch.
+        tasks_per_node, nodes: number of processes per node and of nodes of each command.
 
     Returns:
         The array's job id.
 
     Raises:
-        Galaxy10Error: there is no SLURM here, or it does not take the job; says what it said.
+        Galaxy10Error: sbatch is not installed, or SLURM rejects the job.
     """
     check_slurm()
     lines = "".join(shlex.join(command) + "\n" for command in commands)
-    # A name of its own for every list: a requeued task reads it again.
+    # Every list has its own name: a requeued task reads the list again.
     listed = folder.resolve() / f"{name}-{sha256(lines.encode()).hexdigest()[:8]}.commands"
     with replacing(listed) as part:
         part.write_text(lines)
@@ -87,24 +87,24 @@ def submit_array(
         *([f"--gpus-per-node={gpus}"] if gpus else []),
     ]
     script = job_script()
-    answer = _ask("sbatch", *options, str(script), "--commands", str(listed))
-    if answer.returncode:
+    done = _run("sbatch", *options, str(script), "--commands", str(listed))
+    if done.returncode:
         raise Galaxy10Error(
-            f"SLURM did not take the job: {_said(answer)}; see the lines at the top of {script.with_name('job.sbatch')}"
+            f"SLURM rejected the job: {_error(done)}; edit the lines at the top of {script.with_name('job.sbatch')}"
         )
-    return answer.stdout.strip().split(";")[0]
+    return done.stdout.strip().split(";")[0]
 
 
 def array_states(job: str) -> dict[int, str]:
-    """What SLURM says of an array's tasks: PENDING, RUNNING, COMPLETED, FAILED, …; it forgets after some minutes.
+    """Return the state of an array's tasks (PENDING, RUNNING, COMPLETED, FAILED, …); SLURM forgets ended tasks.
 
     Raises:
-        OSError: the controller does not answer; it may later.
+        OSError: the controller does not respond at the moment.
     """
-    answer = _ask("squeue", "--noheader", "--array", "--states=all", f"--jobs={job}", "--format=%K %T")
-    if answer.returncode and _UNKNOWN_JOB not in answer.stderr:
-        raise OSError(_said(answer))
-    lines = [line.split() for line in answer.stdout.splitlines()]
+    done = _run("squeue", "--noheader", "--array", "--states=all", f"--jobs={job}", "--format=%K %T")
+    if done.returncode and _UNKNOWN_JOB not in done.stderr:
+        raise OSError(_error(done))
+    lines = [line.split() for line in done.stdout.splitlines()]
     return {int(line[0]): line[1] for line in lines if line[0].isdigit()}
 
 
@@ -121,27 +121,27 @@ ENDED = (
 )
 
 
-def wait_for_array(job: str, look: Callable[[dict[int, str]], None] = lambda states: None) -> None:
-    """Until no task of an array is waiting or running any more, requeued ones included.
+def wait_for_array(job: str, on_poll: Callable[[dict[int, str]], None] = lambda states: None) -> None:
+    """Wait until no task of an array is pending, running or requeued.
 
-    look: told the states at every look.
+    on_poll: called with the states of the tasks at every poll.
     """
     while True:
         try:
             states = array_states(job)
-        except OSError:  # a controller that restarts; the jobs do not mind
+        except OSError:  # the controller may restart while jobs run
             time.sleep(POLL_S)
             continue
-        look(states)
+        on_poll(states)
         if all(state in ENDED for state in states.values()):
             return
         time.sleep(POLL_S)
 
 
-def _ask(*command: str) -> subprocess.CompletedProcess[str]:
+def _run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def _said(answer: subprocess.CompletedProcess[str]) -> str:
-    lines = (answer.stderr or answer.stdout).strip().splitlines()
-    return lines[-1].removeprefix("sbatch: error: ") if lines else f"exit code {answer.returncode}"
+def _error(done: subprocess.CompletedProcess[str]) -> str:
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return lines[-1].removeprefix("sbatch: error: ") if lines else f"exit code {done.returncode}"

@@ -1,6 +1,7 @@
-"""A search space: which settings of train.py are varied, how far, and which depend on what another one is.
+"""The search space of a study: settings of train.py with their choices or ranges, and conditions between them.
 
-Written like the configuration it varies (conf/sweep/*.yaml). Nothing here imports Optuna: a bad space is refused fast.
+A space is nested like the configuration that it varies (conf/sweep/*.yaml). This file does not import Optuna, so that
+an invalid space is refused fast.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,21 +15,21 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.training.settings import FIELDS
 
 Choice = str | int | float | bool | None
-_WORDS = ("low", "high", "log", "step", "choices", "when", "by")
-# With these the trials would be judged on other galaxies, or write elsewhere: their numbers could not be compared.
+_KEYWORDS = ("low", "high", "log", "step", "choices", "when", "by")
 _SECTIONS = frozenset(key.partition(".")[0] for key in FIELDS)
-_OF_OURS_ALONE = ("augment", "trainer", "run")
-_NOT_TO_VARY = ("run", "sweep", "logger", "hydra", "debug", "callbacks")
-_NOT_TO_VARY_DATA = ("batch_size", "balance")
+_CLOSED_SECTIONS = ("augment", "trainer", "run")  # without settings of a user's own classes
+# Other settings of these sections change the evaluated galaxies or the output: trials would not be comparable.
+_FIXED_SECTIONS = ("run", "sweep", "logger", "hydra", "debug", "callbacks")
+_VARIABLE_DATA = ("batch_size", "balance")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One dimension of a search space: a list of choices, or a range from low to high, both included.
+    """A dimension of a search space: a list of choices, or a range from low to high, both included.
 
-    key: the setting as it is typed for train.py; name: the same, with [choice] where `by` gives it a range per choice.
-    whole: whole numbers only; step: their distance, None for 1 (whole) or a continuous range.
-    when: other settings of the space, and the choices of theirs under which this one is varied at all.
+    key: the setting of train.py. name: the key, with [choice] if `by` defines a range per choice.
+    integer: whether values are integers. step: distance of the values; None: 1 for integers, else continuous.
+    when: other settings of the space, and their choices for which this parameter is active.
     """
 
     name: str
@@ -38,31 +39,31 @@ class Parameter:
     high: float = 0.0
     log: bool = False
     step: float | None = None
-    whole: bool = False
+    integer: bool = False
     when: dict[str, tuple[Choice, ...]] = field(default_factory=dict)
 
     def is_active(self, chosen: Mapping[str, Any]) -> bool:
-        """Whether it is varied, given the settings (key → value) chosen so far."""
+        """Return whether the parameter is varied, given the settings (key → value) chosen so far."""
         return all(key in chosen and chosen[key] in allowed for key, allowed in self.when.items())
 
     def allows(self, value: Any) -> bool:
-        """Whether a value lies in it."""
+        """Return whether a value is one of the choices or lies in the range."""
         if self.choices:
             return any(
                 value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in self.choices
             )
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and self.low <= value <= self.high and (not self.whole or value == int(value))
+        return number and self.low <= value <= self.high and (not self.integer or value == int(value))
 
     def grid(self) -> list[Choice]:
-        """All its values.
+        """Return all values.
 
         Raises:
-            Galaxy10Error: it is a continuous range.
+            Galaxy10Error: the range is continuous or logarithmic.
         """
         if self.choices:
             return list(self.choices)
-        if self.log or (self.step is None and not self.whole):
+        if self.log or (self.step is None and not self.integer):
             raise Galaxy10Error(
                 f"sweep.sampler=grid needs choices or a step everywhere, and sweep.space.{self.key} has neither; "
                 f"type e.g. 'sweep.space.{self.key}={{choices:[{self.low:g},{self.high:g}]}}', or sweep.sampler=tpe"
@@ -70,22 +71,22 @@ class Parameter:
         step = self.step or 1
         count = int((self.high - self.low) / step + 1e-9) + 1
         values = [self.low + i * step for i in range(count)]
-        if self.whole:
+        if self.integer:
             return [int(value) for value in values]
-        # Without what adding leaves behind: 0.1 + 6 * 0.1 is above 0.7.
+        # Remove rounding errors: 0.1 + 6 * 0.1 is above 0.7.
         return [min(max(float(f"{value:.12g}"), self.low), self.high) for value in values]
 
 
 def read_space(tree: Any, groups: Mapping[str, list[str]]) -> list[Parameter]:
-    """The parameters of a `sweep.space` section, those that others depend on first.
+    """Read the parameters of a `sweep.space` section; those that others depend on come first.
 
     Args:
-        tree: nested like the configuration; its leaves hold low and high (log, step) or choices, and maybe when; a node
-            with `by: KEY` holds one leaf for each choice of KEY.
-        groups: configuration groups and the choices there are.
+        tree: nested like the configuration; a leaf has low and high (log, step) or choices, and optionally when; a node
+            with `by: KEY` has one leaf for each choice of KEY.
+        groups: configuration groups and their choices.
 
     Raises:
-        Galaxy10Error: the first thing that is wrong with it.
+        Galaxy10Error: the section is not valid.
     """
     if not isinstance(tree, dict) or not tree:
         raise Galaxy10Error("sweep.space is empty; add e.g. '+sweep.space.model.dropout={low:0,high:0.5}'")
@@ -99,18 +100,19 @@ def _read(tree: dict[str, Any], prefix: str, groups: Mapping[str, list[str]]) ->
     for word, node in tree.items():
         key = f"{prefix}{word}"
         if not isinstance(node, dict):
-            hint = did_you_mean(str(word), list(_WORDS))
+            hint = did_you_mean(str(word), list(_KEYWORDS))
             raise Galaxy10Error(
-                f"sweep.space.{key}={show(node)} is no range{hint}; expected {{low: …, high: …}} or {{choices: […]}}"
+                f"sweep.space.{key}={show(node)} is not a range{hint}; expected {{low: …, high: …}} or {{choices: […]}}"
             )
-        spec = {name: node[name] for name in _WORDS if name in node}
-        rest = {name: value for name, value in node.items() if name not in _WORDS}
+        spec = {name: node[name] for name in _KEYWORDS if name in node}
+        rest = {name: value for name, value in node.items() if name not in _KEYWORDS}
         if "by" in spec:
             yield from _read_branches(key, spec, rest, groups)
             continue
         if spec and rest and key not in groups:
             wrong = next(iter(rest))
-            raise Galaxy10Error(f"sweep.space.{key} has no use for {wrong}{did_you_mean(str(wrong), list(_WORDS))}")
+            hint = did_you_mean(str(wrong), list(_KEYWORDS))
+            raise Galaxy10Error(f"sweep.space.{key} has no keyword {wrong}{hint}; expected {', '.join(_KEYWORDS)}")
         if spec:
             yield _parameter(key, key, spec, groups)
         yield from _read(rest, f"{key}.", groups)
@@ -123,7 +125,7 @@ def _read_branches(
     if others or not isinstance(spec["by"], str) or not branches:
         raise Galaxy10Error(f"sweep.space.{key}: with by, expected {{by: KEY, CHOICE: {{low: …, high: …}}, …}}")
     for choice, node in branches.items():
-        if not isinstance(node, dict) or set(node) - set(_WORDS):
+        if not isinstance(node, dict) or set(node) - set(_KEYWORDS):
             raise Galaxy10Error(f"sweep.space.{key}.{choice}={show(node)}; expected {{low: …, high: …}}")
         parent = spec["by"]
         yield _parameter(
@@ -140,7 +142,7 @@ def _parameter(name: str, key: str, spec: dict[str, Any], groups: Mapping[str, l
             raise Galaxy10Error(f"{where} has both choices and a range; leave one of them out")
         return Parameter(name, key, _choices(where, key, spec["choices"], groups), when=when)
     if key in groups:
-        raise Galaxy10Error(f"{where} is a group: it has choices, no range (choices: {', '.join(groups[key])})")
+        raise Galaxy10Error(f"{where} is a group, which has choices and no range; choices: {', '.join(groups[key])}")
     return _range(name, key, where, spec, when)
 
 
@@ -171,28 +173,28 @@ def _range(name: str, key: str, where: str, spec: dict[str, Any], when: dict[str
             raise Galaxy10Error(f"{where}.{word}={show(value)} is not allowed for {key}; expected {rule.expected}")
     whole = all(isinstance(value, int) for value in (low, high, step or 1)) and not (rule and rule.allows(low + 0.5))
     if not whole and rule is not None and not rule.allows(float(low + (high - low) / 3)):
-        raise Galaxy10Error(f"{where} holds values that {key} cannot take; expected {rule.expected}")
-    return Parameter(name, key, low=low, high=high, log=bool(log), step=step, whole=whole, when=when)
+        raise Galaxy10Error(f"{where} contains values that are not allowed for {key}; expected {rule.expected}")
+    return Parameter(name, key, low=low, high=high, log=bool(log), step=step, integer=whole, when=when)
 
 
 def check_key(key: str, where: str, groups: Mapping[str, list[str]]) -> None:
-    """Whether a setting exists and may be varied.
+    """Check that a setting exists and may be varied.
 
     Raises:
-        Galaxy10Error: it does not, or may not; names the nearest that does.
+        Galaxy10Error: the setting does not exist, or must be the same in all trials.
     """
     group, _, name = key.partition(".")
-    if group in _NOT_TO_VARY or (group == "data" and name not in _NOT_TO_VARY_DATA):
+    if group in _FIXED_SECTIONS or (group == "data" and name not in _VARIABLE_DATA):
         raise Galaxy10Error(
-            f"{where}: {key} cannot be varied, as all trials are judged on the same galaxies in the same way; "
-            f"type {key}=… to set it for all of them"
+            f"{where}: {key} must be the same in all trials, which are evaluated on the same galaxies in the same way; "
+            f"type {key}=… to set it for all"
         )
-    # A group's name alone is a choice of the group. Keys inside a section may be those of a user's own class: whether
-    # there are such keys shows when the trial is composed.
+    # The name of a group alone is a choice of the group. A key inside a section may belong to a user's own class:
+    # composing a trial shows whether it exists.
     if key not in groups and (name == "" or group not in _SECTIONS) and key != "seed":
         known = [field for field in FIELDS if not field.endswith("*")]
         raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, [*known, *groups])}")
-    if group in _OF_OURS_ALONE and field_of(key, FIELDS) is None:
+    if group in _CLOSED_SECTIONS and field_of(key, FIELDS) is None:
         known = [field for field in FIELDS if field.startswith(f"{group}.")]
         raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, known)}")
 
@@ -212,12 +214,12 @@ def _choices(where: str, key: str, given: Any, groups: Mapping[str, list[str]]) 
             hint = did_you_mean(str(choice), list(rule.choices))
             raise Galaxy10Error(f"{where}: {key}={show(choice)} is not allowed{hint}; expected {rule.expected}")
     if len(set(map(repr, choices))) < len(choices):
-        raise Galaxy10Error(f"{where}.choices holds a value twice")
+        raise Galaxy10Error(f"{where}.choices contains a value twice; remove one")
     return choices
 
 
 def as_read(choice: Choice) -> Any:
-    """A choice as train.py reads it: a list is kept as its text."""
+    """Return a choice as train.py reads it: a list is stored as text."""
     return yaml.safe_load(choice) if isinstance(choice, str) and choice.startswith("[") else choice
 
 
@@ -247,7 +249,8 @@ def _parents_first(parameters: list[Parameter]) -> list[Parameter]:
                 if choice not in choices:
                     hint = did_you_mean(str(choice), [str(c) for c in choices])
                     raise Galaxy10Error(
-                        f"sweep.space.{parameter.key} depends on {parent}={show(choice)}, which is no choice{hint}"
+                        f"sweep.space.{parameter.key} depends on {parent}={show(choice)}, "
+                        f"which is not one of its choices{hint}"
                     )
     ordered: list[Parameter] = []
     waiting = list(parameters)

@@ -1,4 +1,4 @@
-"""An Optuna study in its directory: begun once, joined by any number of workers, taken up again after any end."""
+"""An Optuna study in its directory, which any number of workers share and which can be resumed."""
 
 import json
 import random
@@ -20,33 +20,33 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.directory import differences
 from galaxy10.sweeps.journal import open_storage, without_password
-from galaxy10.sweeps.points import all_points, choose, named
+from galaxy10.sweeps.points import all_points, choose, to_params
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.space import Parameter
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED)
 _DEFINITION = "galaxy10:definition"
-_ID = "galaxy10:id"  # also in study.json: a database has the studies of many directories, and knows them by name alone
-_LATEST = "galaxy10:sweep"  # as it was last asked for: what does not make it another study may change
+_ID = "galaxy10:id"  # also in study.json: a database identifies the studies of many directories by name only
+_LATEST = "galaxy10:sweep"  # the latest settings: those that do not define the study may change
 
 
 @contextmanager
 def study_lock(sweep: Sweep) -> Iterator[None]:
-    """Held while trials are dealt out; the system gives it back when its holder is killed."""
+    """Lock a study while a worker acquires a trial; the system releases the lock of a killed process."""
     sweep.path.mkdir(parents=True, exist_ok=True)
     with FileLock(sweep.path / ".lock"):
         yield
 
 
-def begin_study(sweep: Sweep, config: dict[str, Any]) -> optuna.Study:
-    """The study of a directory: begun with its first points waiting, or the one that is there.
+def create_or_load_study(sweep: Sweep, config: dict[str, Any]) -> optuna.Study:
+    """Create the study of a directory with its initial points enqueued, or load the existing one.
 
     Args:
-        config: what train.py makes of the settings that all trials share; a study keeps to it.
+        config: the configuration that all trials share; it must not change within a study.
 
     Raises:
-        Galaxy10Error: the directory or the storage holds a study of another space, objective or configuration; the
-            database has a study of this name that another directory began.
+        Galaxy10Error: the directory or the storage holds a study of another space, objective or configuration, or the
+            database has a study of this name that belongs to another directory.
     """
     definition = {
         "objectives": list(sweep.objectives),
@@ -55,44 +55,44 @@ def begin_study(sweep: Sweep, config: dict[str, Any]) -> optuna.Study:
         "overrides": list(sweep.overrides),
         "config": config,
     }
-    about = {"name": study_name(sweep), "storage": _place(sweep)}
+    record = {"name": study_name(sweep), "storage": _storage_name(sweep)}
     with study_lock(sweep):
         storage = open_storage(sweep.path, sweep.storage)
         study = find_study(sweep, storage)
         if study is not None:
-            _refuse_anothers(sweep, study)
+            _check_owner(sweep, study)
         if study is None or _DEFINITION not in study.user_attrs:
             if any((sweep.path / "trials").glob("*")):
                 raise Galaxy10Error(
-                    f"{sweep.directory} holds trials, but {_place(sweep)} knows nothing of them; give another sweep.dir"
+                    f"{sweep.directory} holds trials that {_storage_name(sweep)} does not; give another sweep.dir"
                 )
-            if study is not None:  # its beginning was interrupted
+            if study is not None:  # its creation was interrupted
                 optuna.delete_study(study_name=study_name(sweep), storage=storage)
-            # In the directory first: killed right after this, the study is still known as its own.
+            # Write the id to the directory first: after a kill, the study still belongs to the directory.
             identity = uuid.uuid4().hex
-            write_json(sweep.path / "study.json", {"id": identity, **about, **definition})
+            write_json(sweep.path / "study.json", {"id": identity, **record, **definition})
             directions = [StudyDirection[name.upper()] for name in sweep.directions]
             try:
                 study = optuna.create_study(storage=storage, study_name=study_name(sweep), directions=directions)
-            except DuplicatedStudyError as error:  # another directory's, since we looked
-                raise _is_anothers(sweep) from error
+            except DuplicatedStudyError as error:  # another directory has created it meanwhile
+                raise _wrong_owner(sweep) from error
             study.set_user_attr(_ID, identity)
             study.set_metric_names(list(sweep.objectives))
             for point in _first_points(sweep):
                 study.enqueue_trial(point)
             study.set_user_attr(_DEFINITION, definition)
         else:
-            _refuse_another(sweep, study.user_attrs[_DEFINITION], definition)
-            if sweep.sampler == "grid":  # maybe not what it was begun with
+            _check_definition(sweep, study.user_attrs[_DEFINITION], definition)
+            if sweep.sampler == "grid":  # the study may have begun with another sampler
                 for point in _untried(sweep, study.get_trials(deepcopy=False)):
                     study.enqueue_trial(point)
         study.set_user_attr(_LATEST, {**asdict(sweep), "storage": None, "directory": str(sweep.path.resolve())})
-        write_json(sweep.path / "study.json", {"id": study.user_attrs.get(_ID), **about, **definition})
+        write_json(sweep.path / "study.json", {"id": study.user_attrs.get(_ID), **record, **definition})
     return study
 
 
 def find_study(sweep: Sweep, storage: Any = None) -> optuna.Study | None:
-    """The study if it has been begun."""
+    """Return the study of a directory; None if there is none."""
     storage = storage or open_storage(sweep.path, sweep.storage)
     try:
         return optuna.load_study(study_name=study_name(sweep), storage=storage)
@@ -100,109 +100,109 @@ def find_study(sweep: Sweep, storage: Any = None) -> optuna.Study | None:
         return None
 
 
-def known_study(sweep: Sweep) -> tuple[Sweep, optuna.Study]:
-    """The study that has been begun in a directory, and how it was last asked for.
+def load_study(sweep: Sweep) -> tuple[Sweep, optuna.Study]:
+    """Load the latest settings and the study of a directory.
 
-    sweep: gives its directory and storage; nothing else of it is used.
+    sweep: only its directory and storage are used.
 
     Raises:
-        Galaxy10Error: there is none.
+        Galaxy10Error: there is no study, or it is in another storage.
     """
     if not (sweep.path / "study.json").exists():
         raise Galaxy10Error(
-            f"there is no study in {sweep.directory}; begin it with sweep.action=run, or give its sweep.dir"
+            f"there is no study in {sweep.directory}; begin one with sweep.action=run, or give another sweep.dir"
         )
     study = find_study(sweep)
-    place = read_json(sweep.path / "study.json").get("storage")
-    if study is None and place != _place(sweep):
-        raise Galaxy10Error(f"the study of {sweep.directory} is kept in {place}; add sweep.storage=…")
+    storage = read_json(sweep.path / "study.json").get("storage")
+    if study is None and storage != _storage_name(sweep):
+        raise Galaxy10Error(f"the study of {sweep.directory} is stored in {storage}; add sweep.storage=…")
     if study is not None:
-        _refuse_anothers(sweep, study)
+        _check_owner(sweep, study)
     if study is None or _LATEST not in study.user_attrs:
         raise Galaxy10Error(
-            f"the study of {sweep.directory} is still being begun, or that was interrupted; "
-            "wait a moment, or give its sweep.action=run again"
+            f"the study of {sweep.directory} is being created, or its creation was interrupted; "
+            "wait a moment, or run sweep.action=run again"
         )
     latest = json.dumps(study.user_attrs[_LATEST])
     return replace(Sweep.from_json(latest), directory=sweep.directory, storage=sweep.storage), study
 
 
 def study_name(sweep: Sweep) -> str:
-    """What the storage knows the study as: its directory's name."""
+    """Return the study's name in the storage: the name of its directory."""
     return sweep.path.resolve().name
 
 
-def _refuse_anothers(sweep: Sweep, study: optuna.Study) -> None:
-    """Claims lie in sweep.dir: workers of two directories would take each other's living trials for left behind."""
+def _check_owner(sweep: Sweep, study: optuna.Study) -> None:
+    """Refuse a study of another directory: leases are files in sweep.dir, so workers would not see each other's."""
     if sweep.storage is None:
-        return  # the journal lies in the directory itself
-    about, marks = read_json(sweep.path / "study.json"), study.user_attrs
-    if about and (_ID in marks or _DEFINITION in marks) and about.get("id") == marks.get(_ID):
+        return  # the journal is in the directory itself
+    record, attributes = read_json(sweep.path / "study.json"), study.user_attrs
+    if record and (_ID in attributes or _DEFINITION in attributes) and record.get("id") == attributes.get(_ID):
         return
-    if _ID not in marks and _DEFINITION not in marks and not study.get_trials(deepcopy=False):
-        return  # killed as soon as it was there: nobody's
-    raise _is_anothers(sweep, study)
+    if _ID not in attributes and _DEFINITION not in attributes and not study.get_trials(deepcopy=False):
+        return  # its creation was killed, so it has no owner
+    raise _wrong_owner(sweep, study)
 
 
-def _is_anothers(sweep: Sweep, study: optuna.Study | None = None) -> Galaxy10Error:
-    begun = study.user_attrs.get(_LATEST, {}).get("directory") if study else None
+def _wrong_owner(sweep: Sweep, study: optuna.Study | None = None) -> Galaxy10Error:
+    owner = study.user_attrs.get(_LATEST, {}).get("directory") if study else None
     return Galaxy10Error(
-        f"{_place(sweep)} has a study {study_name(sweep)} that was begun in {begun or 'another directory'}, not in "
-        f"{sweep.path.resolve()}; give sweep.dir another last name, or the sweep.dir that began it"
+        f"{_storage_name(sweep)} has a study {study_name(sweep)} that was begun in {owner or 'another directory'}, not "
+        f"in {sweep.path.resolve()}; give a sweep.dir with another last part, or the directory of that study"
     )
 
 
-def _place(sweep: Sweep) -> str:
-    """Where a study is kept, as it may be shown."""
+def _storage_name(sweep: Sweep) -> str:
+    """Return the name of a study's storage, without a password."""
     return without_password(sweep.storage) if sweep.storage else "journal.log"
 
 
 def _first_points(sweep: Sweep) -> list[dict[str, Any]]:
-    points = [named(sweep.parameters, point) for point in sweep.initial_points]
+    points = [to_params(sweep.parameters, point) for point in sweep.initial_points]
     if sweep.sampler == "grid":
         points += [point for point in _grid(sweep) if point not in points]
     return points
 
 
 def _grid(sweep: Sweep) -> list[dict[str, Any]]:
-    """Every point of a grid under its parameters' names, in the order in which they are tried."""
+    """Return the params of every point of a grid, in the order of their trials."""
     space = sweep.parameters
-    points = [named(space, point) for point in all_points(space)]
+    points = [to_params(space, point) for point in all_points(space)]
     random.Random(sweep.seed).shuffle(points)
     return points
 
 
 def _untried(sweep: Sweep, trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
-    """The points of a grid that no trial has, whatever became of it, or waits to try."""
-    tried = {_mark({**trial.system_attrs.get("fixed_params", {}), **trial.params}) for trial in trials}
-    return [point for point in _grid(sweep) if _mark(point) not in tried]
+    """Return the points of a grid that no trial, in any state, has."""
+    tried = {_rounded({**trial.system_attrs.get("fixed_params", {}), **trial.params}) for trial in trials}
+    return [point for point in _grid(sweep) if _rounded(point) not in tried]
 
 
-def _mark(point: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The same for the same values: a range's steps are added up here, and multiplied by some samplers."""
+def _rounded(point: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return a key of a point that does not depend on rounding errors of steps, which samplers compute differently."""
     values = {name: f"{value:.12g}" if isinstance(value, float) else repr(value) for name, value in point.items()}
     return tuple(sorted(values.items()))
 
 
-def _refuse_another(sweep: Sweep, old: dict[str, Any], new: dict[str, Any]) -> None:
-    changed = [key for key in ("objectives", "directions") if old[key] != new[key]]
-    words = [f"{key} ({', '.join(old[key])} there, {', '.join(new[key])} here)" for key in changed]
+def _check_definition(sweep: Sweep, old: dict[str, Any], new: dict[str, Any]) -> None:
+    keys = [key for key in ("objectives", "directions") if old[key] != new[key]]
+    changes = [f"{key} ({', '.join(old[key])} there, {', '.join(new[key])} here)" for key in keys]
     for what in ("space", "config"):
         prefix = "sweep.space." if what == "space" else ""
-        words += [
+        changes += [
             f"{prefix}{key} ({show(before)} there, {show(after)} here)"
             for key, before, after in differences(old[what], new[what])
         ]
-    if words:
-        more = f" and {len(words) - 6} more" if len(words) > 6 else ""
+    if changes:
+        more = f" and {len(changes) - 6} more" if len(changes) > 6 else ""
         raise Galaxy10Error(
-            f"{sweep.directory} holds a study of something else: {', '.join(words[:6])}{more}; "
-            "its trials could not be compared with new ones: give another sweep.dir"
+            f"{sweep.directory} holds a study with other settings: {', '.join(changes[:6])}{more}; "
+            "give another sweep.dir, as its trials cannot be compared with new ones"
         )
 
 
 def is_spent(sweep: Sweep, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether no further trial may begin: as many as asked for are completed, pruned or under way, or time is up."""
+    """Return whether no further trial may begin: sweep.n_trials are complete, pruned or running, or time is up."""
     begun = sum(trial.state in (*COUNTED, TrialState.RUNNING) for trial in trials)
     if sweep.n_trials is not None and begun >= sweep.n_trials:
         return True
@@ -212,12 +212,12 @@ def is_spent(sweep: Sweep, trials: Sequence[FrozenTrial]) -> bool:
 
 
 def seconds_used(trials: Sequence[FrozenTrial]) -> float:
-    """Time that all trials took, added up over workers."""
+    """Return the total time of all trials, summed over workers."""
     return float(sum(trial.user_attrs.get("seconds", 0.0) for trial in trials))
 
 
-def failures_in_a_row(trials: Sequence[FrozenTrial]) -> int:
-    """How many of the trials that ended last have failed, back to the last one that did not."""
+def consecutive_failures(trials: Sequence[FrozenTrial]) -> int:
+    """Count the latest trials that failed without a success in between."""
     ended = sorted((t for t in trials if t.state.is_finished() and t.datetime_complete), key=_end)
     count = 0
     for trial in reversed(ended):
@@ -232,7 +232,7 @@ def _end(trial: FrozenTrial) -> Any:
 
 
 def suggest(trial: optuna.Trial, space: Sequence[Parameter]) -> dict[str, Any]:
-    """Let the sampler choose a point of the space; what the trial has been given already stays.
+    """Let the sampler choose a point of the space; values that the trial already has are kept.
 
     Returns:
         Setting → value.
@@ -242,7 +242,7 @@ def suggest(trial: optuna.Trial, space: Sequence[Parameter]) -> dict[str, Any]:
         name, low, high, step = parameter.name, parameter.low, parameter.high, parameter.step
         if parameter.choices:
             return trial.suggest_categorical(name, parameter.choices)
-        if parameter.whole:
+        if parameter.integer:
             return trial.suggest_int(name, int(low), int(high), step=int(step or 1), log=parameter.log)
         return trial.suggest_float(name, low, high, step=step, log=parameter.log)
 
@@ -250,15 +250,15 @@ def suggest(trial: optuna.Trial, space: Sequence[Parameter]) -> dict[str, Any]:
 
 
 def settings_of(trial: FrozenTrial, space: Sequence[Parameter]) -> dict[str, Any]:
-    """Setting → value of a trial, as far as it has been given them."""
+    """Return the settings of a trial, setting → value, as far as the sampler has chosen them."""
     return {parameter.key: trial.params[parameter.name] for parameter in space if parameter.name in trial.params}
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
-    """A parameter as Optuna has it."""
+    """Return a parameter as an Optuna distribution."""
     if parameter.choices:
         return CategoricalDistribution(parameter.choices)
-    if parameter.whole:
+    if parameter.integer:
         return IntDistribution(
             int(parameter.low), int(parameter.high), log=parameter.log, step=int(parameter.step or 1)
         )
@@ -266,7 +266,7 @@ def distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def make_sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler for one trial. Its seed follows from the trial's number, so that no two workers draw the same."""
+    """Create the sampler of one trial; the seed depends on the trial's number, so that no two workers draw the same."""
     seed = (sweep.seed * 1_000_003 + number) % 2**32
     if sweep.sampler == "tpe":
         return optuna.samplers.TPESampler(n_startup_trials=sweep.startup_trials, seed=seed)
@@ -274,11 +274,11 @@ def make_sampler(sweep: Sweep, number: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.CmaEsSampler(
             n_startup_trials=max(1, sweep.startup_trials), seed=seed, warn_independent_sampling=False
         )
-    return optuna.samplers.RandomSampler(seed=seed)  # a grid's points wait in the storage
+    return optuna.samplers.RandomSampler(seed=seed)  # the points of a grid are enqueued
 
 
 def make_pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
-    """What stops trials early. Epochs count from 1; none is stopped before the end of warmup_epochs."""
+    """Create the pruner. Epochs count from 1; no trial is pruned before the end of warmup_epochs."""
     warmup = sweep.warmup_epochs
     if sweep.pruner == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=sweep.startup_trials, n_warmup_steps=warmup + 1)

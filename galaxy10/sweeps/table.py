@@ -1,4 +1,4 @@
-"""How a study stands, as a table for the terminal."""
+"""The status of a study as a table for the terminal."""
 
 import logging
 import math
@@ -10,34 +10,34 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.fields import show
-from galaxy10.sweeps.recipe import best_trial, train_line
+from galaxy10.sweeps.best_trial import best_trial, shell_command
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.study import known_study, seconds_used, settings_of
+from galaxy10.sweeps.study import load_study, seconds_used, settings_of
 from galaxy10.sweeps.worker import state_of, summary
 
 logger = logging.getLogger(__name__)
 
 _MOST_ROWS = 60
-NOTHING = "–"
+NO_VALUE = "–"
 
 
 def show_status(sweep: Sweep) -> dict[str, Any]:
-    """Print a study's table; the object of the last output line.
+    """Print the table of a study and return the object of the last output line.
 
     Raises:
         Galaxy10Error: there is no study.
     """
-    sweep, study = known_study(sweep)
+    sweep, study = load_study(sweep)
     print_table(sweep, study)
     trials = study.get_trials(deepcopy=False)
     best = best_trial(sweep, trials)
     if best is not None:
-        logger.info(f"best so far: {train_line(sweep, best)}")
+        logger.info(f"best so far: {shell_command(sweep, best)}")
     return {"study": sweep.directory, **summary(sweep, trials), "best_trial": best.number if best else None}
 
 
 def print_table(sweep: Sweep, study: optuna.Study) -> None:
-    """One line per trial, the best marked, and what all of them cost."""
+    """Print one row per trial, the best in bold, with failures, counts and time."""
     from rich.console import Console
     from rich.table import Table
 
@@ -45,7 +45,7 @@ def print_table(sweep: Sweep, study: optuna.Study) -> None:
     best = best_trial(sweep, trials)
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.width = 1000  # logs have no edge to wrap at
+        console.width = 1000  # do not wrap lines in logs
     table = Table("trial", "state", *sweep.objectives, "epochs", "time", "settings", box=None, pad_edge=False)
     for trial in trials[-_MOST_ROWS:]:
         table.add_row(*_row(sweep, trial), style="bold" if best is not None and trial.number == best.number else None)
@@ -75,7 +75,7 @@ def _row(sweep: Sweep, trial: FrozenTrial) -> list[str]:
         values = list(trial.values)
     elif trial.intermediate_values:
         values[0] = best_epoch_value(sweep, trial)
-    shown = [NOTHING if value is None else f"{value:.4g}" for value in values]
+    shown = [NO_VALUE if value is None else f"{value:.4g}" for value in values]
     settings = " ".join(
         f"{key.rpartition('.')[2]}={_short(value)}" for key, value in settings_of(trial, sweep.parameters).items()
     )
@@ -83,16 +83,16 @@ def _row(sweep: Sweep, trial: FrozenTrial) -> list[str]:
         str(trial.number),
         state_of(sweep, trial),
         *shown,
-        str(epochs_done(trial) or NOTHING),
+        str(epochs_done(trial) or NO_VALUE),
         duration(trial.user_attrs.get("seconds")),
         settings,
     ]
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person says them; without matplotlib, which the pages' own word for it brings along."""
+    """Format seconds, such as 42 s or 3 min 12 s; reports.html.duration would import matplotlib."""
     if seconds is None:
-        return NOTHING
+        return NO_VALUE
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -104,18 +104,18 @@ def _short(value: Any) -> str:
 
 
 def epochs_done(trial: FrozenTrial) -> int:
-    """Epochs that a trial has reported."""
+    """Return the number of epochs that a trial has reported."""
     return max(trial.intermediate_values, default=0)
 
 
 def best_epoch_value(sweep: Sweep, trial: FrozenTrial) -> float | None:
-    """The best value of the first objective that any epoch has reached."""
+    """Return the best value of the first objective over a trial's epochs; None without a finite value."""
     values = [value for value in trial.intermediate_values.values() if math.isfinite(value)]
     return (max if sweep.directions[0] == "maximize" else min)(values, default=None)
 
 
 def seconds_outside_fit(trials: Sequence[FrozenTrial]) -> float | None:
-    """What a complete trial takes beside its training steps, the median; None while none is complete."""
+    """Return the median time of complete trials outside of training; None without complete trials."""
     spent = [
         trial.user_attrs["seconds"] - trial.user_attrs["metrics"]["train/seconds"]
         for trial in trials
@@ -127,7 +127,7 @@ def seconds_outside_fit(trials: Sequence[FrozenTrial]) -> float | None:
 
 
 def seconds_saved(sweep: Sweep, trials: Sequence[FrozenTrial]) -> float:
-    """About what the epochs that pruned trials were spared would have taken, at each one's own pace."""
+    """Estimate the time saved by pruning, from the time per epoch of each pruned trial."""
     saved, outside = 0.0, seconds_outside_fit(trials) or 0.0
     for trial in trials:
         done = epochs_done(trial)

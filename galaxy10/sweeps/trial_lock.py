@@ -1,6 +1,7 @@
-"""Whose a trial is: a lease beside each one. What runs without a living holder is taken over and gone on with."""
+"""Leases of a study's trials: one worker runs a trial; a trial whose worker died is resumed by another worker."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -15,56 +16,59 @@ from galaxy10.sweeps.study import is_spent, make_pruner, make_sampler, study_loc
 
 @dataclass
 class TrialLease:
-    """A trial that this process runs. settings: what it varies; taken_over: somebody else had begun it."""
+    """A trial that this process runs.
+
+    settings: the values of the search space. taken_over: whether another worker began the trial.
+    """
 
     trial: optuna.Trial
     settings: dict[str, Any]
-    lease: RunLock
+    lock: RunLock
     taken_over: bool
 
     @property
     def number(self) -> int:
-        """The trial's number in the study."""
+        """Return the trial's number in the study."""
         return self.trial.number
 
 
 def acquire_trial(sweep: Sweep, study: optuna.Study) -> TrialLease | None:
-    """One that was left behind, else one that waits, else a new one; None if there is nothing to begin now.
+    """Lease a trial of a dead worker, else one that waits, else a new one; None if there is none to begin now.
 
-    A worker that dies anywhere in here leaves a trial without a living holder, which the next one takes over.
+    If a worker dies in this function, another worker takes over the trial.
     """
     space = sweep.parameters
     with study_lock(sweep):
         trials = study.get_trials(deepcopy=False)
         study.pruner, study.sampler = make_pruner(sweep), make_sampler(sweep, len(trials))
         for frozen in trials:
-            if frozen.state == TrialState.RUNNING and (lease := _take(sweep, frozen.number)):
+            if frozen.state == TrialState.RUNNING and (lock := _lock(sweep, frozen.number)):
                 trial = continue_trial(study, frozen)
-                return TrialLease(trial, suggest(trial, space), lease, taken_over=True)
+                return TrialLease(trial, suggest(trial, space), lock, taken_over=True)
         if is_spent(sweep, trials):
             return None
         trial = study.ask()
         settings = suggest(trial, space)
-        lease = _take(sweep, trial.number)
-        assert lease is not None  # the lock is held, and the number is new
-        return TrialLease(trial, settings, lease, taken_over=False)
+        lock = _lock(sweep, trial.number)
+        assert lock is not None  # the study is locked, and the number is new
+        return TrialLease(trial, settings, lock, taken_over=False)
 
 
-def is_claimed(sweep: Sweep, number: int) -> bool:
-    """Whether a living worker has a trial."""
-    return is_held(_place(sweep, number))
+def is_leased(sweep: Sweep, number: int) -> bool:
+    """Return whether a live worker holds a trial."""
+    return is_held(_folder(sweep, number))
 
 
-def _take(sweep: Sweep, number: int) -> RunLock | None:
-    place = _place(sweep, number)
-    place.mkdir(parents=True, exist_ok=True)
-    lease = RunLock(place)
+def _lock(sweep: Sweep, number: int) -> RunLock | None:
+    folder = _folder(sweep, number)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(folder)
     try:
-        lease.take()
+        lock.take()
     except Galaxy10Error:
         return None
-    return lease
+    return lock
 
 
-def _place(sweep: Sweep, number: int) -> Any:
-    return sweep.path / "claims" / f"{number:04}"
+def _folder(sweep: Sweep, number: int) -> Path:
+    return sweep.path / "leases" / f"{number:04}"

@@ -1,7 +1,8 @@
-"""What a launcher of a Hydra plugin calls in its processes, wherever they are: one trial's command, in a fresh process.
+"""The task function that a launcher plugin of Hydra calls in its processes: it runs a trial's command.
 
-As a module (`python -m galaxy10.sweeps.trial_task`) it is the process that Hydra launches from, in a process group of
-its own: Ctrl-C reaches the command that started it, and through a file the trials, but not the plugin in between.
+As a module (`python -m galaxy10.sweeps.trial_task`) this file is the process in which Hydra launches. The process has
+its own process group: Ctrl-C reaches the command that started it, which stops the trials through a file, and does not
+reach the plugin.
 """
 
 import json
@@ -28,17 +29,17 @@ from galaxy10.sweeps.trial_process import STOP_S, start_logged, wait_until_unloc
 
 logger = logging.getLogger("galaxy10.sweeps.trial_task")  # this module is started with -m: its name is __main__
 
-NUMBER = "galaxy10_trial"  # the setting by which a launcher's process is told which trial is its own
+TRIAL_KEY = "galaxy10_trial"  # the setting that holds the number of a launcher process's trial
 _STOP = "stop.json"
 _POLL_S = 0.5
 
 
 @dataclass(frozen=True)
 class TrialTask:
-    """Hydra's task function: starts a trial's command, and waits for it.
+    """Hydra's task function: start a trial's command and wait for it.
 
-    commands, directories: of each trial; folder: for their output; environment: what theirs has more than the
-    launcher's processes; monitor: the metric that is returned.
+    commands, directories: of each trial. folder: for their output. environment: variables added to those of the
+    launcher's processes. monitor: the metric to return.
     """
 
     commands: list[list[str]]
@@ -48,16 +49,16 @@ class TrialTask:
     monitor: str
 
     def __call__(self, config: Mapping[str, Any]) -> float:
-        """Run a trial to its end; return the monitored value of one that finished, else NaN. Raises nothing."""
-        command, directory = self.commands[config[NUMBER]], Path(self.directories[config[NUMBER]])
+        """Run a trial and return its monitored metric; NaN if the trial did not finish."""
+        command, directory = self.commands[config[TRIAL_KEY]], Path(self.directories[config[TRIAL_KEY]])
         folder = Path(self.folder)
-        wait_until_unlocked(directory, lambda: False)  # an earlier start of this job that is still saving
+        wait_until_unlocked(directory, lambda: False)  # an earlier start of this job may still be saving
         if is_stopped(folder):
             return math.nan
         step = job_step()
         environment = dict(os.environ) if step is not None and step.tasks > 1 else outside_step(dict(os.environ))
-        process = start_logged(command, log_of(folder, directory), {**environment, **self.environment})
-        # The launcher's own signal, before it submits this job again, is another one and ends this.
+        process = start_logged(command, log_path(folder, directory), {**environment, **self.environment})
+        # The signal with which a launcher requeues this job is a different one, and raises here.
         with collect_signals(process.send_signal, (signal.SIGINT, signal.SIGTERM)):
             try:
                 code = _wait(process, folder)
@@ -65,13 +66,13 @@ class TrialTask:
                 process.terminate()
                 process.wait(STOP_S)
                 raise
-        write_json(outcome_of(folder, directory), {"exit_code": code})
+        write_json(outcome_path(folder, directory), {"exit_code": code})
         value = (RunFiles(directory).read_status().get("metrics") or {}).get(self.monitor)
         return float(value) if code == 0 and value is not None else math.nan
 
 
 def _wait(process: subprocess.Popen[bytes], folder: Path) -> int:
-    """Wait for a trial; what stops the whole grid stops it."""
+    """Wait for a trial, and stop it when the grid is stopped."""
     while True:
         with suppress(subprocess.TimeoutExpired):
             return process.wait(_POLL_S)
@@ -80,42 +81,43 @@ def _wait(process: subprocess.Popen[bytes], folder: Path) -> int:
             return process.wait()
 
 
-def log_of(folder: Path, directory: Path) -> Path:
-    """Return where a trial's output goes."""
+def log_path(folder: Path, directory: Path) -> Path:
+    """Return the file of a trial's output."""
     return folder / f"{directory.name}.log"
 
 
-def outcome_of(folder: Path, directory: Path) -> Path:
-    """Return where a trial's exit code goes."""
+def outcome_path(folder: Path, directory: Path) -> Path:
+    """Return the file of a trial's exit code."""
     return folder / f"{directory.name}.json"
 
 
 def stop(folder: Path, number: int) -> None:
-    """Have all trials of a folder stop with a signal, and no other begin."""
+    """Stop all trials of a folder with a signal, and let no other begin."""
     write_json(folder / _STOP, {"signal": number})
 
 
 def is_stopped(folder: Path) -> int | None:
-    """Return the signal with which trials are to stop, if they are."""
-    return read_json(folder / _STOP).get("signal")
+    """Return the signal that stopped the trials; None if they are not stopped."""
+    number: int | None = read_json(folder / _STOP).get("signal")
+    return number
 
 
-def start_again(folder: Path) -> None:
-    """Let trials begin."""
+def clear_stop(folder: Path) -> None:
+    """Let trials begin again after a stop."""
     (folder / _STOP).unlink(missing_ok=True)
 
 
 def main() -> int:
-    """Read from standard input what to launch, and have Hydra launch it."""
+    """Read overrides and task from standard input, and let Hydra launch the task."""
     from galaxy10.config.compose import run_hydra
-    from galaxy10.sweeps.trial_task import TrialTask as Task  # by its name, which pickles: not __main__'s
+    from galaxy10.sweeps.trial_task import TrialTask as Task  # a class of __main__ does not unpickle elsewhere
 
     set_up_logging()
     order = json.load(sys.stdin)
     try:
-        run_hydra(order["words"], "train", Task(**order["task"]))
-    except Exception as error:  # one of its processes was killed, a queue that does not answer
-        logger.error(f"error: the launcher gave up: {first_line(error)}")
+        run_hydra(order["overrides"], "train", Task(**order["task"]))
+    except Exception as error:  # such as a process that was killed, or a queue that is not available
+        logger.error(f"error: the launcher failed: {first_line(error)}")
         return ExitCode.FAILED
     return ExitCode.FINISHED
 

@@ -27,8 +27,8 @@ from galaxy10.data.resampling import presented
 from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
-from galaxy10.evaluation.tables import score, write_split
-from galaxy10.metrics.measures import better, directions_of
+from galaxy10.evaluation.tables import evaluate_subsets, write_split
+from galaxy10.metrics.specs import metric_directions, metric_mode
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
@@ -89,7 +89,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         "num_classes": facts.num_classes,
         "class_names": list(facts.class_names),
         "class_counts": facts.class_counts.tolist(),
-        "directions": directions_of(config["metrics"]),
+        "directions": metric_directions(config["metrics"]),
     }
     statistics = data.training_statistics() if isinstance(data, GalaxyData) else None
     module, weights = build_classifier(
@@ -136,7 +136,9 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
         say_what_cannot_be_chosen(trainer, recorder)
     if directory.best_checkpoint.exists():
         module.load_state_dict(load_checkpoint(directory.best_checkpoint)["state_dict"])
-    metrics = score(trainer, module, data, ["val", "test"] if config["run"]["test"] else ["val"], directory.path)
+    metrics = evaluate_subsets(
+        trainer, module, data, ["val", "test"] if config["run"]["test"] else ["val"], directory.path
+    )
 
     # Report
     if not trainer.is_global_zero:
@@ -191,7 +193,7 @@ def parts(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     built["metrics"] = {name: build(node, context, f"metrics.{name}") for name, node in own.items()}
     _check_kinds("metrics", built["metrics"], Metric)
     built |= {"scheduler_interval": config["trainer"]["scheduler_interval"], "monitor": config["monitor"]}
-    return {**built, "monitor_mode": better(config["monitor"], context["directions"])}
+    return {**built, "monitor_mode": metric_mode(config["monitor"], context["directions"])}
 
 
 def _check_kinds(section: str, built: Mapping[str, Any], kind: type) -> None:
@@ -220,7 +222,7 @@ def build_trainer(
     callbacks += [TrainingProgress(False if own_bar else bar, shown), *restored, recorder]
     callbacks.append(LogEpochTables())
     if options.pop("enable_checkpointing") is not False:
-        mode = better(config["monitor"], context["directions"])
+        mode = metric_mode(config["monitor"], context["directions"])
         callbacks += checkpoint_callbacks(directory.files.checkpoints, config["monitor"], mode)
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
     if options.pop("sync_batchnorm"):

@@ -16,7 +16,7 @@ from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import TrainingError
 from galaxy10.files import replacing
 from galaxy10.metrics.logged import logged_values
-from galaxy10.metrics.measures import lower_is_better
+from galaxy10.metrics.specs import lower_is_better
 from galaxy10.runs.directory import RunDirectory
 
 

@@ -12,7 +12,7 @@ from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.measures import USUAL_NAMES, better, directions_of
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, metric_directions, metric_mode
 from galaxy10.models.settings import FOR_THE_INPUT, class_arguments, no_classifier
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job
@@ -201,9 +201,13 @@ def runs_own_code(config: dict[str, Any]) -> bool:
 
 def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
     """The monitored metrics are measured, as far as that is known: anybody's code may log others."""
-    directions = directions_of(config["metrics"])
+    directions = metric_directions(config["metrics"])
     per_class = [f"f1_{slug}" for slug in slugs(source.names)] if source else []
-    known = ["train/loss", "train/accuracy", *(f"val/{name}" for name in (*USUAL_NAMES, *per_class, *directions))]
+    known = [
+        "train/loss",
+        "train/accuracy",
+        *(f"val/{name}" for name in (*DEFAULT_METRIC_NAMES, *per_class, *directions)),
+    ]
     others_log = runs_own_code(config)
     stopping = config["callbacks"].get("early_stopping") or {}
     asked = {"monitor": config["monitor"], "callbacks.early_stopping.monitor": stopping.get("monitor")}
@@ -225,8 +229,8 @@ def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
             f"trainer.limit_val_batches=0 measures no {monitor}, which callbacks=early_stopping waits for; "
             "type callbacks.early_stopping.monitor=train/loss"
         )
-    if stopping.get("mode") not in (None, better(monitor, directions)):
+    if stopping.get("mode") not in (None, metric_mode(monitor, directions)):
         raise Galaxy10Error(
             f"callbacks.early_stopping.mode={stopping['mode']} would wait for {monitor} to get worse; "
-            f"leave it out, or type {better(monitor, directions)}"
+            f"leave it out, or type {metric_mode(monitor, directions)}"
         )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import galaxy10
-from galaxy10.metrics.measures import measures_of
+from galaxy10.metrics.specs import metric_specs
 from galaxy10.models.classifier import Classifier
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "hydra-core", "h5py", "numpy", "pandas")
@@ -47,7 +47,7 @@ def provenance(
             "std": list(preprocessing.std) if preprocessing else None,
             "interpolation": preprocessing.interpolation if preprocessing else None,
         },
-        "metrics": [measure.to_dict() for measure in measures_of(config["metrics"])],
+        "metrics": [spec.to_dict() for spec in metric_specs(config["metrics"])],
     }
 
 

@@ -15,14 +15,14 @@ from tests.conftest import ROOT
 GPU = ROOT / "benchmarks" / "gpu"
 STEPS = set(range(1, 12))
 ROWS = {  # step: a row that it must show, and fields of it
-    1: ("resnet50, bf16 on the CPU beside fp32 on the CPU", {"loss", "loss_difference"}),
+    1: ("resnet50, bf16 on the CPU compared with fp32 on the CPU", {"loss", "loss_difference"}),
     2: ("simulate 300 images at 96 px", {"images_per_s", "seconds", "cores"}),
     3: ("simple_cnn: train.py", {"images_per_s", "data_share", "peak_memory_gib", "first_epoch_extra_seconds"}),
     4: ("simple_cnn", {"images_per_s", "peak_memory_gib"}),
     5: ("host waits in aten::item (host's operations recorded)", {"times_per_step", "ms_per_step"}),
     6: ("the same seed twice", {"weights_equal", "metrics_equal"}),
-    8: ("augment=survey, noise 0.2, CPU, one image at a time beside the whole batch", {"largest_grey_levels"}),
-    9: ("bf16 beside fp32 probabilities", {"largest_difference", "same_class_share"}),
+    8: ("augment=affine, noise 0.2, CPU, one image at a time compared with the whole batch", {"largest_grey_levels"}),
+    9: ("bf16 compared with fp32 probabilities", {"largest_difference", "same_class_share"}),
     10: ("two workers ÷ one", {"ratio"}),
     11: ("trainer.devices=1 trainer.strategy=ddp", {"backend", "checkpoint", "each_once"}),
 }
@@ -68,7 +68,7 @@ def test_every_step_runs_in_its_short_form_from_a_plain_copy(tmp_path):
         (row,) = steps[number]["rows"]
         assert row["weights_equal"] is True
         assert row["metrics_equal"] is True
-    assert steps[7]["rows"][0]["what"] == "killed before step 27, 1 epoch behind it, and resumed"
+    assert steps[7]["rows"][0]["what"] == "killed before step 27, after 1 epoch, and resumed"
     assert not (copy / "benchmarks" / "results" / "gpu").exists()  # no card, nothing to keep
 
 
@@ -159,6 +159,6 @@ def test_results_of_a_card_are_kept_by_its_name_and_shown_by_the_table_program(t
 def test_wheels_are_what_the_machine_lacks(capsys):
     wheels = module("wheels")
     assert wheels.check() == 0  # of this environment
-    assert "that galaxy10 needs are here" in capsys.readouterr().out
+    assert "that galaxy10 needs are installed" in capsys.readouterr().out
     names = {requirement.name for requirement, _ in wheels.needed(lambda requirement: None, wheels.TARGET)}
     assert {"hydra-core", "omegaconf", "wandb", "optuna", "pooch", "astropy"} <= names

@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from galaxy10.catalogue.predict import predict
 from galaxy10.catalogue.table_io import check_columns, write_tables
-from galaxy10.catalogue.writer import Catalogue, IncompleteCatalogue, finish, merge, shard_path
+from galaxy10.catalogue.writer import Catalogue, IncompleteCatalogue, join_parts, merge_shards, shard_path
 from galaxy10.data.pack import pack
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
@@ -51,7 +51,7 @@ def test_what_another_has_finished_meanwhile_is_not_overwritten(tmp_path):
     with same.writing(False) as about:
         assert about["catalogued"] == 2
     with (
-        pytest.raises(Galaxy10Error, match=r"is there already \(different: coverage\)") as refused,
+        pytest.raises(Galaxy10Error, match=r"exists already \(different: coverage\)") as refused,
         other.writing(False),
     ):
         pass
@@ -92,9 +92,9 @@ def test_merge_finds_its_own_shards_and_no_others(name, tmp_path):
         for index in range(number):
             shard = shard_path(output, index, number)
             pq.write_table(lines(index + 1), tmp_path / "part")
-            finish(shard, {"shard": [index, number]}, [tmp_path / "part"], [], {})
-    assert merge(tmp_path / name, overwrite=False)["catalogued"] == 3
-    assert merge(tmp_path / name, overwrite=False)["output"] == name
+            join_parts(shard, {"shard": [index, number]}, [tmp_path / "part"], [], {})
+    assert merge_shards(tmp_path / name, overwrite=False)["catalogued"] == 3
+    assert merge_shards(tmp_path / name, overwrite=False)["output"] == name
 
 
 def test_whole_numbers_with_gaps_keep_their_digits_in_fits(tmp_path):
@@ -124,7 +124,7 @@ def test_whole_numbers_with_gaps_keep_their_digits_in_fits(tmp_path):
 
 def test_names_that_fits_cannot_hold_are_refused_before_anything_is_judged(tmp_path, monkeypatch):
     for name in ("größe", "two\nlines", "x" * 69):
-        with pytest.raises(Galaxy10Error, match=r"cannot be named in FITS.*\.parquet"):
+        with pytest.raises(Galaxy10Error, match=r"FITS cannot hold the input's column.*\.parquet"):
             check_columns(".fits", ["path", name])
         check_columns(".csv", [name])
     with pytest.raises(Galaxy10Error, match=r"1,000 columns"):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
-from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_counts
+from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_matrix
 
 
 def test_scores_are_those_of_scikit_learn():
     labels = np.array([0, 0, 0, 1, 1, 3, 3, 3])
     predicted = np.array([0, 0, 1, 1, 0, 3, 1, 3])
-    scores = class_scores(confusion_counts(labels, predicted, 5))
+    scores = class_scores(confusion_matrix(labels, predicted, 5))
     present = [0, 1, 3]
     expected = precision_recall_fscore_support(labels, predicted, labels=present)
     for column, values in zip(("precision", "recall", "f1", "support"), expected, strict=True):

@@ -14,7 +14,7 @@ from galaxy10.config.building import build
 from galaxy10.config.own_code import TRUST_VARIABLE, describe_failure
 from galaxy10.data.own_order import repeat_order
 from galaxy10.errors import Galaxy10Error, TrainingError
-from galaxy10.metrics.extra import measure_extra
+from galaxy10.metrics.extra import compute_extra_metrics
 from galaxy10.models.factory import _without_weights
 from galaxy10.training.callbacks import FiniteLoss, RestorePlateau
 from galaxy10.training.checkpoints import AtomicCheckpointIO
@@ -57,7 +57,7 @@ def test_the_innermost_place_of_theirs_is_said(trusted):
     with pytest.raises(Galaxy10Error, match=r"cannot be built: TypeError: .*, in outsider.nets.MyNet.__init__"):
         build({"_target_": "outsider.nets.MyNet", "num_classes": 3, "width": "wide"}, key="model.network")
     with pytest.raises(TrainingError, match=r"the metric mine .*in outsider.metrics.WorstRecall.update \(metrics.py"):
-        measure_extra({"mine": WorstRecall(2)}, torch.zeros(4, 3), torch.arange(4))
+        compute_extra_metrics({"mine": WorstRecall(2)}, torch.zeros(4, 3), torch.arange(4))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from galaxy10.classes import GALAXY10_CLASSES, slugs
-from galaxy10.metrics.confusion import class_scores, confusion_counts
+from galaxy10.metrics.confusion import class_scores, confusion_matrix
 from galaxy10.metrics.predictions import prediction_table
 from galaxy10.runs.files import FORMAT
 
@@ -113,7 +113,7 @@ def _predictions(rng, rows: pd.DataFrame, num_classes: int, names: list[str], sk
 
 
 def _metrics(table: pd.DataFrame, subset: str, num_classes: int, names: list[str]) -> dict[str, Any]:
-    scores = class_scores(confusion_counts(table["label"], table["predicted"], num_classes))
+    scores = class_scores(confusion_matrix(table["label"], table["predicted"], num_classes))
     metrics = {
         "accuracy": float((table["label"] == table["predicted"]).mean()),
         "balanced_accuracy": float(scores["recall"].mean()),
@@ -157,7 +157,7 @@ def _write_tables(path: Path, rng, split: pd.DataFrame, class_names: Sequence[st
     distribution = pd.crosstab(split["label"], split["subset"])
     distribution = distribution.reindex(range(len(class_names)), fill_value=0).rename_axis(index="class_id")
     distribution.insert(0, "class_name", list(class_names))
-    distribution["presented"] = int(distribution["train"].max())
+    distribution["images_per_epoch"] = int(distribution["train"].max())
     distribution.reset_index().to_csv(path / "class_distribution.csv", index=False)
 
 

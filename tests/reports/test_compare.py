@@ -71,16 +71,16 @@ def test_ways_of_evaluating_one_run_are_experiments_of_their_own(make_run, tmp_p
     def evaluation(name, trained_run, asked=None, **options):
         run = make_run(name, num_epochs=2, **options)
         about = json.loads((run / "provenance.json").read_text()) | {"trained_run": trained_run}
-        (run / "provenance.json").write_text(json.dumps(about | ({"asked": asked} if asked else {})))
+        (run / "provenance.json").write_text(json.dumps(about | ({"prediction": asked} if asked else {})))
         return run
 
-    soft = {"ways": ["views=1"], "temperature": 1.3, "coverage_asked": 0.9}
+    soft = {"modes": ["views=1"], "temperature": 1.3, "requested_coverage": 0.9}
     runs = [
         make_run("trained", num_epochs=2),
         evaluation("plain", "/runs/a", skill=0.5),
         evaluation("softened-a", "/runs/a", soft, skill=0.6),
         evaluation("softened-b", "/runs/b", soft | {"temperature": 1.1}, seed=1, skill=0.6),
-        evaluation("ensemble", "/runs/a, /runs/b", soft | {"ways": ["views=1"] * 2}, skill=0.8),
+        evaluation("ensemble", "/runs/a, /runs/b", soft | {"modes": ["views=1"] * 2}, skill=0.8),
     ]
     compare_runs(runs, tmp_path / "out")
     rows = read_table(tmp_path / "out")

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from galaxy10.classes import GALAXY10_CLASSES
-from galaxy10.metrics.confusion import class_scores, confusion_counts, reliability
+from galaxy10.metrics.confusion import class_scores, confusion_matrix, reliability
 from galaxy10.reports.figures.calibration import reliability_diagram
 from galaxy10.reports.figures.classes import class_distribution, f1_by_class
-from galaxy10.reports.figures.confusion import confusion_matrix
+from galaxy10.reports.figures.confusion import confusion_heat_map
 from galaxy10.reports.figures.curves import loss_curves, metric_curves
 from galaxy10.reports.figures.galleries import gallery
 
@@ -23,16 +23,16 @@ NAME_SETS = [("smooth", "<b>x</b> $y_", ""), GALAXY10_CLASSES, LONG_NAMES]
 
 def random_counts(num_classes: int) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return confusion_counts(*rng.integers(0, num_classes, (2, 400)), num_classes)
+    return confusion_matrix(*rng.integers(0, num_classes, (2, 400)), num_classes)
 
 
 def class_figures(names) -> list[Figure]:
     counts = random_counts(len(names))
     table = pd.DataFrame({s: np.arange(len(names)) * 7 + 3 for s in ("train", "val", "test", "dropped")})
-    table["presented"] = 400
+    table["images_per_epoch"] = 400
     return [
-        confusion_matrix(counts, names, "test"),
-        confusion_matrix(counts, names, "test", by_row=True),
+        confusion_heat_map(counts, names, "test"),
+        confusion_heat_map(counts, names, "test", by_row=True),
         class_distribution(table, names),
         f1_by_class({"test": class_scores(counts), "val": class_scores(counts)}, names),
     ]

@@ -79,7 +79,7 @@ def test_a_run_that_has_just_begun(make_run):
     for piece in PIECES[3:]:
         (run / piece).unlink()
     change_status(run, state="running", metrics={})
-    assert "still going on" in build_report(run).read_text()
+    assert "still running" in build_report(run).read_text()
 
 
 def test_a_failed_run_says_why(make_run):
@@ -95,7 +95,7 @@ def test_an_evaluation_on_another_file_needs_no_curves(make_run, tmp_path):
     for piece in ("metrics.csv", "profile.csv", "split.parquet", "predictions/val.parquet", "samples/batch.npz"):
         (run / piece).unlink()
     text = build_report(run, tmp_path / "elsewhere").read_text()
-    assert "Class by class" in text
+    assert "Confusion matrices" in text
     assert not (tmp_path / "elsewhere/figures/curves_loss.png").exists()
     assert not (run / "report.html").exists()
 
@@ -107,7 +107,7 @@ def test_an_evaluation_misses_nothing_that_only_training_writes(make_run):
     provenance = json.loads((run / "provenance.json").read_text())
     (run / "provenance.json").write_text(json.dumps(provenance | {"trained_run": "/runs/<resnet50>"}))
     text = build_report(run).read_text()
-    assert "A trained run judged on a file" in text
+    assert "A trained run evaluated on a labelled file" in text
     assert "/runs/&lt;resnet50&gt;" in text
     assert "Left out" not in text
 

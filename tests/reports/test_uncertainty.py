@@ -23,8 +23,8 @@ def test_dropout_is_measured_where_there_is_any(run, tmp_path, monkeypatch):
     ways = {}
     for name in ("with", "without"):
         out, options = tmp_path / f"{name}-page", {"mc_dropout": None, "coverage": 0.9, "device": "cpu"}
-        uncertainty.compare_ways([tmp_path / name], run.parent / "g.h5", out, **options)
-        ways[name] = pd.read_csv(out / "uncertainty.csv")["way"].tolist()
+        uncertainty.compare_modes([tmp_path / name], run.parent / "g.h5", out, **options)
+        ways[name] = pd.read_csv(out / "uncertainty.csv")["mode"].tolist()
     assert ways["without"] == ["single pass", "8 views"]
     assert ways["with"] == [*ways["without"], "2 dropout samples", "8 views, 2 dropout samples"]
 
@@ -35,7 +35,7 @@ def test_every_way_side_by_side(trained, galaxy10, tmp_path):
     done = galaxy10("uncertainty", *runs, trained(0).parent / "g.h5", "-o", "page", "--mc-dropout", "3")
     assert done.code == 0, done.err
     assert done.out.strip() == "page/index.html"
-    table = pd.read_csv(tmp_path / "page/uncertainty.csv").set_index("way")
+    table = pd.read_csv(tmp_path / "page/uncertainty.csv").set_index("mode")
     assert table.index.tolist() == [
         "single pass",
         "8 views",

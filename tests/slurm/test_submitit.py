@@ -44,6 +44,6 @@ def test_the_jobs_outlive_the_command_that_is_interrupted(grid, slurm, tmp_path)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130, errors
-    assert "the launcher's jobs go on" in errors
+    assert "the launcher's jobs continue" in errors
     assert "Traceback" not in errors
     wait_for(lambda: len(list(tmp_path.glob("runs/grid-*/*/status.json"))) == 2, what="both trials to finish")

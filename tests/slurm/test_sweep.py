@@ -37,7 +37,7 @@ def test_an_array_of_four_workers_over_two_nodes_shares_one_study_and_one_is_can
     trials = trials_of(study)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 16
     assert "is interrupted" in logs[2].read_text()  # in the middle of a trial, which another worker went on with
-    assert any("goes on" in log.read_text() for log in logs)
+    assert any("resumes" in log.read_text() for log in logs)
     for number in range(16):
         trained = (study / "trials" / f"{number:04}" / "trained.txt").read_text().split()
         assert trained == ["0", "1", "2", "3"]

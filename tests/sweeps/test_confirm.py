@@ -10,7 +10,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.lock import RunLock
 from galaxy10.sweeps import confirm as module
 from galaxy10.sweeps.confirm import confirm
-from galaxy10.sweeps.study import begin_study
+from galaxy10.sweeps.study import create_or_load_study
 from tests.sweeps.conftest import run_trial, small_study
 
 TRAINER = {"accelerator": "cpu", "devices": 1}
@@ -20,7 +20,7 @@ TRAINER = {"accelerator": "cpu", "devices": 1}
 def sweep(tmp_path):
     """A study with one complete trial."""
     sweep = small_study(tmp_path / "s")
-    run_trial(begin_study(sweep, {}), sweep)
+    run_trial(create_or_load_study(sweep, {}), sweep)
     return sweep
 
 
@@ -53,7 +53,7 @@ def test_a_second_one_is_refused_and_touches_nothing_of_the_first(sweep, monkeyp
     (sweep.path / "confirm").mkdir()
     first = RunLock(sweep.path / "confirm")
     first.take()
-    says = rf"process {os.getpid()} on .* is at sweep\.action=confirm of .*/s already; wait for it or stop it"
+    says = rf"process {os.getpid()} on .* already runs sweep\.action=confirm of .*/s; wait for it or stop it"
     with pytest.raises(Galaxy10Error, match=says):
         confirm(sweep, TRAINER, 1, [0], 1)
     assert not started

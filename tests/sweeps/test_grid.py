@@ -8,7 +8,7 @@ import pytest
 
 from galaxy10.config.command_line import config_options
 from galaxy10.sweeps.grid import grid_name
-from galaxy10.sweeps.trials import Trial
+from galaxy10.sweeps.grid_trials import GridTrial
 from tests.conftest import ROOT, ended
 from tests.galaxies import write_galaxies
 from tests.sweeps.conftest import stand_in
@@ -112,7 +112,7 @@ def test_a_trial_is_composed_from_the_folder_that_the_grid_was_given(typed, here
     monkeypatch.chdir(tmp_path)
     options = config_options([*typed, "-m", "experiment=best", "seed=0,1"])
     assert options == ["--config-dir", str(tmp_path / "mine")]
-    command = Trial(["experiment=best", "seed=1"], Path("runs/r"), options).command()
+    command = GridTrial(["experiment=best", "seed=1"], Path("runs/r"), options).command()
     (tmp_path / "elsewhere").mkdir()
     shown = here("galaxy10", *command[3:], "--cfg", "job", cwd=tmp_path / "elsewhere")
     assert "dropout: 0.125" in shown.out, shown.err
@@ -123,6 +123,6 @@ def test_a_search_path_reaches_every_trial(here, tmp_path):
     (tmp_path / "mine" / "experiment").mkdir(parents=True)
     (tmp_path / "mine" / "experiment" / "best.yaml").write_text("# @package _global_\nmodel: {dropout: 0.125}\n")
     options = config_options(["-m", f"hydra.searchpath=[file://{tmp_path / 'mine'}]", "experiment=best", "seed=0,1"])
-    command = Trial(["experiment=best", "seed=1"], Path("runs/r"), options).command()
+    command = GridTrial(["experiment=best", "seed=1"], Path("runs/r"), options).command()
     shown = here("galaxy10", *command[3:], "--cfg", "job")
     assert "dropout: 0.125" in shown.out, shown.err

@@ -122,5 +122,5 @@ def test_a_launcher_trains_and_tests_as_our_own_does(launcher, train, tmp_path):
     assert all("test/accuracy" in trial for trial in done.result["trials"][::2])
     again = train(*words, "data.fold=0", "data.num_folds=3,50,4", f"hydra/launcher={launcher}")
     assert "2 of them finished already" in again.err
-    assert "launch  1 by" in again.err
+    assert "launch  1 trial with" in again.err
     assert [trial["state"] for trial in again.result["trials"]] == ["finished", "failed", "finished"]

@@ -6,7 +6,7 @@ import pytest
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.journal import open_storage
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.study import begin_study, known_study
+from galaxy10.sweeps.study import create_or_load_study, load_study
 from tests.sweeps.conftest import run_trial, small_study
 
 
@@ -31,28 +31,28 @@ class Killed(BaseException):
 
 def test_a_second_directory_of_the_same_name_does_not_join_the_firsts_study(database, tmp_path):
     first, second = (small_study(tmp_path / place / "s", storage=database) for place in ("a", "b"))
-    study = begin_study(first, {})
+    study = create_or_load_study(first, {})
     run_trial(study, first)
     for _ in range(2):
         with pytest.raises(
             Galaxy10Error, match=rf"has a study s that was begun in {tmp_path}/a/s, not in .*/b/s; give"
         ):
-            begin_study(second, {})
-    begin_study(small_study(tmp_path / "b" / "t", storage=database), {})
-    assert len(begin_study(first, {}).trials) == 1
+            create_or_load_study(second, {})
+    create_or_load_study(small_study(tmp_path / "b" / "t", storage=database), {})
+    assert len(create_or_load_study(first, {}).trials) == 1
     assert not list(second.path.glob("study.json"))
     (tmp_path / "a").rename(tmp_path / "moved")
     moved = small_study(tmp_path / "moved" / "s", storage=database)
-    assert len(begin_study(moved, {}).trials) == 1
-    assert len(known_study(moved)[1].trials) == 1
+    assert len(create_or_load_study(moved, {}).trials) == 1
+    assert len(load_study(moved)[1].trials) == 1
 
 
 def test_a_directory_with_a_study_of_its_own_does_not_show_anothers(database, tmp_path):
-    begin_study(small_study(tmp_path / "a" / "s", storage=database), {})
-    begin_study(small_study(tmp_path / "b" / "s"), {})  # in its journal
+    create_or_load_study(small_study(tmp_path / "a" / "s", storage=database), {})
+    create_or_load_study(small_study(tmp_path / "b" / "s"), {})  # in its journal
     asked = small_study(tmp_path / "b" / "s", storage=database)
-    for action in (known_study, lambda sweep: begin_study(sweep, {})):
-        with pytest.raises(Galaxy10Error, match="another last name"):
+    for action in (load_study, lambda sweep: create_or_load_study(sweep, {})):
+        with pytest.raises(Galaxy10Error, match="another last part"):
             action(asked)
 
 
@@ -60,7 +60,7 @@ def test_a_study_of_somebody_elses_program_is_left_alone(database, tmp_path):
     theirs = optuna.create_study(storage=database, study_name="s")
     theirs.add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(Galaxy10Error, match="was begun in another directory"):
-        begin_study(small_study(tmp_path / "s", storage=database), {})
+        create_or_load_study(small_study(tmp_path / "s", storage=database), {})
     assert len(theirs.trials) == 1
 
 
@@ -82,12 +82,12 @@ def test_a_beginning_that_was_killed_is_begun_again(call, moment, database, tmp_
     )
     monkeypatch.setattr(owner, name, killed)
     with pytest.raises(Killed):
-        begin_study(sweep, {})
+        create_or_load_study(sweep, {})
     monkeypatch.undo()
-    with pytest.raises(Galaxy10Error, match="still being begun, or that was interrupted"):
-        known_study(sweep)
-    assert len(begin_study(sweep, {}).trials) == 2
-    assert known_study(sweep)[0] == sweep
+    with pytest.raises(Galaxy10Error, match="is being created, or its creation was interrupted"):
+        load_study(sweep)
+    assert len(create_or_load_study(sweep, {}).trials) == 2
+    assert load_study(sweep)[0] == sweep
 
 
 def test_two_directories_that_begin_at_once_are_told_apart(database, tmp_path, monkeypatch):
@@ -96,12 +96,12 @@ def test_two_directories_that_begin_at_once_are_told_apart(database, tmp_path, m
 
     def slow(**settings):
         monkeypatch.undo()
-        begin_study(second, {})
+        create_or_load_study(second, {})
         return real(**settings)
 
     monkeypatch.setattr(optuna, "create_study", slow)
     with pytest.raises(Galaxy10Error, match="was begun in another directory"):
-        begin_study(first, {})
+        create_or_load_study(first, {})
 
 
 def test_a_study_from_before_there_were_ids_is_gone_on_with_where_it_lies(database, tmp_path, monkeypatch):
@@ -110,7 +110,7 @@ def test_a_study_from_before_there_were_ids_is_gone_on_with_where_it_lies(databa
     monkeypatch.setattr(
         optuna.Study, "set_user_attr", lambda study, key, value: key == "galaxy10:id" or real(study, key, value)
     )
-    begin_study(sweep, {})
-    assert begin_study(sweep, {}).study_name == "s"
+    create_or_load_study(sweep, {})
+    assert create_or_load_study(sweep, {}).study_name == "s"
     with pytest.raises(Galaxy10Error, match=r"not in .*/b/s"):
-        begin_study(small_study(tmp_path / "b" / "s", storage=database), {})
+        create_or_load_study(small_study(tmp_path / "b" / "s", storage=database), {})

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from optuna.trial import TrialState
 
-from galaxy10.sweeps.study import begin_study, is_spent
+from galaxy10.sweeps.study import create_or_load_study, is_spent
 from tests.sweeps.conftest import run_trial, small_study
 
 SPACES = {
@@ -30,37 +30,37 @@ def dropouts(study):
 def test_a_grid_completes_what_another_sampler_began(before, space, storage, tmp_path):
     address = f"sqlite:///{tmp_path / 'studies.sqlite'}" if storage == "database" else None
     sweep = small_study(tmp_path / "s", sampler=before, space=SPACES[space], storage=address)
-    run_trial(begin_study(sweep, {}), sweep)
+    run_trial(create_or_load_study(sweep, {}), sweep)
     grid = replace(sweep, sampler="grid")
-    study = begin_study(grid, {})
+    study = create_or_load_study(grid, {})
     points = [0.1, 0.2, 0.3] if space == "choices" else [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     assert dropouts(study) == points
     while not is_spent(grid, study.get_trials()):
         run_trial(study, grid)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * len(points)
-    assert len(begin_study(grid, {}).trials) == len(points)  # nothing is tried again
+    assert len(create_or_load_study(grid, {}).trials) == len(points)  # nothing is tried again
 
 
 def test_points_that_wait_run_or_have_failed_are_among_the_trials(tmp_path):
     sweep = small_study(tmp_path / "s", sampler="tpe", initial_points=({"model.dropout": 0.1}, {"model.dropout": 0.3}))
-    study = begin_study(sweep, {})
+    study = create_or_load_study(sweep, {})
     running = study.ask()  # killed before it was told what it tries
     grid = replace(sweep, sampler="grid")
-    assert dropouts(begin_study(grid, {})) == [0.1, 0.2, 0.3]
+    assert dropouts(create_or_load_study(grid, {})) == [0.1, 0.2, 0.3]
     study.tell(running, state=TrialState.FAIL)
-    assert dropouts(begin_study(grid, {})) == [0.1, 0.2, 0.3]
+    assert dropouts(create_or_load_study(grid, {})) == [0.1, 0.2, 0.3]
 
 
 def test_a_grid_whose_points_were_half_enqueued_is_completed(tmp_path):
     sweep = small_study(tmp_path / "s")
-    study = begin_study(sweep, {})
+    study = create_or_load_study(sweep, {})
     study.enqueue_trial({"model.dropout": 0.2})  # and then it was killed
     grid = replace(sweep, sampler="grid")
-    assert dropouts(begin_study(grid, {})) == [0.1, 0.2, 0.3]
+    assert dropouts(create_or_load_study(grid, {})) == [0.1, 0.2, 0.3]
 
 
 def test_a_grid_begins_with_the_points_of_first_and_has_none_twice(tmp_path):
     sweep = small_study(tmp_path / "s", sampler="grid", initial_points=({"model.dropout": 0.3},))
-    study = begin_study(sweep, {})
+    study = create_or_load_study(sweep, {})
     assert dropouts(study) == [0.1, 0.2, 0.3]
     assert study.trials[0].system_attrs["fixed_params"] == {"model.dropout": 0.3}

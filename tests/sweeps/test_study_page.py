@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from galaxy10.sweeps.confirm import mean_and_deviation
+from galaxy10.sweeps.confirm import mean_and_std
 from tests.conftest import ROOT, ended
 from tests.sweeps.conftest import TINY
 
@@ -62,8 +62,9 @@ def test_status_and_page_need_only_the_studys_directory(sweep, tmp_path):
     assert page.code == 0, page.err
     assert page.result == {"report": "s/report.html"}
     text = (tmp_path / "s" / "report.html").read_text()
-    for part in ("History", "Learning curves", "What mattered", "One setting at a time", "All settings together",
-                 "python train.py --config-dir", "it fell apart", "saved by pruning"):  # fmt: skip
+    for part in ("Optimization history", "Learning curves", "Hyperparameter importance", "Slice plot",
+                 "Parallel coordinates", "python train.py --config-dir", "it fell apart",
+                 "saved by pruning"):  # fmt: skip
         assert part in text, part
     names = {path.name for path in (tmp_path / "s" / "figures").iterdir()}
     assert names == {f"{n}.png" for n in ("history", "learning_curves", "importance", "slices", "parallel")}
@@ -71,6 +72,6 @@ def test_status_and_page_need_only_the_studys_directory(sweep, tmp_path):
 
 
 def test_mean_and_deviation_over_seeds():
-    assert mean_and_deviation([1.0, 2.0, 3.0]) == {"mean": 2.0, "std": 1.0}
-    assert mean_and_deviation([1.0]) == {"mean": 1.0, "std": None}
-    assert mean_and_deviation([]) == {"mean": None, "std": None}
+    assert mean_and_std([1.0, 2.0, 3.0]) == {"mean": 2.0, "std": 1.0}
+    assert mean_and_std([1.0]) == {"mean": 1.0, "std": None}
+    assert mean_and_std([]) == {"mean": None, "std": None}

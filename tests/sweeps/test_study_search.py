@@ -57,17 +57,24 @@ def test_workers_share_cores_and_have_a_gpu_each(monkeypatch):
     monkeypatch.setattr(local.os, "sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.setattr(local, "visible_gpus", lambda: 0)
     cpu = {"accelerator": "auto", "devices": "auto"}
-    assert local.shares(cpu, 1, 1) == [{}]
-    assert local.shares(cpu, 2, 1) == [{"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "4"}] * 2
+    assert local.worker_environments(cpu, 1, 1) == [{}]
+    assert local.worker_environments(cpu, 2, 1) == [{"OMP_NUM_THREADS": "4", "MKL_NUM_THREADS": "4"}] * 2
     monkeypatch.setattr(local, "visible_gpus", lambda: 4)
-    assert [share["CUDA_VISIBLE_DEVICES"] for share in local.shares(cpu, 3, 1)] == ["0", "1", "2"]
-    pairs = local.shares({"accelerator": "gpu", "devices": 2}, 2, 1)
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in local.worker_environments(cpu, 3, 1)] == ["0", "1", "2"]
+    pairs = local.worker_environments({"accelerator": "gpu", "devices": 2}, 2, 1)
     assert [share["CUDA_VISIBLE_DEVICES"] for share in pairs] == ["0,1", "2,3"]
-    assert [share["CUDA_VISIBLE_DEVICES"] for share in local.shares(cpu, 6, 2)] == ["0", "1", "2", "3", "0", "1"]
-    assert "CUDA_VISIBLE_DEVICES" not in local.shares({"accelerator": "cpu", "devices": 1}, 8, 1)[0]
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in local.worker_environments(cpu, 6, 2)] == [
+        "0",
+        "1",
+        "2",
+        "3",
+        "0",
+        "1",
+    ]
+    assert "CUDA_VISIBLE_DEVICES" not in local.worker_environments({"accelerator": "cpu", "devices": 1}, 8, 1)[0]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,6,7,9")
-    assert [share["CUDA_VISIBLE_DEVICES"] for share in local.shares(cpu, 2, 1)] == ["5", "6"]
+    assert [share["CUDA_VISIBLE_DEVICES"] for share in local.worker_environments(cpu, 2, 1)] == ["5", "6"]
     with pytest.raises(Galaxy10Error, match=r"type sweep\.workers=4, or sweep\.workers_per_gpu=2"):
-        local.shares(cpu, 6, 1)
+        local.worker_environments(cpu, 6, 1)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # what was chosen stays
-    assert "OMP_NUM_THREADS" not in local.shares(cpu, 2, 1)[0]
+    assert "OMP_NUM_THREADS" not in local.worker_environments(cpu, 2, 1)[0]

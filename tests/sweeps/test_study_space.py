@@ -11,7 +11,7 @@ from galaxy10.config.groups import groups
 from galaxy10.config.overrides import overrides_of
 from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
-from galaxy10.sweeps.points import all_points, choose, covering, named
+from galaxy10.sweeps.points import all_points, choose, covering_points, to_params
 from galaxy10.sweeps.preflight import trial_config
 from galaxy10.sweeps.settings import read_sweep
 from galaxy10.sweeps.space import read_space
@@ -38,8 +38,8 @@ def test_every_space_takes_its_first_trial_and_train_py_takes_all_of_its_corners
     sweep, remarks = read_sweep(section, fixed, GROUPS, None)
     assert not remarks
     assert len(sweep.initial_points) == 1
-    for point in [*sweep.initial_points, *covering(sweep.parameters)]:
-        named(sweep.parameters, point)
+    for point in [*sweep.initial_points, *covering_points(sweep.parameters)]:
+        to_params(sweep.parameters, point)
         trial_config(sweep, overrides_of(point))
     head = (CONF / "sweep" / f"{name}.yaml").read_text().split("name:")[0]
     assert "From:" in head
@@ -68,7 +68,7 @@ def test_the_first_trial_is_the_studys_own_recipe(name, experiment):
         ("augment: {nois: {low: 0, high: 1}}", "there is no setting augment.nois: did you mean augment.noise?"),
         ("modle: {choices: [simple_cnn]}", "there is no setting modle: did you mean model?"),
         ("model: {choices: [simple_cn]}", "there is no model=simple_cn: did you mean simple_cnn?"),
-        ("model: {low: 1, high: 2}", "sweep.space.model is a group: it has choices, no range"),
+        ("model: {low: 1, high: 2}", "sweep.space.model is a group, which has choices and no range"),
         ("model: {dropout: {low: 0.5, high: 0.1}}", "low=0.5 is above high=0.1; swap them"),
         ("model: {dropout: {low: 0.5, high: 0.5}}", "for a fixed value type model.dropout=0.5"),
         ("model: {dropout: {low: 0, high: 0.5, log: true}}", "log=true needs low above 0, found low=0; type e.g."),
@@ -76,25 +76,28 @@ def test_the_first_trial_is_the_studys_own_recipe(name, experiment):
             "model: {dropout: {low: 0, high: 1.5}}",
             "high=1.5 is not allowed for model.dropout; expected a number from 0",
         ),
-        ("model: {dropout: {low: 0, hihg: 1}}", "sweep.space.model.dropout has no use for hihg: did you mean high?"),
+        ("model: {dropout: {low: 0, hihg: 1}}", "sweep.space.model.dropout has no keyword hihg: did you mean high?"),
         ("model: {dropout: {low: 0}}", "sweep.space.model.dropout.high=null is not allowed; expected a number"),
         ("model: {dropout: {low: 0, high: 1e, log: true}}", "high=1e is not allowed; expected a number"),
-        ("model: {dropout: 0.5}", "sweep.space.model.dropout=0.5 is no range; expected {low: …, high: …}"),
+        ("model: {dropout: 0.5}", "sweep.space.model.dropout=0.5 is not a range; expected {low: …, high: …}"),
         ("model: {dropout: {low: 0.1, high: 0.5, log: true, step: 0.1}}", "log=true and step do not go together"),
         ("model: {dropout: {low: 0.1, high: 0.5, step: 3}}", "step=3 is not allowed"),
         ("model: {dropout: {choices: [0.1, 1.1]}}", "model.dropout=1.1 is not allowed; expected a number from 0"),
         ("model: {dropout: {choices: []}}", "choices=[] is not allowed; expected a list"),
-        ("model: {dropout: {choices: [0.1, 0.1]}}", "holds a value twice"),
+        ("model: {dropout: {choices: [0.1, 0.1]}}", "contains a value twice"),
         (
             "data: {batch_size: {low: 8.5, high: 64}}",
             "low=8.5 is not allowed for data.batch_size; expected a whole number",
         ),
-        ("data: {split_seed: {low: 0, high: 9}}", "all trials are judged on the same galaxies"),
-        ("run: {test: {choices: [true]}}", "run.test cannot be varied"),
+        (
+            "data: {split_seed: {low: 0, high: 9}}",
+            "must be the same in all trials, which are evaluated on the same galaxies",
+        ),
+        ("run: {test: {choices: [true]}}", "run.test must be the same in all trials"),
         ("model: {dropout: {low: 0, high: 0.5, when: {optimizer: sgd}}}", "optimizer, which is not in sweep.space"),
         (
             "{optimizer: {choices: [sgd, adamw]}, model: {dropout: {low: 0, high: 0.5, when: {optimizer: sgdd}}}}",
-            "depends on optimizer=sgdd, which is no choice: did you mean sgd?",
+            "depends on optimizer=sgdd, which is not one of its choices: did you mean sgd?",
         ),
         (
             "{optimizer: {choices: [sgd], lr: {by: optimizer, sgd: {low: 0, high: 1, log: true}}}}",
@@ -117,13 +120,13 @@ def test_whole_numbers_stay_whole_and_ranges_of_numbers_do_not():
     space = space_of(
         "{data: {batch_size: {low: 8, high: 64}}, model: {dropout: {low: 0, high: 0.5}}, seed: {low: 0, high: 3}}"
     )
-    assert {parameter.key: parameter.whole for parameter in space} == {
+    assert {parameter.key: parameter.integer for parameter in space} == {
         "data.batch_size": True,
         "model.dropout": False,
         "seed": True,
     }
     # A weight decay from 0 to 1 is no choice between two values.
-    assert not space_of("{optimizer: {weight_decay: {low: 0, high: 1}}}")[0].whole
+    assert not space_of("{optimizer: {weight_decay: {low: 0, high: 1}}}")[0].integer
 
 
 def test_what_depends_on_a_choice_comes_with_it_alone():
@@ -163,7 +166,7 @@ def test_a_grid_holds_every_point_once():
 ])  # fmt: skip
 def test_a_grid_of_steps_stays_within_its_range(values, points):
     space = space_of(f"{{model: {{dropout: {values}}}}}")
-    assert [named(space, point)["model.dropout"] for point in all_points(space)] == points
+    assert [to_params(space, point)["model.dropout"] for point in all_points(space)] == points
 
 
 SIMULATED = ("data=simulated", "sweep.dir=s")
@@ -181,18 +184,18 @@ SIMULATED = ("data=simulated", "sweep.dir=s")
         (("sweep.objective=val/makro_f1",), "there is no metric val/makro_f1: did you mean val/macro_f1?"),
         (
             ("sweep.objective=test/accuracy",),
-            "nothing is chosen on the test galaxies; type sweep.objective=val/accuracy",
+            "would choose a trial by its test galaxies; type sweep.objective=val/accuracy",
         ),
         (("hydra.searchpath=[file:///tmp]",), "type --config-dir FOLDER"),
         (("sweep.objective=train/loss",), "type sweep.objective=val/loss"),
-        (("sweep.objective=train/images_per_s",), "only known at the end of a run; type sweep.pruner=none"),
+        (("sweep.objective=train/images_per_s",), "measured only at the end of a run; type sweep.pruner=none"),
         (("sweep.n_trials=null",), "a study needs an end: type sweep.n_trials=20 or sweep.hours=2"),
         (("model.dropout=0.3",), "model.dropout=0.3 is fixed, and sweep.space varies model.dropout"),
         (("model.dropuot=0.3",), "there is no setting model.dropuot: did you mean model.dropout?"),
         (("run.dir=r",), "every trial has a run directory of its own inside the study; set sweep.dir"),
         (("-m", "seed=0,1"), "a study is many runs by itself; leave out -m"),
         (("+sweep.space.optimizer.momentun={low:0.1,high:0.9}",), "there is no setting optimizer.momentun"),
-        (("sweep.storage=nowhere",), "sweep.storage=nowhere is no address"),
+        (("sweep.storage=nowhere",), "sweep.storage=nowhere is not a database URL"),
         (("sweep.action=status",), "there is no study in s"),
         (("data=hdf5", "data.path=none.h5"), "error: data.path=none.h5 does not exist"),
     ],

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from galaxy10.sweeps.slurm import gpus_of
-from galaxy10.sweeps.submission import _resources
+from galaxy10.sweeps.slurm_grid import _resources
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_killed_run_is_marked_and_its_resumption_is_the_same_run(command, star
         online = alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address}
         with start(*words, cwd=tmp_path, **online) as process:
             before = rows()
-            wait_for(lambda: rows() >= before + 2, "two more epochs", process)
+            wait_for(lambda: rows() >= before + 2 and len(offline_parts(run)) == 2, "two more epochs", process)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err

@@ -1,4 +1,4 @@
-"""Can the probabilities be believed?"""
+"""The reliability diagram of one subset."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,18 +10,18 @@ from galaxy10.reports.style import BLUE, GREY, SKY, VERMILLION, in_house_style, 
 
 @in_house_style
 def reliability_diagram(bins: Reliability, title: str) -> Figure:
-    """Share of right verdicts against the confidence they were given with, and how many galaxies stand behind each."""
+    """Draw the accuracy of predictions against their confidence, and the number of galaxies in each bin."""
     figure = new_figure(5.6, 6.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     centre = (bins.edges[1:] + bins.edges[:-1]) / 2
     width = np.diff(bins.edges) * 0.94
     filled = bins.count > 0
     upper.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.4, label="perfectly calibrated")
-    upper.bar(centre[filled], bins.accuracy[filled], width[filled], color=SKY, edgecolor=BLUE, label="right verdicts")
+    upper.bar(centre[filled], bins.accuracy[filled], width[filled], color=SKY, edgecolor=BLUE, label="accuracy")
     upper.vlines(
         centre[filled], bins.accuracy[filled], bins.confidence[filled], color=VERMILLION, linewidth=2.2, label="gap"
     )
-    upper.set(ylim=(0, 1.02), ylabel="share of right verdicts")
+    upper.set(ylim=(0, 1.02), ylabel="accuracy")
     upper.set_title(f"{title}, calibration error {bins.error:.3f}")
     figure.legend(loc="outside lower center", ncols=3, columnspacing=1.2)
     lower.bar(centre, bins.count, width, color=BLUE)

@@ -1,4 +1,4 @@
-"""Class by class: how many galaxies, how well recognised."""
+"""Number of galaxies and F1 of each class."""
 
 from collections.abc import Sequence
 
@@ -25,19 +25,19 @@ _SUBSET_LABELS = {"train": "training", "val": "validation", "test": "test", "dro
 
 
 def is_balanced(distribution: pd.DataFrame) -> bool:
-    """Whether an epoch shows other numbers per class than the training subset has."""
-    if not {"presented", "train"} <= set(distribution):
+    """Return whether the number of images of a class in an epoch differs from that in the training subset."""
+    if not {"images_per_epoch", "train"} <= set(distribution):
         return False
-    shown = distribution["presented"].dropna()
-    return bool((shown != distribution.loc[shown.index, "train"]).any())
+    per_epoch = distribution["images_per_epoch"].dropna()
+    return bool((per_epoch != distribution.loc[per_epoch.index, "train"]).any())
 
 
 @in_house_style
 def class_distribution(distribution: pd.DataFrame, class_names: Sequence[str]) -> Figure:
-    """Galaxies per class: by subset on the left; on the right what one epoch shows, where balancing changes it.
+    """Draw the galaxies of each class by subset and, if balancing changes it, their number in an epoch.
 
     Args:
-        distribution: one line per class, in class order: train, val, test, dropped, presented (counts).
+        distribution: one row per class, in class order: train, val, test, dropped, images_per_epoch.
     """
     balanced = is_balanced(distribution)
     labels = class_labels(class_names)
@@ -61,7 +61,7 @@ def class_distribution(distribution: pd.DataFrame, class_names: Sequence[str]) -
 
 def _balancing_panel(axes: Axes, distribution: pd.DataFrame, position: np.ndarray) -> None:
     before = distribution["train"].fillna(0).to_numpy(float)
-    after = distribution["presented"].fillna(0).to_numpy(float)
+    after = distribution["images_per_epoch"].fillna(0).to_numpy(float)
     axes.barh(position - 0.2, before, height=0.4, color=BLUE, label="before balancing")
     axes.barh(position + 0.2, after, height=0.4, color=SKY, hatch="//", edgecolor="white", label="after balancing")
     _write_ends(axes, position + 0.2, after, [f"{n:,.0f}" for n in after])
@@ -71,7 +71,7 @@ def _balancing_panel(axes: Axes, distribution: pd.DataFrame, position: np.ndarra
 
 @in_house_style
 def class_counts(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
-    """How many galaxies of each class there are. counts: (C,)."""
+    """Draw the number of galaxies of each class. counts: (C,) integers."""
     labels = class_labels(class_names)
     figure = _class_figure(labels, 6.8, legend=False)
     axes = figure.subplots()
@@ -88,10 +88,10 @@ def class_counts(counts: np.ndarray, class_names: Sequence[str]) -> Figure:
 
 @in_house_style
 def f1_by_class(scores: dict[str, pd.DataFrame], class_names: Sequence[str]) -> Figure:
-    """F1 of every class: a bar for the first subset given, a diamond for the second.
+    """Draw the F1 of every class: bars for the first subset, diamonds for the second.
 
     Args:
-        scores: subset → one line per class: f1 (NaN where there is none), support.
+        scores: subset → one row per class: f1 (NaN for a class without F1), support.
     """
     labels = class_labels(class_names)
     figure = _class_figure(labels, 6.8, legend=len(scores) > 1)
@@ -110,7 +110,7 @@ def f1_by_class(scores: dict[str, pd.DataFrame], class_names: Sequence[str]) -> 
         f"{value:.2f}  (n = {count:,})" if np.isfinite(value) else f"–  (n = {count:,})"
         for value, count in zip(f1, table["support"], strict=True)
     ]
-    # In a column of their own: beside a diamond they would seem to be its value.
+    # Texts have a column of their own: beside a diamond they would seem to be the diamond's value.
     _write_ends(axes, position, np.ones(len(texts)), texts)
     axes.set_xlim(0, 1.28)
     axes.set_xticks(np.arange(0, 1.01, 0.2))
@@ -123,7 +123,7 @@ def f1_by_class(scores: dict[str, pd.DataFrame], class_names: Sequence[str]) -> 
 
 def _class_figure(labels: list[str], width_in: float, legend: bool) -> Figure:
     row_in = row_height_in(labels, _SIZE_PT, 0.34)
-    # Names take at most half the width: beyond it the figure grows, the bars do not shrink.
+    # For names wider than 2.5 inches the figure grows; the bars do not shrink.
     width_in += max(0.0, label_width_in(labels, _SIZE_PT) - 2.5)
     return new_figure(width_in, max(2.2, row_in * len(labels) + (1.3 if legend else 0.9)))
 

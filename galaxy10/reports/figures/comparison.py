@@ -1,4 +1,4 @@
-"""Several experiments in one figure."""
+"""Figures that compare experiments."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -25,10 +25,10 @@ _LINES = list(product(("-", "--", ":", "-."), CYCLE))  # 28 experiments before t
 
 @in_house_style
 def f1_heat_map(f1: np.ndarray, experiments: Sequence[str], class_names: Sequence[str]) -> Figure:
-    """F1 of every class (down) for every experiment (across), best of each class in bold.
+    """Draw the F1 of every class (rows) and experiment (columns), the best of each class in bold.
 
     Args:
-        f1: (experiments, classes), NaN where there is none.
+        f1: (experiments, classes); NaN for a class without F1.
     """
     rows, columns = class_labels(class_names), wrapped(experiments, 32)
     row_in, column_in = row_height_in(rows, 11, 0.4), row_height_in(columns, 11, 0.75)
@@ -54,11 +54,11 @@ def f1_heat_map(f1: np.ndarray, experiments: Sequence[str], class_names: Sequenc
 
 @in_house_style
 def curves_together(curves: dict[str, pd.DataFrame], ylabel: str, unit_range: bool) -> Figure:
-    """One line per experiment: the mean over seeds, and the range between them as a band.
+    """Draw one curve per experiment: the mean over seeds, and the range of the seeds as a band.
 
     Args:
         curves: experiment → epoch, mean, low, high.
-        unit_range: a score from 0 to 1, rather than a loss.
+        unit_range: whether values lie between 0 and 1.
     """
     legend = wrapped(list(curves), 40)
     figure = new_figure(7.2, 4.4 + 0.13 * sum(text.count("\n") + 1 for text in legend))

@@ -1,4 +1,4 @@
-"""Which class is taken for which."""
+"""The confusion matrix as a heat map."""
 
 from collections.abc import Sequence
 
@@ -20,12 +20,12 @@ from galaxy10.reports.style import (
 
 
 @in_house_style
-def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str, by_row: bool = False) -> Figure:
-    """True class down, predicted class across; at the right of each row its number of galaxies.
+def confusion_heat_map(counts: np.ndarray, class_names: Sequence[str], title: str, by_row: bool = False) -> Figure:
+    """Draw a confusion matrix with the number of galaxies at the right of each row.
 
     Args:
-        counts: (C, C) galaxies, rows are true classes.
-        by_row: show each row as percentages of its true class instead of counts; a class without galaxies stays empty.
+        counts: (C, C) numbers of galaxies; rows are true classes, columns are predicted classes.
+        by_row: draw percentages of the row instead of counts; the row of a class without galaxies stays empty.
     """
     num_classes = len(class_names)
     size_pt, least_in, steep = (12, 0.56, False) if num_classes <= 12 else (10, 0.4, True)
@@ -33,7 +33,7 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str,
     cell_in = row_height_in(labels, size_pt, least_in)
     slanted = not steep and max(len(name) for name in class_names) > 3
     reach = label_width_in(labels, size_pt)
-    # A matrix of two or three classes still needs the width of its title.
+    # The title of a matrix of two or three classes is wider than the matrix.
     side = max(cell_in * num_classes, 2.8)
     figure = new_figure(side + reach + 1.2, side + (reach if steep else 0.75 * reach) + 0.9)
     axes = figure.subplots()
@@ -51,7 +51,7 @@ def confusion_matrix(counts: np.ndarray, class_names: Sequence[str], title: str,
         rotation_mode="anchor" if slanted else "default",
     )
     _write_support(axes, counts.sum(axis=1), size_pt)
-    # Lines between cells, so that a diagonal of dark cells can still be counted.
+    # Lines between cells, so that adjacent dark cells can be counted.
     axes.set_xticks(np.arange(-0.5, num_classes), minor=True)
     axes.set_yticks(np.arange(-0.5, num_classes), minor=True)
     axes.grid(which="minor", color="#E0E0E0", linewidth=0.8)
@@ -80,7 +80,7 @@ def _write_support(axes: Axes, support: np.ndarray, size_pt: float) -> None:
 
 
 def _square_root(counts: np.ndarray) -> tuple[np.ndarray, Normalize]:
-    """Colour by the root of the count: a class of 30 is still seen beside one of 3,000."""
+    """Return counts with a square-root colour scale: a class of 30 stays visible beside a class of 3,000."""
     return counts.astype(float), PowerNorm(0.5, vmin=0, vmax=max(1, counts.max()))
 
 
@@ -95,5 +95,5 @@ def _write_cells(axes: Axes, shown: np.ndarray, norm: Normalize, by_row: bool, s
         text = f"{value:,.0f}" if value >= 0.5 or not by_row else "<1"
         cell = axes.text(column, row, text, ha="center", va="center", color=text_on(float(norm(value))))
         cell.set_fontsize(size_pt - (2 if len(text) > 3 else 1))
-        # The text lies inside the axes anyway; measuring 1,369 of them for the layout costs seconds.
+        # The text lies inside the axes; measuring 1,369 texts for the layout takes seconds.
         cell.set_in_layout(False)

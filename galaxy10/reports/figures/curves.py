@@ -1,4 +1,4 @@
-"""What happened epoch by epoch: loss, learning rate and metrics."""
+"""Training curves: loss, learning rate and metrics by epoch."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from galaxy10.reports.style import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 
 TRAIN_STYLE = {"color": BLUE, "linestyle": "--"}
 VAL_STYLE = {"color": VERMILLION, "linestyle": "-"}
-# Column of metrics.csv → (legend, line). Training is dashed everywhere, so that the two are told apart in print.
+# Column of metrics.csv → (legend, line). Training is dashed in all figures, so that it differs without colour.
 METRIC_LINES = {
     "train/accuracy": ("accuracy, training", TRAIN_STYLE),
     "val/accuracy": ("accuracy", VAL_STYLE),
@@ -19,21 +19,21 @@ METRIC_LINES = {
     "val/calibration_error": ("calibration error", {"color": ORANGE, "linestyle": ":"}),
 }
 _LOSS_LINES = {"train/loss": ("training", TRAIN_STYLE), "val/loss": ("validation", VAL_STYLE)}
-_MOST_MARKED = 40  # beyond this many epochs the markers melt into the line
+_MOST_MARKED = 40  # with more epochs, markers overlap
 
 
 def finite_columns(curves: pd.DataFrame, columns: list[str]) -> list[str]:
-    """The columns that are there and hold at least one finite number."""
+    """Return the columns that exist and contain at least one finite number."""
     return [c for c in columns if c in curves and np.isfinite(pd.to_numeric(curves[c], errors="coerce")).any()]
 
 
 @in_house_style
 def loss_curves(curves: pd.DataFrame, best_epoch: float | None = None) -> Figure | None:
-    """Training and validation loss by epoch, and the learning rate below; None where no loss is finite.
+    """Draw training and validation loss by epoch, and the learning rate below; return None if no loss is finite.
 
     Args:
         curves: epoch, train/loss, val/loss, lr; missing columns are left out.
-        best_epoch: marked, if given.
+        best_epoch: the epoch to mark, if any.
     """
     losses = finite_columns(curves, list(_LOSS_LINES))
     if not losses:
@@ -49,7 +49,7 @@ def loss_curves(curves: pd.DataFrame, best_epoch: float | None = None) -> Figure
     panels[0].set_ylabel("loss (cross-entropy)")
     values = curves[losses].to_numpy(float)
     values = values[np.isfinite(values)]
-    # One exploding epoch would otherwise flatten all the others into a line.
+    # On a linear axis, one diverged epoch would flatten the others.
     if values.min() > 0 and values.max() > 20 * np.median(values):
         panels[0].set_yscale("log")
     if with_rate:
@@ -64,9 +64,9 @@ def loss_curves(curves: pd.DataFrame, best_epoch: float | None = None) -> Figure
 
 @in_house_style
 def logged_curves(curves: pd.DataFrame, columns: dict[str, str]) -> Figure | None:
-    """What a user's own metrics and code have measured, by epoch, a panel each; None where nothing is finite.
+    """Draw the user's own metrics by epoch, one panel each; return None if no value is finite.
 
-    columns: column of metrics.csv → what stands beside its axis.
+    columns: column of metrics.csv → axis label.
     """
     found = finite_columns(curves, list(columns))
     if not found:
@@ -82,11 +82,11 @@ def logged_curves(curves: pd.DataFrame, columns: dict[str, str]) -> Figure | Non
 
 @in_house_style
 def metric_curves(curves: pd.DataFrame, best_epoch: float | None = None) -> Figure | None:
-    """Validation metrics (and training accuracy) by epoch, 0–1; None where none is finite.
+    """Draw validation metrics and training accuracy by epoch, 0–1; return None if no value is finite.
 
     Args:
         curves: epoch and any of the columns in METRIC_LINES.
-        best_epoch: marked, if given.
+        best_epoch: the epoch to mark, if any.
     """
     columns = finite_columns(curves, list(METRIC_LINES))
     if not columns:
@@ -97,7 +97,7 @@ def metric_curves(curves: pd.DataFrame, best_epoch: float | None = None) -> Figu
         legend, line = METRIC_LINES[column]
         draw_curve(axes, curves, column, legend, **line)
     axes.set_ylim(0, 1.02)
-    axes.set_ylabel("score on the validation galaxies")
+    axes.set_ylabel("metric on the validation galaxies")
     _mark_best([axes], best_epoch)
     figure.legend(loc="outside lower center", ncols=3)
     finish_epoch_axis([axes], curves["epoch"])
@@ -105,14 +105,14 @@ def metric_curves(curves: pd.DataFrame, best_epoch: float | None = None) -> Figu
 
 
 def draw_curve(axes: Axes, curves: pd.DataFrame, column: str, legend: str | None, **line: str) -> None:
-    """One line; its points are marked while there are few, so that a single epoch can be seen too."""
+    """Draw one curve; few points get markers, so that a single epoch is visible."""
     values = pd.to_numeric(curves[column], errors="coerce").replace([np.inf, -np.inf], np.nan)
     marker = "o" if values.notna().sum() <= _MOST_MARKED else None
     axes.plot(curves["epoch"], values, marker=marker, label=legend, **line)  # type: ignore[arg-type]
 
 
 def finish_epoch_axis(panels: list[Axes] | np.ndarray, epochs: pd.Series) -> None:
-    """Whole epochs on the x axis, with room around a single one."""
+    """Set integer ticks and limits of the epoch axis, with a margin around a single epoch."""
     low, high = float(epochs.min()), float(epochs.max())
     margin = max(0.5, 0.03 * (high - low)) if high - low < 10 else 0.03 * (high - low)
     for axes in panels:

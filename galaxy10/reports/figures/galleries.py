@@ -1,4 +1,4 @@
-"""Galaxies in rows: what the network sees, and where it errs."""
+"""Galleries of images with captions."""
 
 from collections.abc import Sequence
 
@@ -14,17 +14,17 @@ _COLUMNS = 5
 
 @in_house_style
 def gallery(images: np.ndarray, captions: Sequence[str]) -> Figure:
-    """Images in rows of five, each with its caption below; every caption is shown whole.
+    """Draw images in rows of five with captions below; captions are never cut.
 
     Args:
-        images: (n, h, w, 3) uint8, at least one.
-        captions: n texts; their own line breaks are kept, long lines are broken.
+        images: (n, h, w, 3) uint8, n at least 1.
+        captions: n texts; line breaks are kept, long lines are wrapped.
     """
     texts = ["\n".join(wrapped(caption.split("\n"), 29)) for caption in captions]
     columns = min(_COLUMNS, max(2, len(images)))
     rows = -(-len(images) // columns)
     text_in = lines_in(texts) * line_height_in(_SIZE_PT) + 0.12
-    # Placed by hand: a layout engine would shrink the images to fit the captions.
+    # Axes are placed explicitly: a layout engine would shrink the images to fit the captions.
     width, height = columns * _CELL_IN + 0.1, rows * (_CELL_IN + text_in) + 0.1
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
@@ -42,7 +42,7 @@ def gallery(images: np.ndarray, captions: Sequence[str]) -> Figure:
 def error_captions(
     true_names: Sequence[str], predicted_names: Sequence[str], confidence: np.ndarray, rows: np.ndarray
 ) -> list[str]:
-    """`true → predicted`, the confidence (0–1) and the row in the file, for every misclassified galaxy."""
+    """Return a caption with true and predicted class, confidence (0–1) and row for each misclassified image."""
     return [
         f"{true}\n→ {guess}\n{sure:.0%}, row {row}"
         for true, guess, sure, row in zip(true_names, predicted_names, confidence, rows, strict=True)

@@ -1,4 +1,4 @@
-"""How much of the images' variance the leading principal components hold."""
+"""The scree plot of a PCA."""
 
 import numpy as np
 import pandas as pd
@@ -10,11 +10,11 @@ from galaxy10.reports.style import BLUE, GREY, VERMILLION, in_house_style, new_f
 
 @in_house_style
 def scree_plot(scree: pd.DataFrame, chosen: float | None = None) -> Figure:
-    """Variance explained by each component (bars, left axis) and by all up to it (line, right axis).
+    """Draw the explained variance of each component (bars, left axis) and its cumulative sum (line, right axis).
 
     Args:
         scree: component (1, 2, …), explained_variance_ratio (0–1).
-        chosen: the number of components kept; marked, if given.
+        chosen: the number of components kept, to be marked, if any.
     """
     figure = new_figure(7.2, 4.6)
     axes = figure.subplots()
@@ -25,9 +25,7 @@ def scree_plot(scree: pd.DataFrame, chosen: float | None = None) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     together = axes.twinx()
     total = np.cumsum(share)
-    (line,) = together.plot(
-        number, total, color=VERMILLION, marker="o", markersize=3, label="all up to it (right axis)"
-    )
+    (line,) = together.plot(number, total, color=VERMILLION, marker="o", markersize=3, label="cumulative (right axis)")
     together.set(ylim=(0, 1.02), ylabel="explained variance, cumulative")
     together.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     together.spines["right"].set_visible(True)

@@ -1,4 +1,4 @@
-"""Ways of asking networks side by side: are their probabilities true, and do they know when they do not know?"""
+"""Figures that compare prediction modes: reliability diagrams and selective accuracy."""
 
 from collections.abc import Mapping
 
@@ -11,16 +11,16 @@ from galaxy10.reports.style import BLUE, CYCLE, GREY, SKY, VERMILLION, in_house_
 
 @in_house_style
 def reliability_grid(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray], labels: np.ndarray) -> Figure:
-    """A small reliability diagram for every way (across), before and after the temperature (down).
+    """Draw a reliability diagram for every mode (columns), before and after temperature scaling (rows).
 
     Args:
-        before, after: way → (N, C) probabilities.
-        labels: (N,).
+        before, after: mode → (N, C) probabilities.
+        labels: (N,) class numbers.
     """
     figure = new_figure(2.8 * len(before) + 0.6, 6.2)
     grid = figure.subplots(2, len(before), sharex=True, sharey=True, squeeze=False)
-    for row, (said, answers) in zip(grid, (("before", before), ("after", after)), strict=True):
-        for axes, (way, probabilities) in zip(row, answers.items(), strict=True):
+    for row, (stage, by_mode) in zip(grid, (("before", before), ("after", after)), strict=True):
+        for axes, (mode, probabilities) in zip(row, by_mode.items(), strict=True):
             bins = reliability(labels, probabilities, bins=10)
             assert bins is not None
             filled = bins.count > 0
@@ -29,33 +29,33 @@ def reliability_grid(before: Mapping[str, np.ndarray], after: Mapping[str, np.nd
             axes.bar(centre, bins.accuracy[filled], width, color=SKY, edgecolor=BLUE)
             axes.vlines(centre, bins.accuracy[filled], bins.confidence[filled], color=VERMILLION, linewidth=2)
             axes.set(xlim=(0, 1), ylim=(0, 1.02), xticks=(0.2, 0.5, 0.8))
-            axes.text(0.04, 0.93, f"{said}", fontsize=10)
-            if said == "before":
-                axes.set_title(wrapped([way], 18)[0], fontsize=11)
+            axes.text(0.04, 0.93, stage, fontsize=10)
+            if stage == "before":
+                axes.set_title(wrapped([mode], 18)[0], fontsize=11)
     figure.supxlabel("confidence (highest class probability)", fontsize=11)
-    figure.supylabel("share of right verdicts", fontsize=11)
+    figure.supylabel("accuracy", fontsize=11)
     return figure
 
 
 @in_house_style
-def accuracy_when_choosing(probabilities: Mapping[str, np.ndarray], labels: np.ndarray) -> Figure:
-    """Accuracy among the galaxies kept, against the share kept, the least certain left out first.
+def selective_accuracy(probabilities: Mapping[str, np.ndarray], labels: np.ndarray) -> Figure:
+    """Draw the accuracy of the most certain galaxies against the share of galaxies kept.
 
     Args:
-        probabilities: way → (N, C).
-        labels: (N,).
+        probabilities: mode → (N, C).
+        labels: (N,) class numbers.
     """
     figure = new_figure(7.2, 4.8)
     axes = figure.subplots()
     least = 1.0
-    for (way, answers), colour in zip(probabilities.items(), CYCLE * 2, strict=False):
-        order = np.argsort(-answers.max(axis=1), kind="stable")
-        right = (answers.argmax(axis=1) == labels)[order]
+    for (mode, rows), colour in zip(probabilities.items(), CYCLE * 2, strict=False):
+        order = np.argsort(-rows.max(axis=1), kind="stable")
+        right = (rows.argmax(axis=1) == labels)[order]
         kept = np.arange(1, len(labels) + 1)
-        # Of a handful, an accuracy says nothing; where there is no more than that, it is all there is to show.
+        # The accuracy of fewer than 20 galaxies is noise; a smaller subset is drawn as a single point.
         shown = kept >= min(len(labels), max(20, len(labels) // 20))
         accuracy = right.cumsum() / kept
-        axes.plot(kept[shown] / len(labels), accuracy[shown], color=colour, label=way)
+        axes.plot(kept[shown] / len(labels), accuracy[shown], color=colour, label=mode)
         least = min(least, float(accuracy[shown].min()))
     axes.set(xlim=(0, 1), ylim=(max(0.0, least - 0.02), 1.005))
     axes.set(xlabel="share of galaxies kept, the most certain first", ylabel="accuracy among them")

@@ -6,7 +6,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 
-from galaxy10.metrics.measures import better
+from galaxy10.metrics.specs import metric_mode
 
 
 class EarlyStopping(LightningEarlyStopping):
@@ -22,7 +22,7 @@ class EarlyStopping(LightningEarlyStopping):
     def __init__(
         self, monitor: str, *, mode: str | None = None, directions: Mapping[str, str] | None = None, **others: Any
     ):
-        super().__init__(monitor, mode=mode or better(monitor, directions or {}), **others)
+        super().__init__(monitor, mode=mode or metric_mode(monitor, directions or {}), **others)
 
 
 class RestoreEarlyStopping(L.Callback):

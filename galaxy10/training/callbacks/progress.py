@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning as L
 
-from galaxy10.evaluation.scoring_progress import ScoringProgress
+from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.progress import EveryMinute
 
 logger = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/macro_f1")
 
 
-class TrainingProgress(ScoringProgress):
+class TrainingProgress(EvaluationProgress):
     """Show the batches of an epoch done, images per second and the time left, and each epoch's metrics at its end.
 
     Args:

@@ -1,4 +1,4 @@
-"""The trials of a grid, and what became of them: a table for people, and the object of the last output line."""
+"""The trials of a grid and their results: a table for people, and the object of the last output line."""
 
 import json
 import logging
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Trial:
+class GridTrial:
     """One experiment of a grid.
 
-    overrides: what was typed for it; options: the words that say which files it is composed from.
-    directory: where its run is; result: the object of its last output line.
+    overrides: of the experiment; options: the command-line options that it is composed with.
+    directory: the run directory; result: the object of the trial's last output line.
     state: waiting, running (in a job), finished, failed, interrupted.
-    exit_code: None while it has not run in this command; said: its last words, where they are not shown above.
+    exit_code: None if the trial has not run in this command; last_line: of its output, if that was not shown.
     """
 
     overrides: list[str]
@@ -32,39 +32,39 @@ class Trial:
     state: str = "waiting"
     result: dict[str, Any] = field(default_factory=dict)
     exit_code: int | None = None
-    said: str = ""
+    last_line: str = ""
 
     def describe(self) -> dict[str, Any]:
-        """This trial's part of the last output line."""
-        about = {"overrides": self.overrides, "state": self.state, "exit_code": self.exit_code, "error": self.error}
-        return {"run_dir": str(self.directory), **self.result, **about}
+        """Return the trial's entry in the object of the last output line."""
+        outcome = {"overrides": self.overrides, "state": self.state, "exit_code": self.exit_code, "error": self.error}
+        return {"run_dir": str(self.directory), **self.result, **outcome}
 
     @property
     def error(self) -> str | None:
-        """Why it failed, as far as it is known."""
+        """Return why the trial failed; None if it did not fail."""
         if self.state != "failed":
             return None
         if self.exit_code is not None and self.exit_code < 0:
             return describe_exit(self.exit_code)
         recorded = RunFiles(self.directory).read_status().get("error")
-        return recorded or self.said or f"ended with exit code {self.exit_code}; what it said is above"
+        return recorded or self.last_line or f"ended with exit code {self.exit_code}; see its output above"
 
     def command(self) -> list[str]:
-        """What runs it alone, composed from the same files as this command."""
+        """Return the command that runs the trial alone."""
         return train_command([*self.options, *self.overrides, f"run.dir={quoted(self.directory)}"])
 
 
-def say_grid(trials: Sequence[Trial]) -> None:
-    """Say where a grid is, and how much of it is finished already."""
+def log_grid(trials: Sequence[GridTrial]) -> None:
+    """Log the directory of a grid, and the number of its trials and of those that are finished."""
     done = sum(trial.state == "finished" for trial in trials)
     finished = f", {done} of them finished already" if done else ""
     logger.info(f"grid    {trials[0].directory.parent}: {len(trials)} trials{finished}")
 
 
-def conclude(trials: Sequence[Trial], stopped: int | None) -> int:
-    """Print what became of a grid, as a table and as the last line's object; return the exit code.
+def summarize_grid(trials: Sequence[GridTrial], stopped: int | None) -> int:
+    """Print the results of a grid as a table and as the object of the last output line; return the exit code.
 
-    stopped: the signal that ended it.
+    stopped: the signal that ended the grid, if any.
     """
     print_table(trials)
     states = {trial.state for trial in trials}
@@ -77,8 +77,8 @@ def conclude(trials: Sequence[Trial], stopped: int | None) -> int:
     return ExitCode.FAILED if state == "failed" else ExitCode.FINISHED
 
 
-def read_state(trial: Trial) -> None:
-    """Note how a trial stands, by its directory: what has never begun has failed."""
+def read_state(trial: GridTrial) -> None:
+    """Set a trial's state and result from its run directory; a trial that never began has failed."""
     files = RunFiles(trial.directory)
     status = files.read_status()
     state = status.get("state")
@@ -88,8 +88,8 @@ def read_state(trial: Trial) -> None:
         trial.exit_code = 0
 
 
-def print_table(trials: Sequence[Trial]) -> None:
-    """What finished and what did not, on standard error."""
+def print_table(trials: Sequence[GridTrial]) -> None:
+    """Print a table of the trials on standard error."""
     from rich.console import Console
     from rich.table import Table
 
@@ -102,7 +102,7 @@ def print_table(trials: Sequence[Trial]) -> None:
         table.add_row(name, trial.state, subset if trial.result else "–", *shown, str(trial.directory))
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.width = 1000  # logs have no edge to wrap at
+        console.width = 1000  # do not wrap lines in logs
     console.print()
     console.print(table)
     for trial in trials:

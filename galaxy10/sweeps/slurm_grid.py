@@ -1,4 +1,4 @@
-"""A grid on SLURM: `train -m … hydra/launcher=slurm` submits what is not finished, and waits for it or returns."""
+"""Submit a grid to SLURM: `train -m … hydra/launcher=slurm`."""
 
 import json
 import logging
@@ -12,8 +12,8 @@ from galaxy10.files import read_json, strict, write_json
 from galaxy10.runs.devices import number_of_devices
 from galaxy10.runs.signals import Interrupted, interruptible
 from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
+from galaxy10.sweeps.grid_trials import GridTrial, log_grid, print_table, read_state
 from galaxy10.sweeps.slurm import ENDED, array_states, check_slurm, gpus_of, submit_array, wait_for_array
-from galaxy10.sweeps.trials import Trial, print_table, read_state, say_grid
 
 logger = logging.getLogger(__name__)
 
@@ -21,34 +21,38 @@ SUBMITTED = "slurm/submitted.json"  # in the grid's directory: {job: [trial dire
 
 
 def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: Sequence[str]) -> int:
-    """Every experiment that is not finished, and not submitted already, as one task of a job array.
+    """Submit the experiments that are neither finished nor submitted as a job array, and wait unless slurm.wait=false.
+
+    Args:
+        experiments: (configuration, overrides) of each.
+        options: the command-line options that all of them are composed with.
 
     Returns:
         0 if all finished (or, with slurm.wait=false, were submitted), 1 if any failed, 128 + number on a signal.
 
     Raises:
-        Galaxy10Error: one of them will not work, or SLURM does not take them.
+        Galaxy10Error: an experiment is not valid, or SLURM rejects the job.
     """
     check_slurm()
-    settings, plain = _settings(experiments)
-    trials = plan_grid(plain, options, here=False)
+    settings, without_slurm = _settings(experiments)
+    trials = plan_grid(without_slurm, options, here=False)
     grid = trials[0].directory.parent
     waiting = _already_submitted(grid)
     submitted = {name for names in waiting.values() for name in names}
     new = [trial for trial in trials if trial.state == "waiting" and trial.directory.name not in submitted]
-    say_grid(trials)
+    log_grid(trials)
     for job, names in waiting.items():
-        logger.info(f"slurm   job {job} has {len(names)} of them already")
+        logger.info(f"slurm   job {job}: {len(names)} submitted already")
     if new:
         job = submit_array(
             [["env", f"{GROUP_VARIABLE}={grid.name}", *trial.command()] for trial in new],
             grid / "slurm",
             name=grid.name,
-            **_resources(plain[0][0]["trainer"], settings),
+            **_resources(without_slurm[0][0]["trainer"], settings),
         )
         waiting[job] = [trial.directory.name for trial in new]
         write_json(grid / SUBMITTED, {**read_json(grid / SUBMITTED), job: waiting[job]})
-        logger.info(f"slurm   job {job}: {len(new)} submitted, their output is in {grid}/slurm/{job}_<task>.log")
+        logger.info(f"slurm   job {job}: {len(new)} submitted; output in {grid}/slurm/{job}_<task>.log")
     if not settings["wait"]:
         return _report(trials, grid, waiting, "submitted")
     try:
@@ -56,7 +60,10 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options
             for job in waiting:
                 wait_for_array(job, _Progress(job).show)
     except Interrupted as interrupted:
-        logger.info(f"the jobs go on; the same command waits for them again, and scancel {' '.join(waiting)} ends them")
+        logger.info(
+            "the jobs continue; run the same command again to wait for them, or "
+            f"scancel {' '.join(waiting)} to end them"
+        )
         return signalled(interrupted.number)
     for trial in trials:
         read_state(trial)
@@ -69,19 +76,19 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options
 def _settings(
     experiments: Sequence[tuple[dict[str, Any], list[str]]],
 ) -> tuple[dict[str, Any], list[tuple[dict[str, Any], list[str]]]]:
-    """The `slurm` section, and the experiments without it: it says nothing of what they are."""
+    """Return the `slurm` section, and the experiments without the section, which does not affect their results."""
     without = []
     for config, overrides in experiments:
         rest = {key: value for key, value in config.items() if key != "slurm"}
         without.append((rest, [word for word in overrides if not word.startswith("slurm.")]))
     sections = [config["slurm"] for config, _ in experiments]
     if any(section != sections[0] for section in sections):
-        raise Galaxy10Error("slurm.… has to be the same for all trials; they are one job array")
+        raise Galaxy10Error("all trials are one job array, and slurm.… differs between them; type one value for all")
     return sections[0], without
 
 
 def _resources(trainer: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """How many processes each trial is started as: one per device, and a GPU for each unless it trains on CPUs."""
+    """Return the resources of each trial: one process per device, and a GPU per process unless it trains on CPUs."""
     return {
         "nodes": trainer["num_nodes"],
         "tasks_per_node": number_of_devices(trainer["devices"]) or 1,
@@ -91,36 +98,36 @@ def _resources(trainer: dict[str, Any], settings: dict[str, Any]) -> dict[str, A
 
 
 def _already_submitted(grid: Path) -> dict[str, list[str]]:
-    """Jobs of an earlier command of which SLURM still has something to run: their tasks' trials."""
+    """Return the trials that are pending or running in jobs of earlier commands, by job."""
     found = {}
     for job, names in read_json(grid / SUBMITTED).items():
         try:
             states = array_states(job)
         except OSError as error:
-            raise Galaxy10Error(f"squeue does not answer ({error}); try again in a minute") from error
+            raise Galaxy10Error(f"squeue does not respond ({error}); try again in a minute") from error
         open_tasks = [name for task, name in enumerate(names) if states.get(task, "COMPLETED") not in ENDED]
         if open_tasks:
             found[job] = open_tasks
     return found
 
 
-def _report(trials: Sequence[Trial], grid: Path, jobs: dict[str, list[str]], state: str) -> int:
+def _report(trials: Sequence[GridTrial], grid: Path, jobs: dict[str, list[str]], state: str) -> int:
     summary = {"state": state, "grid": str(grid), "jobs": list(jobs), "trials": [trial.describe() for trial in trials]}
     print(json.dumps(strict(summary), allow_nan=False), flush=True)
     return ExitCode.FINISHED
 
 
 class _Progress:
-    """Says how many tasks of a job wait, run and have ended, whenever that changes."""
+    """Log the number of a job's tasks in each state whenever a number changes."""
 
     def __init__(self, job: str) -> None:
-        self._job, self._said = job, ""
+        self._job, self._shown = job, ""
 
     def show(self, states: dict[int, str]) -> None:
         counts: dict[str, int] = {}
         for state in states.values():
             counts[state.lower()] = counts.get(state.lower(), 0) + 1
         line = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
-        if line and line != self._said:
-            self._said = line
+        if line and line != self._shown:
+            self._shown = line
             logger.info(f"slurm   job {self._job}: {line}")

@@ -1,4 +1,4 @@
-"""What is in a file of galaxies: redshift, pixel scale, brightness, and how close neighbours lie."""
+"""Histograms of a data set: redshift, pixel scale and brightness."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,18 +11,18 @@ _CHANNELS = (("red (z)", VERMILLION, "-"), ("green (r)", GREEN, "--"), ("blue (g
 
 @in_house_style
 def histogram(values: np.ndarray, xlabel: str, log: bool = False) -> Figure:
-    """Galaxies per bin of a quantity.
+    """Draw the number of galaxies in bins of a quantity.
 
     Args:
-        values: (N,), those that are not finite are left out; at least one is.
-        log: counts on a logarithmic axis, where nearly all galaxies share one value.
+        values: (N,), at least one finite; values that are not finite are left out.
+        log: whether the counts have a logarithmic axis, for quantities that are nearly constant.
     """
     values = values[np.isfinite(values)]
     figure = new_figure(7.2, 3.8)
     axes = figure.subplots()
     low, high = float(values.min()), float(values.max())
     if low == high:
-        # One value has no width of its own; show it as one bar with room beside it.
+        # A single value has no range: draw one bar with a margin.
         low, high = low - 0.5 * abs(low or 1), high + 0.5 * abs(high or 1)
     axes.hist(values, bins=np.linspace(low, high, 51).tolist(), color=BLUE, log=log)
     axes.set(xlabel=xlabel, ylabel="galaxies")
@@ -35,10 +35,10 @@ def histogram(values: np.ndarray, xlabel: str, log: bool = False) -> Figure:
 
 @in_house_style
 def channel_histogram(levels: np.ndarray) -> Figure:
-    """How often each brightness occurs in each channel.
+    """Draw the share of pixels of each brightness in each channel.
 
     Args:
-        levels: (3, 256) numbers of pixels, channels as in the file.
+        levels: (3, 256) numbers of pixels, channels in the order of the file.
     """
     figure = new_figure(7.2, 3.8)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The best trial as a recipe: STUDY/experiment/best.yaml, for `--config-dir STUDY experiment=best`."""
+"""Write the best trial as an experiment: STUDY/experiment/best.yaml, for `--config-dir STUDY experiment=best`."""
 
 import shlex
 from collections.abc import Sequence
@@ -18,32 +18,32 @@ from galaxy10.sweeps.study import settings_of
 
 
 def best_trial(sweep: Sweep, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    """The completed trial with the best first objective; None while there is none."""
+    """Return the complete trial with the best first objective; None without a complete trial."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     sign = 1 if sweep.directions[0] == "maximize" else -1
     return max(complete, key=lambda trial: sign * trial.values[0], default=None)
 
 
 def ranked(sweep: Sweep, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Completed trials, the best first."""
+    """Return the complete trials, sorted by the first objective, the best first."""
     sign = -1 if sweep.directions[0] == "maximize" else 1
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     return sorted(complete, key=lambda trial: sign * trial.values[0])
 
 
 def trial_overrides(sweep: Sweep, trial: FrozenTrial) -> list[str]:
-    """What train.py is given for a trial, besides where it writes."""
+    """Return the overrides of a trial, without its run directory."""
     return [*sweep.overrides, *overrides_of(settings_of(trial, sweep.parameters))]
 
 
-def train_line(sweep: Sweep, trial: FrozenTrial) -> str:
-    """The same as a command line to paste."""
+def shell_command(sweep: Sweep, trial: FrozenTrial) -> str:
+    """Return the command line that trains a trial's settings, for a shell."""
     folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
     return f"{program('train')} " + shlex.join([*folder, *trial_overrides(sweep, trial)])
 
 
 def write_best(sweep: Sweep, study: optuna.Study) -> int | None:
-    """Write the best trial so far as a recipe; its number."""
+    """Write the best trial so far as an experiment file and return its number; None without a complete trial."""
     best = best_trial(sweep, study.get_trials(deepcopy=False))
     if best is None:
         return None
@@ -59,19 +59,19 @@ def write_best(sweep: Sweep, study: optuna.Study) -> int | None:
     )
     path = sweep.path / "experiment" / "best.yaml"
     with replacing(path) as part:
-        part.write_text(head + recipe(trial_overrides(sweep, best), set(sweep.groups or {})))
+        part.write_text(head + experiment_yaml(trial_overrides(sweep, best), set(sweep.groups or {})))
     return best.number
 
 
-def recipe(overrides: Sequence[str], groups: set[str]) -> str:
-    """Overrides as the content of an experiment file."""
+def experiment_yaml(overrides: Sequence[str], groups: set[str]) -> str:
+    """Return the content of an experiment file with these overrides; groups: names of the configuration groups."""
     choices: dict[str, Any] = {}
     values: dict[str, Any] = {}
     parser = OverridesParser.create()
     for word in overrides:
         override = parser.parse_override(word)
         key, value = override.key_or_group, _plain(override.value())
-        if key == "debug":  # shortens a trial; a recipe is for the whole
+        if key == "debug":  # shortens trials; the experiment is for full trainings
             continue
         if key in groups:
             choices[key] = value

@@ -1,4 +1,4 @@
-"""Runs that differ only in their seed are one experiment, with a mean and a standard deviation."""
+"""Group runs that differ only in their seed, and compute mean and standard deviation over the seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from galaxy10.reports.html import is_number
 from galaxy10.runs.directory import differences
 from galaxy10.runs.record import SUBSETS, RunRecord
 
-# The split hash says which galaxies were used; the same file may lie elsewhere for another seed.
-_NOT_ANOTHER_EXPERIMENT = ("seed", "data.path")
+# The split hash identifies the galaxies; the path of the file may differ between seeds.
+_IGNORED_SETTINGS = ("seed", "data.path")
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A metric over seeds: mean and sample standard deviation (None with one seed), n values."""
+class MeanStd:
+    """Mean and sample standard deviation of n values; the deviation is None for one value."""
 
     mean: float
     std: float | None
@@ -28,20 +28,20 @@ class Spread:
 
 
 @dataclass
-class Experiment:
-    """Finished runs on one split that differ only in `seed`, in order of the seed."""
+class SeedGroup:
+    """Finished runs of one experiment on one split, in order of their seeds."""
 
     runs: list[RunRecord]
     name: str = ""
 
     @property
     def config(self) -> dict[str, Any]:
-        """The configuration of the first run."""
+        """Return the configuration of the first run."""
         return self.runs[0].config
 
     @property
     def model(self) -> str:
-        """The network's name."""
+        """Return the name of the model."""
         model = self.runs[0].provenance_section("model").get("name") or RunRecord.section(self.config, "model").get(
             "name"
         )
@@ -49,20 +49,20 @@ class Experiment:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Class names in label order."""
+        """Return the class names in label order."""
         return self.runs[0].class_names
 
     @cached_property
     def seeds(self) -> list[Any]:
-        """The seeds of the runs; None where a run does not say."""
+        """Return the seeds of the runs; None for a run that does not record its seed."""
         return [seed_of(run) for run in self.runs]
 
-    def spread(self, metric: str) -> Spread | None:
-        """Mean and spread of `<subset>/<metric>` over the runs that have it."""
+    def spread(self, metric: str) -> MeanStd | None:
+        """Return mean and deviation of `<subset>/<metric>` over the runs that have the metric."""
         return spread([run.metrics.get(metric) for run in self.runs])
 
     def cost(self, name: str) -> float | None:
-        """Mean of what a run costs: `seconds`, `images_per_s` or `parameters`."""
+        """Return the mean over the runs of `seconds`, `images_per_s` (in training) or `parameters`."""
         values = {
             "seconds": [run.status.get("seconds") for run in self.runs],
             "images_per_s": [run.metrics.get("train/images_per_s") for run in self.runs],
@@ -72,12 +72,12 @@ class Experiment:
         return found.mean if found else None
 
     def class_f1(self, subset: str) -> list[float]:
-        """Mean F1 of every class over the seeds, NaN where a class has none: C values."""
+        """Return the mean F1 of every class over the seeds, C values; NaN for a class without F1."""
         found = [self.spread(f"{subset}/f1_{slug}") for slug in slugs(self.class_names)]
         return [f1.mean if f1 else float("nan") for f1 in found]
 
     def curve(self, column: str) -> pd.DataFrame | None:
-        """One curve over the seeds: epoch, mean, low, high; None where no run has it."""
+        """Return epoch, mean, low and high of a column of metrics.csv over the seeds; None if no run has the column."""
         parts = [run.curves[["epoch", column]] for run in self.runs if run.curves is not None and column in run.curves]
         if not parts:
             return None
@@ -87,76 +87,76 @@ class Experiment:
         return table if len(table) else None
 
 
-def spread(values: Sequence[Any]) -> Spread | None:
-    """Mean and sample standard deviation of the finite numbers among the values; None if there is none."""
+def spread(values: Sequence[Any]) -> MeanStd | None:
+    """Return mean and sample standard deviation of the finite numbers among the values; None if there are none."""
     found = [float(value) for value in values if is_number(value)]
-    return Spread(fmean(found), stdev(found) if len(found) > 1 else None, len(found)) if found else None
+    return MeanStd(fmean(found), stdev(found) if len(found) > 1 else None, len(found)) if found else None
 
 
 def seed_of(run: RunRecord) -> Any:
-    """The seed of a run, if it says."""
+    """Return the seed of a run; None if the run does not record its seed."""
     return run.config.get("seed", run.provenance.get("seed"))
 
 
 def split_of(run: RunRecord) -> str:
-    """What must be equal for two runs to be measured on the same galaxies.
+    """Return a key that is equal for runs measured on the same galaxies.
 
-    The split's hash; for an evaluation on another file, which has no split, the identity of that file.
+    The key is the split's hash; for an evaluation on another file, which has no split, the identity of the file.
     """
     recorded = run.provenance_section("split").get("hash")
     identity = run.provenance_section("data").get("identity")
     return str(recorded or (f"file {identity}" if identity else f"unknown ({run.name})"))
 
 
-def group_by_split(runs: Sequence[RunRecord]) -> dict[str, list[Experiment]]:
-    """Experiments by split; within a split the best mean accuracy comes first, those without one last."""
-    by_split: dict[str, list[Experiment]] = {}
+def group_by_split(runs: Sequence[RunRecord]) -> dict[str, list[SeedGroup]]:
+    """Return the seed groups of each split, sorted by mean accuracy, the best first; groups without accuracy last."""
+    by_split: dict[str, list[SeedGroup]] = {}
     for run in runs:
         experiments = by_split.setdefault(split_of(run), [])
         match = next((e for e in experiments if _same_experiment(e.runs[0], run)), None)
         if match is None:
-            experiments.append(Experiment([run]))
+            experiments.append(SeedGroup([run]))
         else:
             match.runs.append(run)
     for split, experiments in by_split.items():
         for experiment in experiments:
             experiment.runs = _latest_per_seed(experiment.runs)
-        _give_names(experiments)
+        _set_names(experiments)
         subset = shown_subset(experiments)
         by_split[split] = sorted(experiments, key=lambda e: _rank(e, f"{subset}/accuracy"))
     return by_split
 
 
-def shown_subset(experiments: Sequence[Experiment]) -> str:
-    """The subset experiments are compared on: test, unless none of them was tested."""
+def shown_subset(experiments: Sequence[SeedGroup]) -> str:
+    """Return the subset on which experiments are compared: test, or val if none has a test accuracy."""
     return next((s for s in SUBSETS if any(e.spread(f"{s}/accuracy") for e in experiments)), SUBSETS[0])
 
 
-def _rank(experiment: Experiment, metric: str) -> tuple[float, str]:
+def _rank(experiment: SeedGroup, metric: str) -> tuple[float, str]:
     found = experiment.spread(metric)
     return (-found.mean if found else 1.0, experiment.name)
 
 
 def _same_experiment(one: RunRecord, other: RunRecord) -> bool:
-    if not one.config or not other.config or _asked(one) != _asked(other):
+    if not one.config or not other.config or _prediction_options(one) != _prediction_options(other):
         return False
-    # An evaluation keeps the configuration of the training: there, another file means another network.
-    alike = ("seed",) if one.is_evaluation else _NOT_ANOTHER_EXPERIMENT
-    return all(key in alike for key, _, _ in differences(one.config, other.config))
+    # An evaluation has the configuration of the training: another file there means another network.
+    ignored = ("seed",) if one.is_evaluation else _IGNORED_SETTINGS
+    return all(key in ignored for key, _, _ in differences(one.config, other.config))
 
 
-def _asked(run: RunRecord) -> tuple[Any, ...] | None:
-    """How an evaluation asked how many networks; None for a training."""
+def _prediction_options(run: RunRecord) -> tuple[Any, ...] | None:
+    """Return the number of networks and the prediction options of an evaluation; None for a training."""
     if not run.is_evaluation:
         return None
-    asked = run.provenance_section("asked")
-    tempered = asked.get("temperature", 1.0) != 1.0  # its value is each network's own
+    prediction = run.provenance_section("prediction")
+    tempered = prediction.get("temperature", 1.0) != 1.0  # its value differs between the networks of one experiment
     networks = str(run.provenance["trained_run"]).count(", ") + 1
-    return (networks, asked.get("ways"), asked.get("coverage_asked"), tempered)
+    return (networks, prediction.get("modes"), prediction.get("requested_coverage"), tempered)
 
 
 def _latest_per_seed(runs: list[RunRecord]) -> list[RunRecord]:
-    """The same seed run twice is no second measurement: it would make the spread look smaller than it is."""
+    """Keep the latest run of each seed: a repetition would make the deviation over seeds too small."""
     latest: dict[Any, RunRecord] = {}
     for run in sorted(runs, key=lambda r: str(r.status.get("ended") or "")):
         seed = seed_of(run)
@@ -165,26 +165,26 @@ def _latest_per_seed(runs: list[RunRecord]) -> list[RunRecord]:
     return sorted(latest.values(), key=lambda r: (not is_number(seed_of(r)), seed_of(r) or 0, r.name))
 
 
-def _give_names(experiments: list[Experiment]) -> None:
-    """The recipe's name or the model's; where that is not enough, what differs."""
+def _set_names(experiments: list[SeedGroup]) -> None:
+    """Name each group by its experiment, else its model; groups of the same name also by the settings that differ."""
     for experiment in experiments:
-        recipe = experiment.config.get("experiment")
-        experiment.name = recipe if isinstance(recipe, str) and recipe else experiment.model
+        choice = experiment.config.get("experiment")
+        experiment.name = choice if isinstance(choice, str) and choice else experiment.model
     for name in {experiment.name for experiment in experiments}:
         same = [experiment for experiment in experiments if experiment.name == name]
         if len(same) > 1:
-            _tell_apart(same)
+            _add_differences(same)
 
 
-def _tell_apart(same: list[Experiment]) -> None:
+def _add_differences(same: list[SeedGroup]) -> None:
     keys: dict[str, None] = {}
     for other in same[1:]:
         found = differences(same[0].config, other.config) if same[0].config and other.config else []
-        keys |= {key: None for key, _, _ in found if key not in _NOT_ANOTHER_EXPERIMENT}
-    words = [", ".join(f"{key}={_look_up(e.config, key)}" for key in list(keys)[:3]) for e in same]
-    for experiment, word in zip(same, words, strict=True):
-        ambiguous = not word or words.count(word) > 1
-        experiment.name += f" ({experiment.runs[0].name if ambiguous else word})"
+        keys |= {key: None for key, _, _ in found if key not in _IGNORED_SETTINGS}
+    settings = [", ".join(f"{key}={_look_up(e.config, key)}" for key in list(keys)[:3]) for e in same]
+    for experiment, text in zip(same, settings, strict=True):
+        ambiguous = not text or settings.count(text) > 1
+        experiment.name += f" ({experiment.runs[0].name if ambiguous else text})"
 
 
 def _look_up(config: dict[str, Any], key: str) -> Any:

@@ -1,7 +1,7 @@
-"""A grid by a launcher that a Hydra plugin brings (submitit, joblib): `train -m … hydra/launcher=submitit_local`.
+"""Run a grid with a launcher plugin of Hydra (submitit, joblib): `train -m … hydra/launcher=submitit_local`.
 
-The launcher runs trials in processes of its own, on this machine or others, and nothing of them comes back: what became
-of a trial is read from its run directory.
+The launcher runs the trials in its own processes, on this machine or others; their results are read from their run
+directories.
 """
 
 import json
@@ -30,9 +30,9 @@ from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
-from galaxy10.sweeps.trial_process import guarded, last_words
-from galaxy10.sweeps.trial_task import NUMBER, TrialTask, log_of, outcome_of, start_again, stop
-from galaxy10.sweeps.trials import Trial, conclude, read_state, say_grid
+from galaxy10.sweeps.grid_trials import GridTrial, log_grid, read_state, summarize_grid
+from galaxy10.sweeps.trial_process import bound_to_parent, last_line
+from galaxy10.sweeps.trial_task import TRIAL_KEY, TrialTask, clear_stop, log_path, outcome_path, stop
 from galaxy10.system import usable_cpus
 
 logger = logging.getLogger(__name__)
@@ -43,21 +43,21 @@ _POLL_S = 0.3
 
 
 def launch_grid(composed: ComposedConfigs) -> int:
-    """Have the launcher run what is not finished, and say what became of each trial.
+    """Let the launcher run the trials that are not finished, and print the results of all.
 
     Returns:
         0 if all finished, 1 if any did not, 128 + number on a signal.
 
     Raises:
-        Galaxy10Error: one of the trials, or the launcher's settings, will not work.
+        Galaxy10Error: a trial or a setting of the launcher is not valid.
     """
     target = launcher_target(composed)
     here = target.endswith(_ON_THIS_MACHINE)
     trials = plan_grid(composed.experiments, composed.options, here=here)
-    say_grid(trials)
+    log_grid(trials)
     waiting = [trial for trial in trials if trial.state == "waiting"]
     if not waiting:
-        return conclude(trials, None)
+        return summarize_grid(trials, None)
     folder = trials[0].directory.parent.resolve() / "launcher"
     environment = {GROUP_VARIABLE: folder.parent.name}
     if target.endswith(_ALL_AT_ONCE) and "OMP_NUM_THREADS" not in os.environ:
@@ -69,25 +69,26 @@ def launch_grid(composed: ComposedConfigs) -> int:
         environment,
         composed.experiments[0][0]["monitor"],
     )
-    start_again(folder)
+    clear_stop(folder)
     for trial in waiting:
-        outcome_of(folder, trial.directory).unlink(missing_ok=True)
-    logger.info(f"launch  {len(waiting)} by hydra/launcher={composed.launcher}, their output is in {folder}")
-    received = _Launch(_words(composed, folder, len(waiting)), task, here).wait()
+        outcome_path(folder, trial.directory).unlink(missing_ok=True)
+    plural = "s" if len(waiting) > 1 else ""
+    logger.info(f"launch  {len(waiting)} trial{plural} with hydra/launcher={composed.launcher}; output in {folder}")
+    received = _Launch(_overrides(composed, folder, len(waiting)), task, here).wait()
     while here and any(is_held(trial.directory) for trial in waiting):
-        time.sleep(_POLL_S)  # without the launcher, if one of its processes was killed; after a signal, until saved
+        time.sleep(_POLL_S)  # trials may run on after a signal, until saved, or after a launcher process was killed
     for trial in waiting:
         _read_outcome(trial, folder)
     if received and not here:
-        logger.info("the launcher's jobs go on; the same command finds what they finish")
-    return conclude(trials, received)
+        logger.info("the launcher's jobs continue; run the same command again for their results")
+    return summarize_grid(trials, received)
 
 
 def launcher_target(composed: ComposedConfigs) -> str:
-    """Return the class of the launcher, and so check its settings.
+    """Return the path of the launcher's class; composing the launcher checks its settings.
 
     Raises:
-        Galaxy10Error: it has no such setting.
+        Galaxy10Error: the launcher does not have one of the settings.
     """
     own = own_config_dir(composed.options)
     search = [w.removeprefix(SEARCH_PATH).strip("\"'[]") for w in composed.options if w.startswith(SEARCH_PATH)]
@@ -98,26 +99,26 @@ def launcher_target(composed: ComposedConfigs) -> str:
             config = compose("train", overrides=overrides, return_hydra_config=True)
             return str(config.hydra.launcher._target_)
     except (HydraException, OmegaConfBaseException) as error:
-        words = Vocabulary.of("train", composed.options)
-        raise Galaxy10Error(explain(error, composed.launcher_settings, words)) from error
+        vocabulary = Vocabulary.of("train", composed.options)
+        raise Galaxy10Error(explain(error, composed.launcher_settings, vocabulary)) from error
 
 
-def _words(composed: ComposedConfigs, folder: Path, number: int) -> list[str]:
-    """Hydra's command line: the trials by their numbers; what all of them share, for the launcher to refer to."""
-    shared = [word for word in composed.experiments[0][1] if all(word in words for _, words in composed.experiments)]
+def _overrides(composed: ComposedConfigs, folder: Path, number: int) -> list[str]:
+    """Return Hydra's command line: the overrides that all trials share, and the numbers of the trials."""
+    shared = [word for word in composed.experiments[0][1] if all(word in other for _, other in composed.experiments)]
     return [
         *("-m", *composed.options, *shared, *composed.launcher_settings),
         f"hydra.sweep.dir={quoted(folder)}",
         "hydra.sweep.subdir=.",
         "hydra.sweeper.params=null",
         f"hydra.job.name={folder.parent.name}",
-        f"+{NUMBER}={','.join(map(str, range(number)))}",
+        f"+{TRIAL_KEY}={','.join(map(str, range(number)))}",
     ]
 
 
-def _read_outcome(trial: Trial, folder: Path) -> None:
-    """Note how a trial stands: by its directory, or by what it said if it never came to have one."""
-    trial.exit_code = read_json(outcome_of(folder, trial.directory)).get("exit_code")
+def _read_outcome(trial: GridTrial, folder: Path) -> None:
+    """Set a trial's state from its run directory, or from its output if it has none."""
+    trial.exit_code = read_json(outcome_path(folder, trial.directory)).get("exit_code")
     if is_held(trial.directory):
         trial.state = "running"
     elif trial.exit_code is None and not RunFiles(trial.directory).status.exists():
@@ -126,17 +127,19 @@ def _read_outcome(trial: Trial, folder: Path) -> None:
         read_state(trial)
     if trial.state == "failed":
         with suppress(OSError):
-            trial.said = last_words(log_of(folder, trial.directory).read_text(errors="replace")).removeprefix("error: ")
+            trial.last_line = last_line(log_path(folder, trial.directory).read_text(errors="replace")).removeprefix(
+                "error: "
+            )
 
 
 class _Launch:
-    """The process that Hydra launches from. The first signal is for the trials of this machine, which save."""
+    """The process in which Hydra launches. On this machine, the first signal stops the trials, which save."""
 
-    def __init__(self, words: Sequence[str], task: TrialTask, here: bool):
+    def __init__(self, overrides: Sequence[str], task: TrialTask, here: bool):
         self._here, self._folder = here, Path(task.folder)
         self._received: int | None = None
         self._process = subprocess.Popen(
-            guarded([sys.executable, "-m", "galaxy10.sweeps.trial_task"]),
+            bound_to_parent([sys.executable, "-m", "galaxy10.sweeps.trial_task"]),
             stdin=subprocess.PIPE,
             stdout=sys.stderr,
             text=True,
@@ -145,11 +148,11 @@ class _Launch:
         )
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            json.dump({"words": list(words), "task": asdict(task)}, self._process.stdin)
+            json.dump({"overrides": list(overrides), "task": asdict(task)}, self._process.stdin)
             self._process.stdin.close()
 
     def wait(self) -> int | None:
-        """Wait until it has ended; return the signal that came meanwhile."""
+        """Wait until the process has ended; return the signal received meanwhile, if any."""
         with collect_signals(self._stop):
             self._process.wait()
         return self._received

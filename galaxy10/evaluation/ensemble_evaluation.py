@@ -1,0 +1,124 @@
+"""Evaluate an ensemble on labelled galaxies: probabilities before and after the temperature, and prediction sets."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from galaxy10.data.store import Store, forget_pages
+from galaxy10.errors import Galaxy10Error
+from galaxy10.metrics.classification import classification_metrics
+from galaxy10.prediction.calibration import apply_temperature
+from galaxy10.prediction.calibration_file import Calibration
+from galaxy10.prediction.ensemble import Ensemble, Outputs
+from galaxy10.prediction.prediction_columns import in_set, prediction_columns
+from galaxy10.progress import progress
+from galaxy10.runs.trained import check_run
+
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class EnsembleEvaluation:
+    """The predictions of an ensemble for N labelled galaxies.
+
+    labels: (N,) class numbers. raw and calibrated: (N, C) probabilities before and after the temperature.
+    inside: (N, C) bool, the prediction sets.
+    """
+
+    labels: np.ndarray
+    raw: np.ndarray
+    calibrated: np.ndarray
+    inside: np.ndarray
+    images_per_s: float
+    calibration: Calibration
+
+    @property
+    def covered(self) -> np.ndarray:
+        """Return whether the true class is in the prediction set, (N,) bool."""
+        covered: np.ndarray = self.inside[np.arange(len(self.labels)), self.labels]
+        return covered
+
+    def coverage_error(self, coverage: float) -> float:
+        """Return the standard error of the measured coverage, from the evaluated and the validation galaxies."""
+        return sqrt(coverage * (1 - coverage) * (1 / len(self.labels) + 1 / len(self.calibration.scores)))
+
+    def metrics(self, class_names: Sequence[str]) -> dict[str, float | None]:
+        """Return the metrics of the calibrated probabilities, of the uncalibrated ones and of the prediction sets.
+
+        loss_uncalibrated, calibration_error_uncalibrated: before the temperature. coverage: share of galaxies (0–1)
+        whose true class is in the prediction set. mean_set_size: mean number of classes in a set.
+        """
+        labels = torch.tensor(self.labels)
+        before = classification_metrics(torch.tensor(self.raw), labels, class_names)
+        after = classification_metrics(torch.tensor(self.calibrated), labels, class_names)
+        return {
+            **after,
+            "loss_uncalibrated": before["loss"],
+            "calibration_error_uncalibrated": before["calibration_error"],
+            "coverage": float(self.covered.mean()),
+            "mean_set_size": float(self.inside.sum(axis=1).mean()),
+        }
+
+
+def check_same_split(runs: Sequence[Path]) -> dict[str, Any]:
+    """Check that runs were trained on the same split, and return the first run's provenance.
+
+    Raises:
+        Galaxy10Error: the splits differ: a test galaxy of one run may be a training galaxy of another.
+    """
+    provenances = [check_run(run) for run in runs]
+    hashes = {str(run): provenance["split"]["hash"] for run, provenance in zip(runs, provenances, strict=True)}
+    if len(set(hashes.values())) > 1:
+        listed = ", ".join(f"{run} {name}" for run, name in hashes.items())
+        raise Galaxy10Error(
+            f"these runs have different splits ({listed}): a test galaxy of one may be a training galaxy of another; "
+            "give runs of one split (same file, data.protocol, data.split_seed)"
+        )
+    return provenances[0]
+
+
+def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> tuple[Outputs, float]:
+    """Return the ensemble's outputs for rows (N,) of a store, N at least 1, and the speed in images/s."""
+    outputs, start = [], time.perf_counter()
+    with progress("evaluating", len(rows)) as show:
+        for first in range(0, len(rows), BATCH_SIZE):
+            images = [networks.prepare(np.array(store.images[row])) for row in rows[first : first + BATCH_SIZE]]
+            outputs.append(networks.ask(images))
+            forget_pages(store.images)
+            show(first + len(images))
+    seconds = max(time.perf_counter() - start, 1e-9)
+    samples = np.concatenate([output.samples for output in outputs], axis=1)
+    return Outputs(samples, np.concatenate([output.ood_score for output in outputs])), len(rows) / seconds
+
+
+def evaluate_ensemble(
+    networks: Ensemble, store: Store, rows: np.ndarray, labels: np.ndarray, temperature: bool, coverage: float
+) -> tuple[EnsembleEvaluation, pd.DataFrame]:
+    """Evaluate rows (N,) of a store with labels (N,), and return the evaluation and the prediction table.
+
+    temperature: whether to apply the fitted one. coverage: of the prediction sets, between 0 and 1.
+
+    Raises:
+        Galaxy10Error: the ensemble is not calibrated.
+    """
+    calibration = networks.calibration()
+    if not temperature:
+        calibration = calibration.raw()
+    outputs, rate = predict_rows(networks, store, rows)
+    threshold = calibration.threshold(coverage)
+    calibrated = apply_temperature(outputs.samples.astype(np.float64), calibration.temperature).mean(axis=0)
+    names = networks.class_names
+    table = prediction_columns(
+        outputs.samples, outputs.ood_score, names, calibration.temperature, threshold
+    ).to_pandas()
+    table.insert(0, "label", labels)
+    table.insert(0, "row", rows)
+    raw = outputs.samples.astype(np.float64).mean(axis=0)
+    return EnsembleEvaluation(labels, raw, calibrated, in_set(calibrated, threshold), rate, calibration), table
