@@ -41,10 +41,10 @@ def load(
 
     from galaxy10.catalogue.image_classifier import ImageClassifier
     from galaxy10.config.trust import trust as trust_packages
-    from galaxy10.prediction.options import Options
+    from galaxy10.prediction.options import PredictOptions
 
     trust_packages(trust)
-    options = Options(
+    options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature,

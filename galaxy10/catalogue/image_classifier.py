@@ -12,7 +12,7 @@ from PIL import Image
 from galaxy10.catalogue.predictor import Predictor
 from galaxy10.data.images import ImageReadError, Picture, as_picture, pillow_values, read_picture
 from galaxy10.errors import Galaxy10Error
-from galaxy10.prediction.options import Options, check_options, check_runs
+from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 
 
 class ImageClassifier:
@@ -24,7 +24,7 @@ class ImageClassifier:
         Galaxy10Error: a run is not trained, or does not support the options.
     """
 
-    def __init__(self, runs: Sequence[Path], options: Options):
+    def __init__(self, runs: Sequence[Path], options: PredictOptions):
         check_options(options)
         check_runs(runs, options)
         self._predictor, self._options = Predictor(runs, options), options
@@ -48,9 +48,9 @@ class ImageClassifier:
         tables: list[pa.Table] = [self._predictor.empty_table()]
         batch: list[Picture] = []
 
-        def flush() -> None:
-            table = self._predictor.columns(networks.ask([networks.prepare(image.pixels) for image in batch]))
-            tables.append(table.append_column("filled", pa.array([image.filled for image in batch], pa.float32())))
+        def judge() -> None:
+            table = self._judge.columns(networks.predict([networks.prepare(picture.pixels) for picture in batch]))
+            tables.append(table.append_column("filled", pa.array([p.filled for p in batch], pa.float32())))
             batch.clear()
 
         for image in self._read(images):

@@ -10,8 +10,8 @@ from galaxy10.catalogue.table_io import check_columns
 from galaxy10.catalogue.writer import Catalogue, check_catalogue_path, shard_path
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
-from galaxy10.prediction.calibration_file import checkpoint_identity
-from galaxy10.prediction.options import Options, check_options, check_runs
+from galaxy10.prediction.calibration_file import checkpoint_hash
+from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.progress import progress
 from galaxy10.version import __version__
 
@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 BATCHES_PER_PART = 4
 
 
-def predict(runs: Sequence[Path], paths: Sequence[str], output: Path, options: Options) -> tuple[Path, dict[str, Any]]:
-    """Write the catalogue of all images under `paths`, and return the path and the record of the catalogue.
-
-    paths: files, folders, glob patterns, HDF5 files or tables of paths, as on the command line.
+def predict(
+    runs: Sequence[Path], words: Sequence[str], output: Path, options: PredictOptions
+) -> tuple[Path, dict[str, Any]]:
+    """Write the catalogue of all pictures that `words` stand for; its path and its record.
 
     Raises:
         Galaxy10Error: runs, paths, options or output are not valid; nothing was written.
@@ -91,13 +91,13 @@ def _plan(
     runs: Sequence[Path],
     temperatures: Sequence[float] | None,
     inputs: Inputs,
-    options: Options,
+    options: PredictOptions,
     shard: tuple[int, int] | None,
 ) -> dict[str, Any]:
     """Return everything that determines the content of the catalogue."""
     return {
         "galaxy10": __version__,
-        "networks": [checkpoint_identity(run) for run in runs],
+        "networks": [checkpoint_hash(run) for run in runs],
         "temperatures": temperatures,
         "inputs": inputs.digest(),
         "images": len(inputs),

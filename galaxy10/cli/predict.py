@@ -90,10 +90,10 @@ def predict(
     Exit code 3: some images could not be read; they are listed in NAME.failed.csv, the others are in the catalogue.
     """
     from galaxy10.catalogue.predict import predict as run_predict
-    from galaxy10.prediction.options import Options
+    from galaxy10.prediction.options import PredictOptions
 
     runs, words = split_words(runs_and_inputs)
-    options = Options(
+    options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature,
@@ -138,14 +138,14 @@ def evaluate(
 ) -> None:
     """Evaluate a trained run, or several as one, on any labelled file: metrics, tables and a page."""
     from galaxy10.evaluation.evaluate import evaluate_run
-    from galaxy10.prediction.options import Options
+    from galaxy10.prediction.options import PredictOptions
     from galaxy10.reports.run import build_report
 
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
     given = (tta_views, mc_dropout or None, temperature, coverage, device)
-    options = Options(
+    options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature is not False,
@@ -186,7 +186,7 @@ def calibrate(
         "run_dir": str(run),
         "way": way.key,
         "temperature": found.temperature,
-        "validation_galaxies": len(found.scores),
+        "validation_galaxies": len(found.conformal_scores),
         "loss": found.loss,
         "calibration_error": found.calibration_error,
     }

@@ -28,10 +28,7 @@ def evaluate_run(
         subset: train, val, test or all; None: the run's own test subset on the file that it was trained from, all rows
             of any other file.
         more_runs: the other members of an ensemble.
-        options: options of the prediction (galaxy10.prediction.options.Options); None: as in training.
-
-    Returns:
-        `run_dir`, `state`, `split_hash` and `test/<metric>`.
+        options: how the networks are asked (galaxy10.prediction.options.PredictOptions); None: as in training.
 
     Raises:
         Galaxy10Error: a run is not finished, does not support the options, or has another split than the first; the

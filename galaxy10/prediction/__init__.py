@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from galaxy10.prediction.ensemble import Ensemble
     from galaxy10.prediction.mc_dropout import DeterministicMCDropout
     from galaxy10.prediction.ood import KNNDetector
-    from galaxy10.prediction.options import Options
+    from galaxy10.prediction.options import PredictOptions
 
 __all__ = [
     "Calibration",
     "DeterministicMCDropout",
     "Ensemble",
     "KNNDetector",
-    "Options",
+    "PredictOptions",
     "apply_temperature",
 ]
 __getattr__, __dir__ = lazy_names(
@@ -27,7 +27,7 @@ __getattr__, __dir__ = lazy_names(
         "DeterministicMCDropout": "mc_dropout",
         "Ensemble": "ensemble",
         "KNNDetector": "ood",
-        "Options": "options",
+        "PredictOptions": "options",
         "apply_temperature": "calibration",
     },
 )

@@ -1,4 +1,4 @@
-"""A run's validation galaxies, asked in any way: what calibration is made from."""
+"""Calibrate a run on its validation galaxies, for any prediction mode."""
 
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ BATCH_SIZE = 64
 
 
 def calibrate_finished_run(run: Path, store: Store | None, device: torch.device | str = "cpu") -> Calibration | None:
-    """What training does at its end: calibrate the run for its own way, and keep its validation galaxies' features.
+    """Calibrate a run for its default mode and keep the features of its validation galaxies, at the end of training.
 
-    Nothing is done, and None returned, where no validation galaxy was judged or no checkpoint kept. Without a store of
-    the images there are no features to keep: the run's networks give no out-of-distribution score.
+    Return None, and do nothing, if the run has no validation predictions or no checkpoint. Without a store of the
+    images there are no features, and the run gives no out-of-distribution score.
     """
     files = RunFiles(run)
     if not files.predictions("val").exists() or not files.best.exists():
@@ -38,7 +38,7 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
     table = files.read_predictions("val")
     tap = FeatureHook(module.network, module.num_classes)
     features, samples = [], []
-    with torch.inference_mode(), progress("calibrating", len(table)) as tell:
+    with torch.inference_mode(), progress("calibrating", len(table)) as update:
         for start in range(0, len(table), BATCH_SIZE):
             if store is None:
                 break
@@ -49,10 +49,10 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
             assert tap.features is not None
             features.append(tap.features.cpu())
             forget_pages(store.images)
-            tell(start + len(images))
-    reference = KNNDetector.of(torch.cat(features)) if features else None
-    if reference is not None:
-        reference.save(files.validation_features)
+            update(start + len(images))
+    detector = KNNDetector.fit(torch.cat(features)) if features else None
+    if detector is not None:
+        detector.save(files.validation_features)
     if samples and not module.scores_as_it_predicts:
         kept = np.concatenate(samples)[None]
     else:
@@ -65,60 +65,59 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
 def calibrate_run(
     run: Path, tta_views: int | None, mc_dropout: int, device: str = "auto"
 ) -> tuple[PredictMode, Calibration]:
-    """Ask a run's validation galaxies in one way and keep what they say about its probabilities.
+    """Predict a run's validation galaxies in one mode, and save the calibration.
 
     Raises:
-        Galaxy10Error: the file it was trained from is not there any more, or has changed.
+        Galaxy10Error: the training file is gone or has changed, or the split has no validation galaxies.
     """
     networks = Ensemble([run], tta_views=tta_views, mc_dropout=mc_dropout, device=device)
     member = networks.members[0]
-    store, split = run_store(run, member.about)
+    store, split = run_store(run, member.provenance)
     rows = split.loc[split["subset"] == "val"]
     if not len(rows):
         raise Galaxy10Error(f"{run} has no validation galaxies to calibrate it on; train with a split that has some")
-    if member.way == resolve_mode(member.module.tta_views, None, 0):
+    if member.mode == resolve_mode(member.module.tta_views, None, 0):
         calibration = calibrate_finished_run(run, store, networks.device)
         if calibration is not None:
-            return member.way, calibration
+            return member.mode, calibration
     row, labels = rows["row"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
     samples = predict_rows(networks, store, row)
-    with replacing(RunFiles(run).validation_samples(member.way.key)) as part, part.open("wb") as file:
+    with replacing(RunFiles(run).validation_samples(member.mode.key)) as part, part.open("wb") as file:
         np.savez(file, rows=row, labels=labels, samples=samples)
     calibration = calibrate(samples, labels)
-    save_calibration(run, member.way, calibration)
-    return member.way, calibration
+    save_calibration(run, member.mode, calibration)
+    return member.mode, calibration
 
 
 def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
-    """The store of the file a run was trained from, and the run's split table.
+    """Open the store of a run's training file; return the store and the run's split table.
 
     Raises:
-        Galaxy10Error: the file is gone, or holds other galaxies now.
+        Galaxy10Error: the file is gone, has changed, or the run was trained on a custom data module.
     """
     config = run_config(run)
     if about["data"]["name"] == "own":
         raise Galaxy10Error(
-            f"{run} was trained on a data module of somebody's own ({about['data']['path']}), whose images cannot be "
-            "read again; it is calibrated for the views it was scored with alone; type --tta-views "
-            f"{config['model'].get('tta_views')}"
+            f"{run} was trained on a custom data module ({about['data']['path']}), whose images cannot be read again: "
+            f"it is calibrated for one mode only; type --tta-views {config['model'].get('tta_views')}"
         )
     path = Path(about["data"]["path"])
     if not path.exists():
-        raise Galaxy10Error(f"{run} was trained from {path}, which is not there any more; bring it back to calibrate")
+        raise Galaxy10Error(f"{run} was trained from {path}, which does not exist any more; restore it to calibrate")
     source = open_source(path, config["data"].get("class_names"))
     store = open_store(source, store_of_run(source.path, config["data"]))
     if store.content != about["data"]["content"]:
-        raise Galaxy10Error(f"{path} has changed since {run} was trained from it; bring the old file back to calibrate")
+        raise Galaxy10Error(f"{path} has changed since {run} was trained from it; restore the old file to calibrate")
     return store, RunFiles(run).read_split()
 
 
 def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> np.ndarray:
-    """(K, n, C) probabilities of some rows of a store."""
+    """Return probabilities (K, n, C) of n rows of a store: K outputs (members, dropout samples) for each image."""
     samples = []
-    with progress("calibrating", len(rows)) as tell:
+    with progress("calibrating", len(rows)) as update:
         for start in range(0, len(rows), BATCH_SIZE):
-            pictures = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
-            samples.append(networks.ask(pictures).samples)
+            images = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
+            samples.append(networks.predict(images).samples)
             forget_pages(store.images)
-            tell(start + len(pictures))
+            update(start + len(images))
     return np.concatenate(samples, axis=1)

@@ -1,4 +1,4 @@
-"""A run's calibration.json: what its validation galaxies said about each way of asking it."""
+"""A run's calibration.json: one calibration for each prediction mode."""
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
@@ -16,75 +16,86 @@ from galaxy10.runs.files import RunFiles
 
 @dataclass(frozen=True)
 class Calibration:
-    """Temperature and conformal scores of one way of asking one run, or several.
+    """Temperature and conformal scores of one prediction mode, for one run or an ensemble.
 
-    scores: of the validation galaxies, sorted: one minus the probability of the true class, after the temperature;
-    raw_scores: before it. loss and calibration_error: of the validation galaxies, before and after.
+    conformal_scores: of the validation galaxies, sorted: one minus the probability of the true class, with the
+    temperature; uncalibrated_scores: without it. loss and calibration_error: of the validation galaxies, without and
+    with the temperature.
     """
 
     temperature: float
-    scores: list[float]
-    raw_scores: list[float]
+    conformal_scores: list[float]
+    uncalibrated_scores: list[float]
     loss: tuple[float, float]
     calibration_error: tuple[float, float]
 
-    def raw(self) -> "Calibration":
-        """The same without a temperature."""
-        return replace(self, temperature=1.0, scores=self.raw_scores)
+    def without_temperature(self) -> "Calibration":
+        """Return the calibration with temperature 1 and the scores that belong to it."""
+        return replace(self, temperature=1.0, conformal_scores=self.uncalibrated_scores)
 
     def threshold(self, coverage: float) -> float:
-        """The highest score that is still in the prediction set.
+        """Return the highest conformal score that is still in the prediction set.
 
         Split conformal prediction with the finite-sample quantile (Angelopoulos & Bates 2021, arXiv 2107.07511):
-        the ⌈(n + 1) · coverage⌉-th smallest of n scores; infinite where n is too small for that, all classes then.
+        the ⌈(n + 1) · coverage⌉-th smallest of n scores. Infinite, so that every set holds all classes, if n is too
+        small for this coverage.
         """
-        rank = ceil((len(self.scores) + 1) * coverage)
-        return self.scores[rank - 1] if rank <= len(self.scores) else float("inf")
+        scores = self.conformal_scores
+        rank = ceil((len(scores) + 1) * coverage)
+        return scores[rank - 1] if rank <= len(scores) else float("inf")
 
 
-def checkpoint_identity(run: Path) -> str:
-    """Which weights a run has now."""
+def checkpoint_hash(run: Path) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a run's best checkpoint."""
     with RunFiles(run).best.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def save_calibration(run: Path, way: PredictMode, calibration: Calibration) -> None:
-    """Add one way's calibration to the run's; those of other weights go."""
-    path, checkpoint = RunFiles(run).calibration, checkpoint_identity(run)
-    known = read_json(path)
-    ways = known.get("ways", {}) if known.get("checkpoint") == checkpoint else {}
-    write_json(path, {"checkpoint": checkpoint, "ways": {**ways, way.key: asdict(calibration)}})
+def save_calibration(run: Path, mode: PredictMode, calibration: Calibration) -> None:
+    """Add the calibration of one mode to the run's file; drop those of other weights."""
+    path, checkpoint = RunFiles(run).calibration, checkpoint_hash(run)
+    saved = read_json(path)
+    modes = saved.get("modes", {}) if saved.get("checkpoint") == checkpoint else {}
+    write_json(path, {"checkpoint": checkpoint, "modes": {**modes, mode.key: asdict(calibration)}})
 
 
-def load_calibration(run: Path, way: PredictMode) -> Calibration:
-    """The calibration of one run for one way.
+def load_calibration(run: Path, mode: PredictMode) -> Calibration:
+    """Return the calibration of one run for one mode.
 
     Raises:
-        Galaxy10Error: it was never made, or for other weights; says what to type.
+        Galaxy10Error: there is none, or it belongs to other weights; the message names the command to type.
     """
-    known = read_json(RunFiles(run).calibration)
-    found: dict[str, Any] | None = (known.get("ways") or {}).get(way.key)
-    command = f"galaxy10 calibrate {run}{way.options}"
+    saved = read_json(RunFiles(run).calibration)
+    found: dict[str, Any] | None = (saved.get("modes") or {}).get(mode.key)
+    command = f"galaxy10 calibrate {run}{mode.cli_options}"
     if found is None:
-        raise Galaxy10Error(f"{run} is not calibrated for {way.key}; type {command}")
-    if known.get("checkpoint") != checkpoint_identity(run):
-        raise Galaxy10Error(f"{run} has been trained on since it was calibrated; type {command}")
+        raise Galaxy10Error(f"{run} is not calibrated for {mode.key}; type {command}")
+    if saved.get("checkpoint") != checkpoint_hash(run):
+        raise Galaxy10Error(f"{run} has been trained further since it was calibrated; type {command}")
     loss, error = found["loss"], found["calibration_error"]
     return Calibration(
-        found["temperature"], found["scores"], found["raw_scores"], (loss[0], loss[1]), (error[0], error[1])
+        found["temperature"],
+        found["conformal_scores"],
+        found["uncalibrated_scores"],
+        (loss[0], loss[1]),
+        (error[0], error[1]),
     )
 
 
-def stored_samples(
-    run: Path, way: PredictMode, own_views: int, names: list[str]
+def load_validation_samples(
+    run: Path, mode: PredictMode, default_views: int, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """rows (N,), labels (N,) and samples (K, N, C) of a run's validation galaxies, as they were asked in one way."""
-    if way == resolve_mode(own_views, None, 0):
+    """Return rows (N,), labels (N,) and samples (K, N, C) of a run's validation galaxies, as predicted in one mode.
+
+    Raises:
+        Galaxy10Error: the file of samples is gone; the message names the command to type.
+    """
+    if mode == resolve_mode(default_views, None, 0):
         table = RunFiles(run).read_predictions("val")
         probabilities = table[[f"p_{name}" for name in names]].to_numpy(np.float32)
         return table["row"].to_numpy(), table["label"].to_numpy(), probabilities[None]
-    path = RunFiles(run).validation_samples(way.key)
+    path = RunFiles(run).validation_samples(mode.key)
     if not path.exists():
-        raise Galaxy10Error(f"{path} is gone; type galaxy10 calibrate {run}{way.options}")
+        raise Galaxy10Error(f"{path} does not exist any more; type galaxy10 calibrate {run}{mode.cli_options}")
     with np.load(path, allow_pickle=False) as arrays:
         return arrays["rows"], arrays["labels"], arrays["samples"]

@@ -1,7 +1,8 @@
-"""A trained run as one file that needs nothing of this project: ONNX, or torch's own exported program.
+"""Export a trained run as one file that needs nothing of this project: ONNX, or an exported program of torch.
 
-Input `images` uint8 (N, H, W, 3) of any size, output `probabilities` (N, C). The central square, the antialiased
-resize, the normalisation, the views and the temperature are inside, the class names in the metadata.
+Input: `images` uint8 (N, H, W, 3) of any size; output: `probabilities` (N, C). The graph holds the central square, the
+antialiased resize, the normalisation, the test-time augmentation and the temperature; the metadata holds the class
+names.
 """
 
 import json
@@ -29,18 +30,18 @@ from galaxy10.version import __version__
 SUFFIXES = (".onnx", ".pt2")
 TOLERANCE = 1e-4
 METADATA = "galaxy10.json"
-_SIZES = ((64, 64), (128, 128), (100, 140), (256, 256), (37, 20))  # that the copy is compared on
+_SIZES = ((64, 64), (128, 128), (100, 140), (256, 256), (37, 20))  # of the images that the export is checked on
 
 
-class Exported(nn.Module):
-    """One run's network with everything around it, in operations that every runtime has."""
+class ExportModule(nn.Module):
+    """One run's network with its pre- and post-processing, in operations that every runtime has."""
 
     scale: torch.Tensor
     shift: torch.Tensor
 
     def __init__(self, member: Member, temperature: float):
         super().__init__()
-        self.network, self.views, self.temperature = member.module.eval(), member.way.views, temperature
+        self.network, self.views, self.temperature = member.module.eval(), member.mode.views, temperature
         preprocessing = member.module.known_preprocessing
         self.size, self.interpolation = preprocessing.image_size, preprocessing.interpolation
         mean, std = (
@@ -50,38 +51,38 @@ class Exported(nn.Module):
         self.register_buffer("shift", -mean / std)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, H, W, 3) uint8 → (N, C) probabilities."""
-        inputs = resized(images.permute(0, 3, 1, 2), self.size, self.interpolation)
+        """Return probabilities (N, C) of images (N, H, W, 3) uint8."""
+        inputs = resize_uint8(images.permute(0, 3, 1, 2), self.size, self.interpolation)
         inputs = inputs.to(torch.float32) * self.scale + self.shift
         # All views in one batch: the network is in the file once, not once per view.
-        answers = self.network(torch.cat(tta_views(inputs, self.views))).softmax(dim=1)
-        mean = answers.unflatten(0, (self.views, images.shape[0])).mean(dim=0)
-        return (mean.clamp_min(1e-30).log() / self.temperature).softmax(dim=1)
+        probabilities = self.network(torch.cat(tta_views(inputs, self.views))).softmax(dim=1)
+        mean = probabilities.unflatten(0, (self.views, images.shape[0])).mean(dim=0)
+        calibrated: torch.Tensor = (mean.clamp_min(1e-30).log() / self.temperature).softmax(dim=1)
+        return calibrated
 
 
-def resized(planes: torch.Tensor, size: int, interpolation: str = "bilinear") -> torch.Tensor:
-    """What galaxy10.data.augment.resize makes of the central square of bytes, to the last bit: (N, 3, H, W) uint8 →
-    (N, 3, size, size) float64, whole grey levels.
+def resize_uint8(planes: torch.Tensor, size: int, interpolation: str = "bilinear") -> torch.Tensor:
+    """Resize the central square of images (N, 3, H, W) uint8 to (N, 3, size, size) float64, whole grey levels.
 
-    Torch resizes bytes along the lines and then along the columns, in fixed-point numbers, rounding each time.
+    Equal to galaxy10.data.augment.resize to the last bit: torch resizes uint8 along rows, then along columns, in
+    fixed-point numbers, and rounds each time.
     """
     rows = torch.arange(planes.shape[2], dtype=torch.float64)
     columns = torch.arange(planes.shape[3], dtype=torch.float64)
     side = torch.minimum(rows.max() + 1, columns.max() + 1)
-    across, unit = resizing(columns, side, size, interpolation)
+    across, unit = resize_matrix(columns, side, size, interpolation)
     lines = torch.floor(planes.to(torch.float64) @ across.T / unit + 0.5).clamp(0, 255)
-    down, unit = resizing(rows, side, size, interpolation)
+    down, unit = resize_matrix(rows, side, size, interpolation)
     return torch.floor(down @ lines / unit + 0.5).clamp(0, 255)
 
 
-def resizing(
+def resize_matrix(
     pixels: torch.Tensor, side: torch.Tensor, size: int, interpolation: str
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The central `side` of n pixels brought to `size` of them, as a matrix (size, n) to multiply with, and what its
-    whole numbers are counted in.
+    """Return the matrix (size, n) that resizes the central `side` of n pixels, in whole numbers, and its divisor.
 
-    The filters of torch's antialiased interpolation, as wide as pixels of the larger grid: a triangle for bilinear,
-    Keys' cubic with a = -1/2 for bicubic.
+    The filters are those of torch's antialiased interpolation, as wide as a pixel of the coarser grid: a triangle for
+    bilinear, Keys' cubic with a = -1/2 for bicubic.
 
     Args:
         pixels: (n,) 0, 1, … n − 1, float64.
@@ -105,40 +106,40 @@ def resizing(
 
 
 def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool, overwrite: bool) -> float:
-    """Write a run as ONNX or as an exported program; the largest difference of a probability found in checking it.
+    """Write a run as ONNX or as an exported program, check it, and return the largest difference of a probability.
 
     Raises:
-        Galaxy10Error: no such run or format, a package that is missing, a copy that says something else.
+        Galaxy10Error: the run or format does not exist, a package is missing, or the export predicts something else.
     """
     if output.suffix not in SUFFIXES:
-        raise Galaxy10Error(f"-o {output} has no format that is known; end it in {' or '.join(SUFFIXES)}")
+        raise Galaxy10Error(f"-o {output} has no known format; end the name in {' or '.join(SUFFIXES)}")
     if output.exists() and not overwrite:
-        raise Galaxy10Error(f"{output} is there already; give another -o, or --overwrite")
+        raise Galaxy10Error(f"{output} exists already; give another -o, or add --overwrite")
     check_run(run)
     if output.suffix == ".onnx":
         _check_packages()
     networks = Ensemble([run], tta_views=tta_views, device="cpu")
     value = networks.calibration().temperature if temperature else 1.0
-    module = Exported(networks.members[0], value).eval()
-    about = {
+    module = ExportModule(networks.members[0], value).eval()
+    metadata = {
         "galaxy10": __version__,
         "class_names": list(networks.class_names),
         "temperature": value,
-        "views": networks.members[0].way.views,
+        "views": networks.members[0].mode.views,
         "image_size": module.size,
-        "split_hash": networks.members[0].about["split"]["hash"],
+        "split_hash": networks.members[0].provenance["split"]["hash"],
         "run": run.resolve().name,
     }
     with replacing(output) as part:
-        # The exporters look at the suffix.
+        # The exporters choose the format by the suffix.
         written = part.with_suffix(f"{part.suffix}{output.suffix}")
         try:
-            _quietly(_write_onnx if output.suffix == ".onnx" else _write_program, module, written, about)
-            difference = compare(networks, value, written, _pictures(run))
+            _quietly(_write_onnx if output.suffix == ".onnx" else _write_program, module, written, metadata)
+            difference = largest_difference(networks, value, written, _check_images(run))
             if not difference < TOLERANCE:
                 raise Galaxy10Error(
-                    f"the copy of {run} says something else than the original (probabilities differ by up to "
-                    f"{difference:.1e}); nothing is kept: try {'.pt2' if output.suffix == '.onnx' else '.onnx'}"
+                    f"the export of {run} does not predict what the run predicts (probabilities differ by up to "
+                    f"{difference:.1e}) and is deleted; try {'.pt2' if output.suffix == '.onnx' else '.onnx'}"
                 )
             os.replace(written, part)
         finally:
@@ -154,8 +155,8 @@ def _check_packages() -> None:
         raise Galaxy10Error(f"ONNX needs {', '.join(missing)}; type pip install 'galaxy10[export]', or export to .pt2")
 
 
-def _quietly(write: Any, module: nn.Module, path: Path, about: dict[str, Any]) -> None:
-    """The exporters talk at length; what goes wrong they say in their exception."""
+def _quietly(write: Any, module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
+    """Run an exporter without its output; errors come as exceptions."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with (
         Path(os.devnull).open("w") as nowhere,
@@ -164,7 +165,7 @@ def _quietly(write: Any, module: nn.Module, path: Path, about: dict[str, Any]) -
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        write(module, path, about)
+        write(module, path, metadata)
 
 
 def _dynamic() -> tuple[torch.Tensor, dict[int, Any]]:
@@ -173,13 +174,13 @@ def _dynamic() -> tuple[torch.Tensor, dict[int, Any]]:
     return example, sizes
 
 
-def _write_program(module: nn.Module, path: Path, about: dict[str, Any]) -> None:
+def _write_program(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
     example, sizes = _dynamic()
     program = torch.export.export(module, (example,), dynamic_shapes={"images": sizes})
-    torch.export.save(program, path, extra_files={METADATA: json.dumps(about)})
+    torch.export.save(program, path, extra_files={METADATA: json.dumps(metadata)})
 
 
-def _write_onnx(module: nn.Module, path: Path, about: dict[str, Any]) -> None:
+def _write_onnx(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
     example, sizes = _dynamic()
     program = torch.onnx.export(
         module,
@@ -191,19 +192,22 @@ def _write_onnx(module: nn.Module, path: Path, about: dict[str, Any]) -> None:
         verbose=False,
     )
     assert program is not None
-    for key, value in about.items():
+    for key, value in metadata.items():
         program.model.metadata_props[key] = value if isinstance(value, str) else json.dumps(value)
     program.save(str(path), external_data=False)
 
 
-def compare(networks: Ensemble, temperature: float, path: Path, batches: list[np.ndarray]) -> float:
-    """The largest difference of a probability between a run and its copy, over batches (n, H, W, 3) uint8."""
-    ask = _runtime(path)
+def largest_difference(networks: Ensemble, temperature: float, path: Path, batches: list[np.ndarray]) -> float:
+    """Return the largest difference of a probability between a run and its export, over batches (n, H, W, 3) uint8.
+
+    Infinite if the export gives a NaN.
+    """
+    exported = _runtime(path)
     worst = 0.0
     for images in batches:
-        samples = networks.ask([networks.prepare(image) for image in images]).samples
+        samples = networks.predict([networks.prepare(image) for image in images]).samples
         expected = apply_temperature(samples, temperature).mean(axis=0)
-        found = ask(images)
+        found = exported(images)
         worst = max(worst, float(np.abs(found - expected).max())) if np.isfinite(found).all() else float("inf")
     return worst
 
@@ -219,8 +223,8 @@ def _runtime(path: Path) -> Any:
     return lambda images: session.run(["probabilities"], {"images": images})[0]
 
 
-def _pictures(run: Path) -> list[np.ndarray]:
-    """What the copy is compared on: galaxies that the run has kept samples of, and noise of several sizes."""
+def _check_images(run: Path) -> list[np.ndarray]:
+    """Return the images that an export is checked on: noise of several sizes, and galaxies that the run has kept."""
     rng = np.random.default_rng(1)
     batches = [_noise(rng, 2, height, width) for height, width in _SIZES]
     kept = RunFiles(run).samples("batch")

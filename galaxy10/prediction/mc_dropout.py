@@ -1,7 +1,7 @@
-"""Dropout at prediction: several answers to one picture, the same ones wherever and whenever it is asked about.
+"""Monte Carlo dropout (Gal & Ghahramani 2016, arXiv 1506.02142) with repeatable draws.
 
-After Gal & Ghahramani 2016 (arXiv 1506.02142). The draws come from the picture's own pixels, not from a global
-generator: batch, shard, restart and order of the inputs do not move them.
+The draws are a function of an image's own pixels, not of a global generator: they do not depend on batch, shard,
+restart, or the order of the inputs.
 """
 
 import hashlib
@@ -17,14 +17,17 @@ import galaxy10.data.counter_rng as counter_rng
 
 
 class DeterministicMCDropout(TorchFunctionMode):
-    """While entered, every dropout of a network drops, by draws that belong to each picture of the batch.
+    """A context in which every dropout layer of a network is active, with draws that belong to each image.
 
-    At the first dropout the batch (B, …) becomes (num_samples · B, …), sample by sample: what comes before it is the
-    same for all samples and is computed once.
+    At the first dropout the batch (B, …) becomes (num_samples · B, …), sample by sample: the layers before it are the
+    same for all samples and are computed once.
 
     Args:
-        keys: (B,) int64, one per picture.
+        keys: (B,) int64, one per image.
         first: number of the first sample.
+
+    Attributes:
+        layers: dropout layers passed since the context was made.
     """
 
     def __init__(self, keys: torch.Tensor, num_samples: int, first: int = 0):
@@ -35,7 +38,7 @@ class DeterministicMCDropout(TorchFunctionMode):
         self.layers = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """torch's hook: sees every function call."""
+        """Replace torch.nn.functional.dropout; torch calls this for every function."""
         if func is not F.dropout:
             return func(*args, **(kwargs or {}))
         return self._dropped(*args, **(kwargs or {}))
@@ -50,25 +53,26 @@ class DeterministicMCDropout(TorchFunctionMode):
         keys = counter_rng.splitmix64(self._keys + self.layers)
         self.layers += 1
         kept = counter_rng.uniform(keys, input[0].numel()).reshape(input.shape) >= p
-        return input * kept.to(input.dtype) / (1 - p)
+        dropped: torch.Tensor = input * kept.to(input.dtype) / (1 - p)
+        return dropped
 
 
 def dropout_layers(network: nn.Module, image_size: int) -> int:
-    """How many dropouts a picture of this size goes through in evaluation."""
+    """Return the number of dropout layers that an image (3, image_size, image_size) passes in evaluation mode."""
     device = next(network.parameters()).device
     with torch.inference_mode(), DeterministicMCDropout(torch.zeros(1, dtype=torch.int64, device=device), 1) as mode:
         network(torch.zeros(1, 3, image_size, image_size, device=device))
-    return mode.layers
+    return int(mode.layers)
 
 
 def sampled_logits(network: nn.Module, inputs: torch.Tensor, keys: torch.Tensor, num_samples: int) -> torch.Tensor:
-    """(B, 3, S, S) and (B,) int64 → (num_samples, B, C) logits, each under its own dropout."""
+    """Return logits (num_samples, B, C) of inputs (B, 3, S, S) with keys (B,) int64, a dropout mask for each sample."""
     try:
         with DeterministicMCDropout(keys, num_samples):
             logits = network(inputs)
         return logits.reshape(num_samples, len(inputs), -1)
     except RuntimeError:
-        # A branch around the dropout, as in a residual block: its batch has not been repeated. One by one, then.
+        # A branch around the dropout, as in a residual block, has not been repeated: compute samples one by one.
         samples = []
         for number in range(num_samples):
             with DeterministicMCDropout(keys, 1, first=number):
@@ -77,6 +81,6 @@ def sampled_logits(network: nn.Module, inputs: torch.Tensor, keys: torch.Tensor,
 
 
 def image_key(pixels: np.ndarray) -> int:
-    """A 64-bit signed number from a picture's pixels (H, W, 3) uint8."""
+    """Return a 64-bit signed hash of an image's pixels (H, W, 3) uint8."""
     digest = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)

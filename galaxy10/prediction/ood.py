@@ -1,4 +1,4 @@
-"""How unlike anything the network was judged on a picture is."""
+"""Out-of-distribution score: distance to the nearest validation features."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +17,23 @@ _COMMON = 0.99  # share of validation galaxies with a score below 1
 
 @dataclass(frozen=True)
 class KNNDetector:
-    """Distance to the nearest validation galaxies, in what the network sees (Sun et al. 2022, arXiv 2204.06507).
+    """Distance to the k-th nearest validation galaxy in feature space, k = 10 (Sun et al. 2022, arXiv 2204.06507).
 
-    features: (n, D) float32 of length one, of the validation galaxies. scale: the distance that 99 of 100 of them stay
-    below when each is compared with the others; a score above 1 is stranger than that.
+    features: (n, D) float32 of length one, of the validation galaxies. scale: the 99th percentile of the validation
+    galaxies' own distances to each other. Scores are in units of it: above 1 is farther away than 99 % of them.
     """
 
     features: np.ndarray
     scale: float
 
     def score(self, features: torch.Tensor) -> np.ndarray:
-        """(B, D) features as the network gives them → (B,) float32, from 0."""
+        """Return the scores (B,) float32, from 0, of features (B, D) as the network gives them."""
         reference = torch.from_numpy(self.features).to(features.device)
         return (_kth_distance(_unit(features), reference, min(_NEIGHBOURS, len(reference))) / self.scale).cpu().numpy()
 
     @classmethod
-    def of(cls, features: torch.Tensor) -> "KNNDetector | None":
-        """From the features (n, D) of validation galaxies; None for fewer than three."""
+    def fit(cls, features: torch.Tensor) -> "KNNDetector | None":
+        """Return the detector of the features (n, D) of n validation galaxies; None for fewer than three."""
         if len(features) < 3:
             return None
         features = _unit(features)
@@ -41,13 +41,13 @@ class KNNDetector:
         return cls(features.cpu().numpy(), max(float(torch.quantile(own, _COMMON)), 1e-6))
 
     def save(self, path: Path) -> None:
-        """Write it as plain arrays."""
+        """Write the detector as an .npz file of plain arrays."""
         with replacing(path) as part, part.open("wb") as file:
             np.savez(file, features=self.features, scale=np.array(self.scale))
 
     @classmethod
     def load(cls, path: Path) -> "KNNDetector | None":
-        """What was saved; None where there is nothing."""
+        """Return a saved detector; None if there is no such file."""
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as arrays:
@@ -59,9 +59,9 @@ def _unit(features: torch.Tensor) -> torch.Tensor:
 
 
 def _kth_distance(first: torch.Tensor, second: torch.Tensor, k: int, to_others: bool = False) -> torch.Tensor:
-    """(B, D), (n, D) of length one → (B,), the distance to the kth nearest; memory for 1,024 × n numbers at a time.
+    """Return the distances (B,) from rows (B, D) to their k-th nearest of (n, D), all of length one.
 
-    to_others: both are the same galaxies, and none counts as its own neighbour.
+    Needs memory for 1,024 × n numbers. to_others: both are the same galaxies, and none is its own neighbour.
     """
     nearest = []
     for start in range(0, len(first), _BLOCK):
@@ -73,7 +73,7 @@ def _kth_distance(first: torch.Tensor, second: torch.Tensor, k: int, to_others: 
 
 
 class FeatureHook:
-    """Keeps what last went into a network's final linear layer, (B, D); without such a layer, what came out of it."""
+    """A forward hook that keeps the input (B, D) of a network's final linear layer, or else the network's output."""
 
     def __init__(self, network: nn.Module, num_classes: int):
         self.features: torch.Tensor | None = None

@@ -1,4 +1,4 @@
-"""How trained networks are used on images: the options of `galaxy10 predict`, and whether some runs can follow them."""
+"""The options of `galaxy10 predict`, and the check that runs can predict with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from galaxy10.runs.trained import check_run, run_config
 
 
 @dataclass(frozen=True)
-class Options:
-    """How pictures are read and networks asked; see `galaxy10 predict --help`."""
+class PredictOptions:
+    """How images are read and predicted; see `galaxy10 predict --help`."""
 
     tta_views: int | None = None
     mc_dropout: int = 0
@@ -29,30 +29,34 @@ class Options:
     overwrite: bool = False
 
 
-def check_options(options: Options) -> None:
-    """Refuse values that mean nothing."""
+def check_options(options: PredictOptions) -> None:
+    """Check the values of options.
+
+    Raises:
+        Galaxy10Error: a value is out of range or unknown.
+    """
     if not 0 < options.coverage < 1:
         raise Galaxy10Error(f"--coverage {options.coverage:g} is not allowed; give a share from 0 to 1, such as 0.9")
     if options.mc_dropout < 0 or options.mc_dropout == 1:
         raise Galaxy10Error(f"--mc-dropout {options.mc_dropout} is not allowed; give at least 2 samples, such as 20")
     if options.stretch not in STRETCHES:
         nearest = did_you_mean(options.stretch, list(STRETCHES))
-        raise Galaxy10Error(f"--stretch {options.stretch} is not known{nearest}; there are {', '.join(STRETCHES)}")
+        raise Galaxy10Error(f"--stretch {options.stretch} is unknown{nearest}; type one of {', '.join(STRETCHES)}")
     for name, value in (("--batch-size", options.batch_size), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise Galaxy10Error(f"{name} {value} is not allowed; give a number from 1")
 
 
 def check_runs(
-    runs: Sequence[Path], options: Options, else_type: str = ", or add --no-temperature here"
+    runs: Sequence[Path], options: PredictOptions, hint: str = ", or add --no-temperature here"
 ) -> list[float] | None:
-    """The temperatures of runs for the way they are to be asked; None without.
+    """Return the temperature of each run for the mode that options select; None with --no-temperature.
 
     Args:
-        else_type: what else could be typed where a run is not calibrated for this way.
+        hint: appended to the message if a run is not calibrated for the mode.
 
     Raises:
-        Galaxy10Error: no trained run, one that is not calibrated for this way, no dropout to sample from.
+        Galaxy10Error: a directory is no trained run, a run is not calibrated for the mode, or has no dropout.
     """
     temperatures = []
     for run in runs:
@@ -60,13 +64,13 @@ def check_runs(
         model = run_config(run)["model"]
         if options.mc_dropout and not model.get("dropout") and "network" not in model:
             raise Galaxy10Error(
-                f"{run} (model={model['name']}) has no dropout to sample from; leave out --mc-dropout, or train a "
-                "network that has, such as model=simple_cnn or model.dropout=0.2"
+                f"{run} (model={model['name']}) has no dropout; leave out --mc-dropout, or train a network with "
+                "dropout, such as model=simple_cnn or model.dropout=0.2"
             )
         if options.temperature:
-            way = resolve_mode(int(model["tta_views"]), options.tta_views, options.mc_dropout)
+            mode = resolve_mode(int(model["tta_views"]), options.tta_views, options.mc_dropout)
             try:
-                temperatures.append(load_calibration(run, way).temperature)
+                temperatures.append(load_calibration(run, mode).temperature)
             except Galaxy10Error as error:
-                raise Galaxy10Error(f"{error}{else_type}") from error
+                raise Galaxy10Error(f"{error}{hint}") from error
     return temperatures if options.temperature else None

@@ -1,4 +1,4 @@
-"""From what networks say to the columns of a catalogue."""
+"""The columns of a catalogue: predictions, uncertainties and prediction sets from probabilities."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ import pyarrow as pa
 from galaxy10.metrics.predictions import class_columns
 from galaxy10.prediction.calibration import apply_temperature
 
-JOINED_BY = "|"
+SET_SEPARATOR = "|"
 
 
 def prediction_columns(
@@ -18,50 +18,53 @@ def prediction_columns(
     temperature: float,
     threshold: float | None,
 ) -> pa.Table:
-    """predicted, predicted_name, p_<slug>…, entropy, mutual_information, prediction_set and ood_score of N pictures.
+    """Return predicted, predicted_name, p_<slug>…, entropy, mutual_information, prediction_set, ood_score of N images.
 
-    The entropy (nats) of the mean answer is the sum of two parts: the mean entropy of the single answers, which is in
-    the data, and the mutual information, which is their disagreement and so in the model (Houlsby et al. 2011, arXiv
-    1112.5745; Depeweg et al. 2018, arXiv 1710.07283). With a single answer the second cannot be told: null.
+    The entropy (nats) of the mean prediction is the sum of two parts: the mean entropy of the single predictions
+    (aleatoric: in the data), and the mutual information, their disagreement (epistemic: in the model; Houlsby et al.
+    2011, arXiv 1112.5745; Depeweg et al. 2018, arXiv 1710.07283). mutual_information is null for K = 1.
 
     Args:
         samples: (K, N, C) probabilities of ensemble members and dropout samples.
-        temperature: softens every sample; 1 leaves them.
-        threshold: a class is in the prediction set if one minus its probability is at most this; None: no sets. The
-            most probable class comes first in it.
+        ood_score: (N,); NaN becomes null.
+        temperature: applied to every sample; 1 changes nothing.
+        threshold: a class is in the prediction set if one minus its probability is at most this; None: no sets. Sets
+            are class names joined by "|", the most probable class first.
     """
-    answers = apply_temperature(samples.astype(np.float64), temperature)
-    mean = answers.mean(axis=0)
+    calibrated = apply_temperature(samples.astype(np.float64), temperature)
+    mean = calibrated.mean(axis=0)
     total = entropy(mean)
     columns = {
         **{name: pa.array(column) for name, column in class_columns(mean, class_names).items()},
         "entropy": pa.array(total.astype(np.float32)),
     }
-    if len(answers) > 1:
-        information = np.maximum(total - entropy(answers).mean(axis=0), 0)
+    if len(calibrated) > 1:
+        information = np.maximum(total - entropy(calibrated).mean(axis=0), 0)
         columns["mutual_information"] = pa.array(information.astype(np.float32))
     else:
         columns["mutual_information"] = pa.nulls(len(mean), pa.float32())
     if threshold is None:
         columns["prediction_set"] = pa.nulls(len(mean), pa.string())
     else:
-        order, inside = np.argsort(-mean, axis=1, kind="stable").tolist(), in_set(mean, threshold)
-        sets = [JOINED_BY.join(class_names[k] for k in ks if row[k]) for ks, row in zip(order, inside, strict=True)]
+        order, inside = np.argsort(-mean, axis=1, kind="stable").tolist(), prediction_set_mask(mean, threshold)
+        sets = [SET_SEPARATOR.join(class_names[k] for k in ks if row[k]) for ks, row in zip(order, inside, strict=True)]
         columns["prediction_set"] = pa.array(sets, pa.string())
     columns["ood_score"] = pa.array(ood_score.astype(np.float32), from_pandas=True)
     return pa.table(columns)
 
 
-def in_set(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """Which classes are in the prediction sets, (N, C) bool: those less improbable than the threshold.
+def prediction_set_mask(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """Return which classes are in the prediction sets, (N, C) bool: conformal score at most the threshold.
 
-    The sets of least mean size at a given coverage (Sadinle, Lei & Wasserman 2019, JASA 114, 223). A set may be empty:
-    every class is then more improbable than for nearly all galaxies whose class is known.
+    These are the sets of least mean size at a given coverage (Sadinle, Lei & Wasserman 2019, JASA 114, 223). A set may
+    be empty: no class is then as probable as the true class of nearly all validation galaxies.
     """
-    # A picture that is itself the threshold must not fall out by the rounding of another batch.
-    return 1 - probabilities <= threshold + 1e-6
+    # The margin keeps the image that defines the threshold in its own set, whatever another batch rounds to.
+    inside: np.ndarray = 1 - probabilities <= threshold + 1e-6
+    return inside
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """Shannon entropy (…,) of probabilities (…, C), in nats."""
-    return -(probabilities * np.log(np.maximum(probabilities, 1e-30))).sum(axis=-1)
+    """Return the Shannon entropy (…,) of probabilities (…, C), in nats."""
+    nats: np.ndarray = -(probabilities * np.log(np.maximum(probabilities, 1e-30))).sum(axis=-1)
+    return nats

@@ -47,8 +47,8 @@ def test_every_good_image_is_catalogued_and_every_bad_one_is_listed_with_its_rea
     classes = np.array(["Spiral", "In-between", "Edge-on"])
     assert (probabilities.argmax(axis=1) == table["predicted"]).all()
     assert (classes[table["predicted"]] == table["predicted_name"]).all()
-    calibration = json.loads((run / "calibration.json").read_text())["ways"]["views=2"]
-    scores = np.sort(calibration["scores"])
+    calibration = json.loads((run / "calibration.json").read_text())["modes"]["views=2"]
+    scores = np.sort(calibration["conformal_scores"])
     threshold = scores[int(np.ceil(13 * 0.9)) - 1]  # of twelve validation galaxies
     sets = [set(filter(None, text.split("|"))) for text in table["prediction_set"]]
     assert sets == [set(classes[1 - p.astype(float) <= threshold + 1e-6]) for p in probabilities]

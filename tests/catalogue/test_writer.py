@@ -12,7 +12,7 @@ from galaxy10.catalogue.writer import Catalogue, IncompleteCatalogue, join_parts
 from galaxy10.data.pack import pack
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
-from galaxy10.prediction.options import Options
+from galaxy10.prediction.options import PredictOptions
 
 FAILURE = ("a.png", 0, "empty file (0 bytes)")
 
@@ -132,4 +132,4 @@ def test_names_that_fits_cannot_hold_are_refused_before_anything_is_judged(tmp_p
     monkeypatch.setattr("galaxy10.catalogue.predict.check_runs", lambda runs, options: None)
     (tmp_path / "list.csv").write_text("path,größe\na.png,1\n")
     with pytest.raises(Galaxy10Error, match="größe"):
-        predict([tmp_path], [str(tmp_path / "list.csv")], tmp_path / "cat.fits", Options(shard="0/2"))
+        predict([tmp_path], [str(tmp_path / "list.csv")], tmp_path / "cat.fits", PredictOptions(shard="0/2"))

@@ -16,7 +16,7 @@ from galaxy10.data.augment import Preprocessing, center_square, resize, to_nchw
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models import Classifier
 from galaxy10.prediction import export as exporting
-from galaxy10.prediction.export import export, resized
+from galaxy10.prediction.export import export, resize_uint8
 from galaxy10.prediction.mode import PredictMode
 from tests.conftest import ROOT
 from tests.galaxies import galaxy
@@ -66,8 +66,8 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
     before = path.read_bytes()
     with pytest.raises(Galaxy10Error, match="--overwrite"):
         export(run, path, tta_views=None, temperature=True, overwrite=False)
-    monkeypatch.setattr(exporting, "resized", lambda *words: resized(*words).roll(3, 2))
-    with pytest.raises(Galaxy10Error, match="says something else"):
+    monkeypatch.setattr(exporting, "resize_uint8", lambda *words: resize_uint8(*words).roll(3, 2))
+    with pytest.raises(Galaxy10Error, match="does not predict"):
         export(run, path, tta_views=None, temperature=True, overwrite=True)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
@@ -80,7 +80,7 @@ def test_the_resize_as_a_product_of_matrices_is_torchs_own_to_the_last_bit(size,
     pictures = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.manual_seed(0))
     pictures[0] = (pictures[0] > 127) * 255  # between black and white, a cubic overshoots
     expected = to_nchw(resize(center_square(pictures), size, interpolation))
-    assert torch.equal(resized(to_nchw(pictures), size, interpolation).to(torch.uint8), expected)
+    assert torch.equal(resize_uint8(to_nchw(pictures), size, interpolation).to(torch.uint8), expected)
 
 
 def test_an_export_resizes_as_its_network_was_trained():
@@ -90,7 +90,7 @@ def test_an_export_resizes_as_its_network_was_trained():
     for interpolation in ("bilinear", "bicubic"):
         preprocessing = Preprocessing(24, [0.2] * 3, [0.1] * 3, interpolation=interpolation)
         module = Classifier(network, num_classes=3, preprocessing=preprocessing)
-        copy = exporting.Exported(SimpleNamespace(module=module, way=PredictMode(1)), 1.0)
+        copy = exporting.ExportModule(SimpleNamespace(module=module, mode=PredictMode(1)), 1.0)
         found[interpolation] = copy(pictures)
         expected = module.probabilities(preprocessing.eval_transform(pictures))
         assert torch.allclose(found[interpolation], expected, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Calibration, prediction sets, dropout and the score of strangeness do what they say."""
+"""Calibration, prediction sets, dropout and the out-of-distribution score do what they say."""
 
 import json
 
@@ -12,7 +12,7 @@ import galaxy10
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration import apply_temperature, calibrate
 from galaxy10.prediction.ood import KNNDetector
-from galaxy10.prediction.prediction_columns import entropy, in_set, prediction_columns
+from galaxy10.prediction.prediction_columns import entropy, prediction_columns, prediction_set_mask
 from tests.galaxies import galaxy
 
 
@@ -41,11 +41,11 @@ def test_prediction_sets_hold_the_true_class_as_often_as_asked(coverage):
         probabilities, labels = answers(700, 2.0, rng)
         found = calibrate(probabilities[None, :200], labels[:200])
         threshold = found.threshold(coverage)
-        inside = in_set(apply_temperature(probabilities[200:], found.temperature), threshold)
+        inside = prediction_set_mask(apply_temperature(probabilities[200:], found.temperature), threshold)
         held.append(inside[np.arange(500), labels[200:]].mean())
     assert np.mean(held) == pytest.approx(coverage, abs=0.012)
     tiny = calibrate(probabilities[None, :5], labels[:5])
-    assert in_set(probabilities, tiny.threshold(0.9)).all()  # too few to rule anything out
+    assert prediction_set_mask(probabilities, tiny.threshold(0.9)).all()  # too few to rule anything out
 
 
 def test_entropy_is_the_sum_of_two_parts():
@@ -64,9 +64,9 @@ def test_entropy_is_the_sum_of_two_parts():
 
 
 def test_training_has_calibrated_its_run(run):
-    known = json.loads((run / "calibration.json").read_text())["ways"]
+    known = json.loads((run / "calibration.json").read_text())["modes"]
     assert set(known) >= {"views=2"}
-    assert len(known["views=2"]["scores"]) == 12
+    assert len(known["views=2"]["conformal_scores"]) == 12
     table = pd.read_parquet(run / "predictions/val.parquet")
     loss = json.loads((run / "status.json").read_text())["metrics"]["val/loss"]
     assert known["views=2"]["loss"][0] == pytest.approx(loss, abs=1e-6)
@@ -118,7 +118,7 @@ def test_an_ensemble_is_calibrated_from_its_members_tables(trained, tmp_path):
 def test_what_is_strange_scores_above_one():
     rng = np.random.default_rng(0)
     near = torch.tensor(rng.normal(0, 0.1, (200, 8)) + 1, dtype=torch.float32)
-    reference = KNNDetector.of(near[:150])
+    reference = KNNDetector.fit(near[:150])
     assert (reference.score(near[150:]) < 1).mean() > 0.9
     assert (reference.score(torch.tensor(rng.normal(0, 1, (50, 8)), dtype=torch.float32)) > 1).mean() > 0.95
 
@@ -135,10 +135,10 @@ class Largest(TorchDispatchMode):
         return found
 
 
-def test_strangeness_needs_memory_for_a_block_of_distances_and_not_for_all():
+def test_ood_scores_need_memory_for_a_block_of_distances_and_not_for_all():
     features = torch.tensor(np.random.default_rng(0).normal(0, 1, (2100, 4)), dtype=torch.float32)
     with Largest() as largest:
-        reference = KNNDetector.of(features)
+        reference = KNNDetector.fit(features)
         scores = reference.score(features)
     assert largest.numbers <= 1024 * 2100
     unit = reference.features.astype(np.float64)

@@ -51,7 +51,7 @@ def test_every_way_side_by_side(trained, galaxy10, tmp_path):
         assert way in page
     assert (tmp_path / "page/figures/reliability.png").exists()
     # What it calibrated on the way is the runs' to keep: other commands may now ask in these ways, too.
-    known = json.loads((runs[0] / "calibration.json").read_text())["ways"]
+    known = json.loads((runs[0] / "calibration.json").read_text())["modes"]
     assert {"views=1", "views=8", "views=1 dropout=3", "views=8 dropout=3"} <= set(known)
     write_galaxies(tmp_path / "new.h5", per_class=3, names=NAMES, seed=5)
     once = galaxy10("predict", *runs, "new.h5", "--tta-views", "1", "-o", "cat.csv")
