@@ -6,7 +6,7 @@ NUM_ORIENTATIONS = 8
 METHODS = ("none", "soft", "dihedral", "weighted")
 
 
-def showings_per_row(labels: np.ndarray, method: str) -> np.ndarray | None:
+def repeats_per_row(labels: np.ndarray, method: str) -> np.ndarray | None:
     """How often each training row is shown in an epoch, (n,) whole numbers; None where it is drawn anew (weighted).
 
     dihedral: rows of rarer classes are shown in more of their eight flips and quarter turns, until the class is
@@ -34,7 +34,7 @@ def epoch_plan(labels: np.ndarray, method: str, rng: np.random.Generator) -> tup
     labels: (n,) of the training subset. A row that is shown k times comes as copies 0…k−1 in k different dihedral.
     weighted: n draws with replacement, each class equally likely.
     """
-    showings = showings_per_row(labels, method)
+    showings = repeats_per_row(labels, method)
     if showings is None:
         weight = 1.0 / np.bincount(labels)[labels]
         drawn = rng.choice(len(labels), size=len(labels), p=weight / weight.sum())
@@ -46,9 +46,9 @@ def epoch_plan(labels: np.ndarray, method: str, rng: np.random.Generator) -> tup
     return positions[order], copies[order], dihedral[order]
 
 
-def presented(labels: np.ndarray, method: str, num_classes: int) -> np.ndarray:
+def samples_per_class(labels: np.ndarray, method: str, num_classes: int) -> np.ndarray:
     """How many training galaxies of each class an epoch shows, (C,); the expected number where they are drawn."""
-    showings = showings_per_row(labels, method)
+    showings = repeats_per_row(labels, method)
     if showings is None:
         present = np.bincount(labels, minlength=num_classes) > 0
         return np.where(present, len(labels) / present.sum(), 0.0)

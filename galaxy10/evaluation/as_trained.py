@@ -13,7 +13,7 @@ import torch
 from galaxy10.console import quiet_libraries
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import SourceFile
-from galaxy10.data.resampling import presented
+from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
@@ -97,8 +97,8 @@ def evaluation_split(
 def write_evaluation(
     out_dir: Path, data: GalaxyData, metrics: dict[str, float | None], provenance: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write split, provenance and status of an evaluation and return the object of the JSON line."""
-    shown = presented(data.labels("train"), data.balance, len(data.class_names))
+    """What stands beside the predictions of an evaluation; the JSON line's object."""
+    shown = samples_per_class(data.labels("train"), data.balance, len(data.class_names))
     write_split(out_dir, data.split.table, data.class_names, shown)
     files = RunFiles(out_dir)
     files.write_provenance(provenance)

@@ -1,4 +1,4 @@
-"""The LightningModule around every network: training, scoring, freezing, and what a checkpoint says of itself."""
+"""The LightningModule around every network: training, evaluation, freezing, and the contents of a checkpoint."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,41 +21,41 @@ from galaxy10.metrics.specs import metric_mode
 from galaxy10.models.losses import CrossEntropy
 from galaxy10.models.schedule import build_schedule
 
-# What is rebuilt from the configuration, not from a checkpoint's hyperparameters.
+# Arguments that are rebuilt from the configuration, not from a checkpoint's hyperparameters.
 _BUILT = ("network", "loss", "metrics", "optimizer", "scheduler", "param_groups", "preprocessing")
 
 
 class Classifier(L.LightningModule):
-    """Any network from (B, 3, S, S) to (B, C) logits, as Lightning trains and tests it.
+    """The LightningModule of any network from (B, 3, S, S) to (B, C) logits or log-probabilities.
 
-    Log-probabilities count as logits, too. Batches are {"inputs": (B, 3, S, S) float32, "labels": (B,) int64, "rows":
+    Batches are {"inputs": (B, 3, S, S) float32, "labels": (B,) int64, "rows":
     (B,) int64}. A subclass overrides what differs: `loss`, `forward`, `training_step`, `configure_optimizers` …
 
     Attributes:
-        metrics: what was last measured, `<subset>/<metric>` → value, at full precision.
-        predictions: the table of the subset that was last scored; None before.
-        recipe: the plain configuration that rebuilds this module; None where it was built by hand.
+        metrics: the last measured values, `<subset>/<metric>` → value, at full precision; None where not defined.
+        predictions: the prediction table of the subset that was last evaluated; None before.
+        model_config: the plain configuration that rebuilds this module; None if it was built by hand.
 
     Args:
         network: the network; None where a subclass calls set_network itself.
-        num_classes, class_names: one of them, or neither: then they are the data module's.
-        preprocessing: how pixels become this network's input; None: the data module's.
+        num_classes, class_names: one of them; neither: those of the data module.
+        preprocessing: how pixels become this network's input; None: that of the data module.
         loss: (logits (B, C), labels (B,)) → scalar; default: cross-entropy.
-        metrics: name → torchmetrics Metric of (probabilities (N, C), labels (N,)), measured beside the usual ones.
+        metrics: name → torchmetrics Metric of (probabilities (N, C), labels (N,)), in addition to the built-in ones.
         optimizer: (parameter groups) → optimizer; default: AdamW with torch's settings.
-        scheduler: (optimizer) → scheduler of torch's; it also gets total_steps, T_max and steps_per_epoch if it names
-            them and has not been given them. None: a constant rate.
-        scheduler_interval: epoch or step: how often a scheduler is called that has no `interval` of its own.
-        param_groups: (module) → parameter groups; None: all that train, in one.
-        freeze: `backbone` trains the head alone; the rest keeps its batch-norm statistics.
-        tta_views: flips and quarter turns averaged when the best epoch is scored: 1, 2, 4 or 8.
-        monitor: the metric that a scheduler such as ReduceLROnPlateau waits for.
-        monitor_mode: min or max, whichever value of it is better; None: what suits the metric.
+        scheduler: (optimizer) → scheduler of torch; it is also given total_steps, T_max and steps_per_epoch if its
+            signature names them and they are not set. None: a constant learning rate.
+        scheduler_interval: epoch or step: how often a scheduler without an `interval` of its own steps.
+        param_groups: (module) → parameter groups; None: one group of all trainable parameters.
+        freeze: `none`, or `backbone`: only the head trains, and the rest keeps its batch-norm statistics.
+        tta_views: flips and quarter turns averaged when the best epoch is evaluated: 1, 2, 4 or 8.
+        monitor: the metric that a scheduler such as ReduceLROnPlateau monitors.
+        monitor_mode: min or max, whichever is better; None: by the metric.
     """
 
     network: Any
-    initialisation = "random initialisation"  # for the run's provenance, without pretrained weights
-    scores_as_it_predicts = True  # false: its validation table was made by other weights than it predicts with
+    init_description = "random initialisation"  # for the run's provenance, without pretrained weights
+    evaluates_saved_weights = True  # false: the validation predictions were made with other weights than are saved
 
     def __init__(
         self,
@@ -88,10 +88,10 @@ class Classifier(L.LightningModule):
         self.freeze_mode, self.tta_views = freeze, int(tta_views)
         self.frozen = False
         self.head: list[nn.Module] = []
-        self.recipe: dict[str, Any] | None = None
+        self.model_config: dict[str, Any] | None = None
         self.metrics: dict[str, float | None] = {}
         self.predictions: pd.DataFrame | None = None
-        # In a tuple: they are measured on all predictions at once, and are no part of the network's state.
+        # In a tuple, so that they are no submodules: they are computed on all predictions at once.
         self._extra_metrics = (dict(metrics or {}),)
         self._scored: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         if network is not None:
@@ -99,7 +99,7 @@ class Classifier(L.LightningModule):
 
     @property
     def num_classes(self) -> int:
-        """Return how many classes the network tells apart."""
+        """Return the number of classes."""
         return len(self.class_names)
 
     @property
@@ -107,28 +107,32 @@ class Classifier(L.LightningModule):
         """Return how pixels become this network's input.
 
         Raises:
-            Galaxy10Error: nobody has said so: it was trained on a data module of somebody's own.
+            Galaxy10Error: it is unknown: the network was trained on a custom data module that does not define it.
         """
         if self.preprocessing is None:
             raise Galaxy10Error(
-                "this network was trained on a data module that does not say how pixels become its inputs; give that "
-                "data module an attribute `preprocessing` (galaxy10.data.augment.Preprocessing) and train again"
+                "this network was trained on a data module without `preprocessing`, so images cannot be made into "
+                "inputs; give the data module that attribute (galaxy10.data.augment.Preprocessing) and train again"
             )
         return self.preprocessing
 
     def set_network(self, network: nn.Module, head: Sequence[nn.Module] | None = None) -> None:
-        """Take the built network: memory layout for convolutions, and all but its head frozen if asked for.
+        """Set the network, in channels-last memory format, and freeze all but its head with freeze=backbone.
 
         Args:
             head: the layers that freeze=backbone still trains; None: the last linear layer with an output per class.
 
         Raises:
-            Galaxy10Error: it is no network; or freeze=backbone, and the network has no such layer.
+            Galaxy10Error: `network` is no torch.nn.Module; or freeze=backbone, and there is no head.
         """
         if not isinstance(network, nn.Module):
-            raise Galaxy10Error(f"model.network: {type(network).__name__} is no torch.nn.Module; give one")
+            raise Galaxy10Error(
+                f"model.network: {type(network).__name__} is no torch.nn.Module; name a class that is one"
+            )
         self.network = network.to(memory_format=torch.channels_last)
-        self.head = list(self._find_head(network) if head is None else head)  # a list: they are registered already
+        self.head = list(
+            self._find_head(network) if head is None else head
+        )  # a plain list: the layers are registered already
         self.frozen = self.freeze_mode == "backbone"
         if not self.frozen:
             return
@@ -151,11 +155,11 @@ class Classifier(L.LightningModule):
         return layers[-1:]
 
     def compile_network(self) -> None:
-        """Compile in place: what is compiled is called as before, and checkpoints know nothing of it."""
+        """Compile the network in place, so that the names in its state_dict stay the same."""
         self.network.compile()
 
     def setup(self, stage: str) -> None:
-        """Take class names and preprocessing from the data module where nobody gave them."""
+        """Take class names and preprocessing from the data module if they were not given."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if not self.class_names:
             self.class_names = tuple(getattr(data, "class_names", ()))
@@ -164,14 +168,19 @@ class Classifier(L.LightningModule):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return logits (B, C) of normalised inputs (B, 3, S, S)."""
-        return self.network(inputs)
+        logits: torch.Tensor = self.network(inputs)
+        return logits
 
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return float32 probabilities (B, C) of normalised inputs (B, 3, S, S)."""
         return self._logits(inputs).float().softmax(dim=1)
 
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the training loss, a scalar, and the logits (B, C)."""
+        """Return the training loss, a scalar, and the logits (B, C).
+
+        Raises:
+            TrainingError: the criterion does not return a tensor, or the network no (B, C) logits.
+        """
         logits = self._logits(inputs)
         loss = self.criterion(logits.float(), labels)
         if not isinstance(loss, torch.Tensor):
@@ -179,19 +188,20 @@ class Classifier(L.LightningModule):
         return loss, logits
 
     def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return the network's answer, once it is known to have one number for each class.
+        """Return the network's output after a check of its shape.
 
         Raises:
-            TrainingError: it has not.
+            TrainingError: the output is not (B, C).
         """
-        logits = self(inputs)
+        logits: Any = self(inputs)
         is_tensor = isinstance(logits, torch.Tensor)
-        if is_tensor and logits.ndim == 2 and logits.shape[1] == self.num_classes:
+        if isinstance(logits, torch.Tensor) and logits.ndim == 2 and logits.shape[1] == self.num_classes:
             return logits
         found = f"a tensor of shape {tuple(logits.shape)}" if is_tensor else f"a {type(logits).__name__}"
         raise TrainingError(
             f"{type(self.network).__name__} gives {found} for inputs of shape {tuple(inputs.shape)}; expected "
-            f"({len(inputs)}, {self.num_classes}), a logit for each class: a network that names num_classes gets it"
+            f"({len(inputs)}, {self.num_classes}), a logit for each class; give the network an argument "
+            "num_classes, which is then set"
         )
 
     # --- training -------------------------------------------------------------------------------------------------
@@ -207,17 +217,17 @@ class Classifier(L.LightningModule):
         return self
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
-        """Return one step's loss and, for the training accuracy, its logits."""
+        """Return the loss of one step and, for the training accuracy, the logits."""
         loss, logits = self.loss(batch["inputs"], batch["labels"])
         return {"loss": loss, "logits": logits.detach()}
 
-    def record(self, metrics: Mapping[str, float | None]) -> None:
-        """Keep values at full precision, and tell Lightning's callbacks and loggers."""
+    def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
+        """Keep values at full precision, and log them to Lightning's callbacks and loggers (None as NaN)."""
         self.metrics = {**self.metrics, **metrics}
-        known = {key: float("nan") if value is None else value for key, value in metrics.items()}
-        self.log_dict(known, on_step=False, on_epoch=True, batch_size=1)
+        values = {key: float("nan") if value is None else value for key, value in metrics.items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=1)
 
-    # --- scoring --------------------------------------------------------------------------------------------------
+    # --- evaluation --------------------------------------------------------------------------------------------------
 
     def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
         """Collect one batch's probabilities."""
@@ -228,11 +238,11 @@ class Classifier(L.LightningModule):
         self._score(batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Measure every validation image once."""
+        """Compute the metrics over every validation image, each counted once."""
         self._finish_scoring("val")
 
     def on_test_epoch_end(self) -> None:
-        """Measure every test image once."""
+        """Compute the metrics over every test image, each counted once."""
         self._finish_scoring("test")
 
     def predict_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
@@ -243,11 +253,11 @@ class Classifier(L.LightningModule):
         return torch.stack([self.probabilities(view) for view in tta_views(inputs, number)]).mean(dim=0)
 
     def _score(self, batch: dict[str, torch.Tensor]) -> None:
-        # Every epoch's validation uses one view, as training computes. The numbers that count average all views in
-        # float32: so they are those of any other machine, of a catalogue, and of an export.
-        passing = self.trainer.state.fn == "fit"
-        with nullcontext() if passing else torch.autocast(self.device.type, enabled=False):
-            probabilities = self._averaged(batch["inputs"], 1 if passing else self.tta_views)
+        # Validation during training uses one view and the precision of training. The final evaluation averages all
+        # views in float32, so that its numbers are equal on every machine, in a catalogue, and in an export.
+        during_fit = self.trainer.state.fn == "fit"
+        with nullcontext() if during_fit else torch.autocast(self.device.type, enabled=False):
+            probabilities = self._averaged(batch["inputs"], 1 if during_fit else self.tta_views)
         self._scored.append((batch["rows"].cpu(), batch["labels"].cpu(), probabilities.cpu()))
 
     def _finish_scoring(self, subset: str) -> None:
@@ -257,20 +267,24 @@ class Classifier(L.LightningModule):
             torch.distributed.all_gather_object(scored, self._scored)
         self._scored = []
         batches = [batch for part in scored for batch in part]
-        if not batches:  # a subclass scores in its own way
+        if not batches:  # a subclass evaluates differently
             return
         self.predictions = prediction_table(batches, self.class_names)
         columns = [f"p_{slug}" for slug in slugs(self.class_names)]
         probabilities = torch.tensor(self.predictions[columns].to_numpy())
         labels = torch.tensor(self.predictions["label"].to_numpy())
         measured = classification_metrics(probabilities, labels, self.class_names)
-        measured |= compute_extra_metrics(self._extra_metrics[0], probabilities, labels)
-        self.record({f"{subset}/{key}": value for key, value in measured.items()})
+        measured |= measure_extra(self._extra_metrics[0], probabilities, labels)
+        self.log_metrics({f"{subset}/{key}": value for key, value in measured.items()})
 
     # --- optimizer and checkpoint ---------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
-        """Return optimizer and scheduler, built over the parameter groups."""
+        """Return the optimizer and scheduler over the parameter groups.
+
+        Raises:
+            Galaxy10Error: the optimizer or scheduler does not take its arguments.
+        """
         groups = self.param_groups(self) if self.param_groups else None
         groups = groups or [{"params": [p for p in self.parameters() if p.requires_grad]}]
         build = self.optimizer or torch.optim.AdamW
@@ -278,7 +292,7 @@ class Classifier(L.LightningModule):
             optimizer = build(groups, **supply(build, self._fused()))
         except (TypeError, ValueError) as error:
             name = getattr(getattr(build, "func", build), "__name__", build)
-            raise Galaxy10Error(f"optimizer: {name} cannot be made: {error}") from error
+            raise Galaxy10Error(f"optimizer: {name} cannot be built: {error}") from error
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}
@@ -302,29 +316,29 @@ class Classifier(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as Lightning does, which refuses fused optimizers under bf16 too, where nothing is scaled."""
+        """Clip gradients; Lightning itself refuses fused optimizers also under bf16, where no gradient is scaled."""
         if not gradient_clip_val:
             return
         clip = nn.utils.clip_grad_value_ if gradient_clip_algorithm == "value" else nn.utils.clip_grad_norm_
         clip([p for group in optimizer.param_groups for p in group["params"]], gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Describe the network."""
+        """Add the description of the network."""
         self.describe_checkpoint(checkpoint)
 
     def describe_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add everything that rebuilds the network, as plain containers (loadable with weights_only=True)."""
+        """Add what is needed to rebuild the network, as plain containers (loadable with weights_only=True)."""
         hyperparameters = checkpoint.get("hyper_parameters") or {}
         checkpoint["hyper_parameters"] = {key: value for key, value in hyperparameters.items() if is_plain(value)}
         checkpoint["galaxy10"] = {
-            "model": self.recipe,
+            "model": self.model_config,
             "class_names": list(self.class_names),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),
         }
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a value holds numbers, text and containers of them alone."""
+    """Return whether a value holds only numbers, text, None, and containers of these."""
     if isinstance(value, Mapping):
         return all(is_plain(key) and is_plain(item) for key, item in value.items())
     if isinstance(value, list | tuple):

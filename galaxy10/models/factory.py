@@ -1,4 +1,4 @@
-"""From the configuration, or from a checkpoint, to a module that can train or predict."""
+"""Build a module from a configuration, or load one from a checkpoint."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from galaxy10.config.trust import check_trusted
 from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.models.classifier import Classifier
-from galaxy10.models.settings import class_arguments, complete_model, no_classifier
+from galaxy10.models.settings import class_arguments, complete_model, not_a_classifier_message
 from galaxy10.models.weights import find_weights, load_pretrained
 
-_OF_PRETRAINED = (
+_PRETRAINED_ARGUMENTS = (
     "pretrained",
     "checkpoint_path",
     "pretrained_cfg",
@@ -23,7 +23,7 @@ _OF_PRETRAINED = (
     "weights",
     "weights_backbone",
 )
-_IN_TRAINING_ONLY = ("criterion.",)  # parts of a checkpoint that prediction has no use for
+_TRAINING_ONLY = ("criterion.",)  # parts of a checkpoint that prediction does not need
 
 
 def build_classifier(
@@ -33,14 +33,18 @@ def build_classifier(
     training_statistics: tuple[Sequence[float], Sequence[float]] | None,
     **training: Any,
 ) -> tuple[Classifier, str]:
-    """Return the module of one experiment, and a line that says where its weights come from.
+    """Return the module of one experiment, and a line that names the origin of its weights.
 
     Args:
         model: the `model` section of the configuration.
         image_px: the smaller side of the file's images; without statistics, the side of the inputs.
-        training_statistics: mean and standard deviation per channel of the training subset, scale 0–1; None where a
-            data module of somebody's own makes the inputs: it decides their size, and what it says of preprocessing.
+        training_statistics: mean and standard deviation per channel of the training subset, scale 0–1; None for a
+            custom data module, which decides the size and preprocessing of the inputs.
         training: loss, metrics, optimizer, scheduler … for the module.
+
+    Raises:
+        Galaxy10Error: the class cannot be built or is no Classifier, the input size does not fit the network, or the
+            pretrained weights are missing or do not fit.
     """
     model = complete_model(dict(model))
     source = find_weights(model["backbone"], model["weights"]) if model["pretrained"] else None
@@ -60,7 +64,7 @@ def build_classifier(
         )
     module = _build(model, class_names, size, preprocessing, **training)
     if source is None:
-        return module, module.initialisation
+        return module, module.init_description
     load_pretrained(module.network, source, module.head)
     return module, source.description
 
@@ -79,71 +83,70 @@ def _build(
         module = make(preprocessing=preprocessing, **training)
     except TypeError as error:
         raise Galaxy10Error(
-            f"model._target_={model['_target_']} cannot be built: {first_line(error)}; a class of your own passes the "
-            "keyword arguments that it does not know on to galaxy10.models.Classifier; a network alone goes into "
-            "model.network"
+            f"model._target_={model['_target_']} cannot be built: {first_line(error)}; pass the keyword arguments that "
+            "your class does not use on to galaxy10.models.Classifier, or name a network alone in model.network"
         ) from error
     if not isinstance(module, Classifier):
-        raise Galaxy10Error(no_classifier(model["_target_"]))
-    module.recipe = _without_weights({**model, "image_size": image_size})
+        raise Galaxy10Error(not_a_classifier_message(model["_target_"]))
+    module.model_config = _without_pretrained({**model, "image_size": image_size})
     return module
 
 
-def _without_weights(recipe: Any) -> Any:
-    """Return what rebuilds a network: builders of timm and torchvision are not to look for pretrained weights again."""
-    if isinstance(recipe, list):
-        return [_without_weights(item) for item in recipe]
-    if not isinstance(recipe, Mapping):
-        return recipe
-    foreign = str(recipe.get("_target_", "")).startswith(("timm.", "torchvision."))
-    kept = {key: value for key, value in recipe.items() if not (foreign and key in _OF_PRETRAINED)}
-    return {key: _without_weights(value) for key, value in kept.items()}
+def _without_pretrained(config: Any) -> Any:
+    """Return a configuration whose builders of timm and torchvision do not load pretrained weights again."""
+    if isinstance(config, list):
+        return [_without_pretrained(item) for item in config]
+    if not isinstance(config, Mapping):
+        return config
+    foreign = str(config.get("_target_", "")).startswith(("timm.", "torchvision."))
+    kept = {key: value for key, value in config.items() if not (foreign and key in _PRETRAINED_ARGUMENTS)}
+    return {key: _without_pretrained(value) for key, value in kept.items()}
 
 
 def fixed_input_px(backbone: str | None) -> int | None:
-    """Return the one input size that a network of timm takes, such as a vision transformer; None where it takes any."""
+    """Return the only input size (px) of a timm network, such as a vision transformer; None if it takes any size."""
     if backbone is None:
         return None
     import timm  # takes seconds: only for its networks
 
-    known = timm.get_pretrained_cfg(backbone)
-    return known.input_size[-1] if known is not None and known.fixed_input_size else None
+    pretrained = timm.get_pretrained_cfg(backbone)
+    return int(pretrained.input_size[-1]) if pretrained is not None and pretrained.fixed_input_size else None
 
 
 def _given_size(model: Mapping[str, Any], inputs_px: int | None, fixed_px: int | None) -> int:
-    """The side of the inputs that a data module of somebody's own makes."""
-    asked = None if model["image_size"] == "auto" else int(model["image_size"])
-    size = inputs_px or asked
+    """Return the side of the inputs that a custom data module gives."""
+    configured = None if model["image_size"] == "auto" else int(model["image_size"])
+    size = inputs_px or configured
     if size is None:
         raise Galaxy10Error(
-            "how large the data module's inputs are does not show in its batches; add model.image_size=…"
+            "the size of the data module's inputs cannot be read from its batches; add model.image_size=…"
         )
-    if asked not in (None, size) or fixed_px not in (None, size):
+    if configured not in (None, size) or fixed_px not in (None, size):
         raise Galaxy10Error(
-            f"the data module makes inputs of {size} px, the network expects {asked or fixed_px}; change one of them"
+            f"the data module gives inputs of {size} px, the network expects {configured or fixed_px}; change either"
         )
     return size
 
 
-def _image_size(model: Mapping[str, Any], image_px: int, natural_px: int | None, fixed_px: int | None) -> int:
+def _image_size(model: Mapping[str, Any], image_px: int, default_px: int | None, fixed_px: int | None) -> int:
     if fixed_px is not None:
         if model["image_size"] not in ("auto", fixed_px):
             raise Galaxy10Error(
-                f"model.backbone={model['backbone']} takes images of {fixed_px} px alone; "
+                f"model.backbone={model['backbone']} takes only images of {fixed_px} px; "
                 f"type model.image_size={fixed_px}, or leave it out"
             )
         return fixed_px
     if model["image_size"] != "auto":
         return int(model["image_size"])
-    natural = natural_px or model["default_image_size"]
-    return max(min(image_px, natural) if natural else image_px, model["min_image_size"])
+    size = default_px or model["default_image_size"]
+    return max(min(image_px, size) if size else image_px, model["min_image_size"])
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Return a checkpoint of this project as plain containers; nothing that could run code is ever loaded.
+    """Return a checkpoint of this project as plain containers, without running any code in the file.
 
     Raises:
-        Galaxy10Error: missing, damaged, a pickle with code in it, or another project's.
+        Galaxy10Error: the file is missing, damaged, a pickle with code, or was written by another project.
     """
     if not path.is_file():
         raise Galaxy10Error(f"no checkpoint {path}; give a run directory whose training saved at least one epoch")
@@ -156,7 +159,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise Galaxy10Error(f"{path} cannot be read ({first_line(error)}); use another") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:  # what torch says of it helps nobody
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:  # torch's own message does not help
         raise Galaxy10Error(f"{path} is damaged or no checkpoint; use another") from error
     if not isinstance(checkpoint, dict) or "galaxy10" not in checkpoint or "state_dict" not in checkpoint:
         raise Galaxy10Error(f"{path} is no checkpoint of galaxy10; use checkpoints/best.ckpt of a run directory")
@@ -167,22 +170,24 @@ def load_classifier(path: Path) -> Classifier:
     """Return the trained module of a checkpoint, in evaluation mode.
 
     Raises:
-        Galaxy10Error: no checkpoint, one that names code which nobody has trusted (see galaxy10.config.trust), one made
-            without a configuration, or weights that do not fit.
+        Galaxy10Error: the file is no checkpoint, names code that is not trusted (see galaxy10.config.trust), has no
+            configuration, or its weights do not fit.
     """
     checkpoint = load_checkpoint(path)
     about = checkpoint["galaxy10"]
     if about.get("model") is None:
         raise Galaxy10Error(
-            f"{path} was written without a configuration (in a notebook?), so its network cannot be rebuilt from it; "
-            "build the network yourself and use its load_state_dict"
+            f"{path} was written without a configuration (in a notebook?), so its network cannot be rebuilt; "
+            "build the network yourself and call its load_state_dict"
         )
     check_trusted(about["model"], str(path))
-    told = about["preprocessing"]
+    preprocessing = about["preprocessing"]
     size = int(about["model"]["image_size"])
-    module = _build(about["model"], about["class_names"], size, Preprocessing(**told) if told else None)
-    weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(_IN_TRAINING_ONLY)}
-    own = {k for k in module.state_dict() if not k.startswith(_IN_TRAINING_ONLY)}
+    module = _build(
+        about["model"], about["class_names"], size, Preprocessing(**preprocessing) if preprocessing else None
+    )
+    weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(_TRAINING_ONLY)}
+    own = {k for k in module.state_dict() if not k.startswith(_TRAINING_ONLY)}
     try:
         missing = own - set(weights)
         if missing:

@@ -1,4 +1,4 @@
-"""InceptionV3 with its auxiliary head, which takes part in training only."""
+"""InceptionV3 with its auxiliary head, which is used in training only."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from torch import nn
 
 from galaxy10.models.timm_classifier import TimmClassifier
 
-AUXILIARY_WEIGHT = 0.4  # Szegedy et al. 2016, arXiv 1512.00567, as the reference implementations weigh it
+AUXILIARY_WEIGHT = 0.4  # Szegedy et al. 2016, arXiv 1512.00567, as in the reference implementations
 _AUXILIARY_CELLS = 5  # the auxiliary head's second convolution is 5×5 without padding
 
 
 class InceptionV3Classifier(TimmClassifier):
-    """timm's InceptionV3 with auxiliary head: loss = main + 0.4 × auxiliary in training, main alone otherwise."""
+    """timm's InceptionV3 with auxiliary head: loss = main + 0.4 × auxiliary in training, only main in evaluation."""
 
     def build(self, backbone: str) -> Any:
         """Return the timm module with its auxiliary head, freshly initialised."""
@@ -24,27 +24,29 @@ class InceptionV3Classifier(TimmClassifier):
         )
 
     def heads(self, network: Any) -> list[nn.Module]:
-        """Main and auxiliary classifier."""
+        """Return the main and the auxiliary classifier."""
         return [*super().heads(network), network.AuxLogits.fc]
 
     def set_network(self, network: Any, head: Sequence[nn.Module] | None = None) -> None:
-        """Take the network; the auxiliary head of a frozen one trains nothing, so nothing trains it."""
+        """Set the network; freeze the auxiliary head, too, with freeze=backbone: it would train nothing else."""
         super().set_network(network, head)
         if self.frozen:
             network.AuxLogits.requires_grad_(False)
 
     def compile_network(self) -> None:
-        """In place, part by part: training and answering both go around the network's own forward."""
+        """Compile the network in place, part by part: training and prediction do not call its forward."""
         for part in ("forward_preaux", "forward_postaux", "forward_head"):
             setattr(self.network, part, torch.compile(getattr(self.network, part)))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised inputs → (B, C) logits of the main head."""
-        return self.network.forward_head(self.network.forward_postaux(self.network.forward_preaux(inputs)))
+        """Return the logits (B, C) of the main head for normalised inputs (B, 3, S, S)."""
+        features = self.network.forward_postaux(self.network.forward_preaux(inputs))
+        logits: torch.Tensor = self.network.forward_head(features)
+        return logits
 
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Main loss plus 0.4 × auxiliary loss (a scalar), and the main logits (B, C)."""
-        if self.frozen:  # what the auxiliary loss would train does not move
+        """Return main loss plus 0.4 × auxiliary loss (a scalar), and the main logits (B, C)."""
+        if self.frozen:  # the auxiliary loss would train only frozen layers
             return super().loss(inputs, labels)
         features = self.network.forward_preaux(inputs)
         logits = self.network.forward_head(self.network.forward_postaux(features))
@@ -53,10 +55,15 @@ class InceptionV3Classifier(TimmClassifier):
         return main + AUXILIARY_WEIGHT * auxiliary, logits
 
     def _auxiliary(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, 768, h, w) → (B, C). Below 299 px the head's own pooling leaves too few cells: then they are resized."""
+        """Return the auxiliary logits (B, C) of features (B, 768, h, w).
+
+        Below 299 px the head's own pooling leaves too few cells: an adaptive pooling then replaces it.
+        """
         head = self.network.AuxLogits
         if min(features.shape[-2:]) >= 17:
-            return head(features)
+            logits: torch.Tensor = head(features)
+            return logits
         cells = F.adaptive_avg_pool2d(features, _AUXILIARY_CELLS)
         x = head.conv1(head.conv0(cells))
-        return head.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        logits = head.fc(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return logits

@@ -1,4 +1,4 @@
-"""Training losses: from logits (B, C) and labels (B,) to a scalar."""
+"""Training losses: scalars of logits (B, C) and labels (B,)."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ class CrossEntropy(nn.Module):
         class_counts: training images of each class, (C,); needed for `balanced`.
 
     Raises:
-        Galaxy10Error: class_weights is neither, or not one number per class.
+        Galaxy10Error: class_weights is unknown, has not one number per class, or is `balanced` without class_counts.
     """
 
     weight: torch.Tensor | None
@@ -40,11 +40,11 @@ class CrossEntropy(nn.Module):
 
 
 class FocalLoss(nn.Module):
-    """Focal loss (Lin et al. 2017, arXiv 1708.02002, equation 4): −(1 − p)^gamma · log p, p that of the true class.
+    """Focal loss (Lin et al. 2017, arXiv 1708.02002, eq. 4): −(1 − p)^gamma · log p, with p of the true class.
 
     Args:
-        gamma: how strongly well-classified images are turned down; 0 is cross-entropy.
-        class_weights, class_counts: as CrossEntropy's; the paper's alpha.
+        gamma: how much less well-classified images count; 0 is cross-entropy.
+        class_weights, class_counts: see CrossEntropy; the paper's alpha.
     """
 
     weight: torch.Tensor | None
@@ -74,15 +74,20 @@ def class_weight_tensor(
 ) -> torch.Tensor | None:
     """Return the weight of each class, (C,) float32, or None for none.
 
-    `balanced` gives a class without training images the weight 0: no label asks for it.
+    `balanced` gives a class without training images the weight 0.
+
+    Raises:
+        Galaxy10Error: class_weights is unknown, has not one number per class, or is `balanced` without class_counts.
     """
     if class_weights is None:
         return None
     if isinstance(class_weights, str):
         if class_weights != "balanced":
-            raise Galaxy10Error(f"loss.class_weights={class_weights} is not known; type balanced, a list, or null")
+            raise Galaxy10Error(f"loss.class_weights={class_weights} is unknown; type balanced, a list, or null")
         if class_counts is None:
-            raise Galaxy10Error("loss.class_weights=balanced needs class_counts, the training images of each class")
+            raise Galaxy10Error(
+                "loss.class_weights=balanced needs the training images of each class; give class_counts"
+            )
         counts = torch.as_tensor(class_counts, dtype=torch.float64)
         present = counts > 0
         weights = torch.zeros_like(counts)

@@ -1,4 +1,4 @@
-"""Groups of parameters for an optimizer: which of a module's parameters get which settings."""
+"""Parameter groups for an optimizer, with settings of their own."""
 
 from typing import Any
 
@@ -6,10 +6,11 @@ from torch import nn
 
 
 def no_decay_on_norms(module: nn.Module) -> list[dict[str, Any]]:
-    """Return two groups, of which weight decay spares the second: biases and the scales of normalisation layers.
+    """Return two parameter groups, the second without weight decay: biases and the scales of normalisation layers.
 
-    Everything that is a vector is spared, and what the network itself names in `no_weight_decay()` (as timm's
-    transformers do): the size of these is no measure of a network's complexity.
+    Every vector is without weight decay, and the parameters that the network names in `no_weight_decay()`, as timm's
+    transformers do: their size is no measure of a network's complexity. Frozen parameters and empty groups are left
+    out.
     """
     network = getattr(module, "network", module)
     named = getattr(network, "no_weight_decay", None)

@@ -1,7 +1,7 @@
-"""Principal components and logistic regression: one linear network, solved in one epoch instead of trained.
+"""Principal components and logistic regression: a linear network that scikit-learn fits in one epoch.
 
-scikit-learn does the mathematics. Memory is bounded by the size of a batch, not of the file: the images pass by
-twice, once for the components (IncrementalPCA) and once for the galaxies' scores on them.
+The images are read twice, once for the components (IncrementalPCA) and once for the projections on them, in batches:
+memory is bounded by the size of a batch, not of the file.
 """
 
 import logging
@@ -22,7 +22,7 @@ from torch import nn
 
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.loader import GalaxyLoader, SequentialSampler
-from galaxy10.data.resampling import showings_per_row
+from galaxy10.data.resampling import repeats_per_row
 from galaxy10.data.store import forget_pages
 from galaxy10.data.thumbnails import save_arrays, thumbnails
 from galaxy10.errors import TrainingError
@@ -32,59 +32,63 @@ from galaxy10.runs.files import RunFiles
 
 logger = logging.getLogger(__name__)
 
-# Galaxies of one step of IncrementalPCA, as a multiple of its components: with more, each step's decomposition costs
-# more memory and time; with fewer, the components come out less exact.
+# Galaxies per step of IncrementalPCA, as a multiple of its components: more cost memory and time in each step; fewer
+# make the components less exact.
 STEP_PER_COMPONENT = 2
-LEAST_STEP = 64
+MIN_STEP = 64
 COMPONENTS_SHOWN = 20
 _NEVER = -1e4  # the logit of a class without training galaxies
 
 
 @dataclass(frozen=True)
 class Components:
-    """mean (D,), components (K, D), explained_variance_ratio (K,), all float32, of images (S, S, 3) as D = 3·S·S."""
+    """mean (D,), components (K, D) and explained_variance_ratio (K,) float32 of images (3, S, S), D = 3·S·S."""
 
     mean: np.ndarray
     components: np.ndarray
     explained_variance_ratio: np.ndarray
 
 
-class LinearScores(nn.Module):
-    """(B, 3, S, S) → (B, C): scores on K components, shifted and scaled, then a linear layer."""
+class PCALinear(nn.Module):
+    """A network (B, 3, S, S) → (B, C): projection on K components, standardisation, then a linear layer."""
 
     def __init__(self, num_pixels: int, num_components: int, num_classes: int):
         super().__init__()
         self.mean = nn.Parameter(torch.zeros(num_pixels))
         self.components = nn.Parameter(torch.zeros(num_components, num_pixels))
-        self.score_mean = nn.Parameter(torch.zeros(num_components))
-        self.score_std = nn.Parameter(torch.ones(num_components))
+        self.projection_mean = nn.Parameter(torch.zeros(num_components))
+        self.projection_std = nn.Parameter(torch.ones(num_components))
         self.linear = nn.Linear(num_components, num_classes)
 
-    def scores(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) → (B, K) scores on the components."""
+    def project(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return the projections (B, K) of inputs (B, 3, S, S) on the components."""
         return (inputs.flatten(1) - self.mean) @ self.components.T
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised inputs → (B, C) logits."""
-        return self.linear((self.scores(inputs) - self.score_mean) / self.score_std)
+        """Return logits (B, C) of normalised inputs (B, 3, S, S)."""
+        logits: torch.Tensor = self.linear((self.project(inputs) - self.projection_mean) / self.projection_std)
+        return logits
 
 
 class PCAClassifier(Classifier):
-    """num_components principal components of the normalised pixels, and logistic regression on the scores.
+    """Principal components of the normalised pixels, and logistic regression on the projections.
 
-    Solved by the first process at the start of the first epoch; the epoch's batches then measure what was found, and
-    training ends. Balancing gives an image as much weight in the regression as an epoch would give it repeats.
+    Rank 0 fits both at the start of the first epoch; the epoch's batches then only measure the result, and training
+    ends. The repeats of an image under `data.balance` become its weight in the regression.
 
     Args:
         image_size: px, the side of the input.
-        num_components: given to the regression. scree_components: computed for the scree plot.
-        components_from: `train`, or `each_subset`, which decomposes validation and test images anew before they are
-            classified: a common mistake, kept because it alone explains the baseline's numbers (docs/pca_baseline.md).
-        standardize: whether scores are centred and scaled. C, max_iterations: scikit-learn's.
-        others: as Classifier's.
+        num_components: components given to the regression.
+        scree_components: components computed for the scree plot.
+        components_from: `train`, or `each_subset`, which decomposes validation and test images separately before they
+            are classified: a common mistake, kept because only it explains the baseline's numbers
+            (docs/pca_baseline.md).
+        standardize: whether projections are centred and scaled.
+        C, max_iter: as in sklearn.linear_model.LogisticRegression.
+        others: arguments of Classifier.
     """
 
-    initialisation = "principal components of the training images"
+    init_description = "principal components of the training images"
 
     def __init__(
         self,
@@ -95,51 +99,57 @@ class PCAClassifier(Classifier):
         components_from: str = "train",
         standardize: bool = True,
         C: float = 1.0,
-        max_iterations: int = 1000,
+        max_iter: int = 1000,
         **others: Any,
     ):
         super().__init__(**others)
         self.num_components, self.scree_components = num_components, scree_components
-        self.standardize, self.C, self.max_iterations = standardize, C, max_iterations
-        self.scores_as_it_predicts = components_from == "train"
+        self.standardize, self.C, self.max_iter = standardize, C, max_iter
+        self.evaluates_saved_weights = components_from == "train"
         self.automatic_optimization = False
-        self._own: Components | None = None  # those of the training images, while another subset's are in use
-        self.set_network(LinearScores(3 * image_size**2, num_components, self.num_classes), head=[])
+        self._training: Components | None = None  # of the training images, while those of another subset are in use
+        self.set_network(PCALinear(3 * image_size**2, num_components, self.num_classes), head=[])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return an optimizer that counts steps and moves nothing."""
+        """Return an optimizer that counts steps and changes no weight."""
         return torch.optim.SGD([self.network.linear.bias], lr=0.0)
 
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return float32 probabilities (B, C), computed in float32 whatever the run's precision."""
+        """Return probabilities (B, C), computed in float32 at any precision of the run."""
         with torch.autocast(inputs.device.type, enabled=False):
             return super().probabilities(inputs.float())
 
     def on_train_epoch_start(self) -> None:
-        """Solve, in the first process; the others receive its weights."""
+        """Fit on rank 0, and broadcast the weights.
+
+        Raises:
+            TrainingError: the data module is not galaxy10.data.GalaxyData.
+        """
         if self.current_epoch > 0:
             return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         if not isinstance(data, GalaxyData):
-            raise TrainingError(f"{type(self).__name__} reads its images from galaxy10.data.GalaxyData's store alone")
+            raise TrainingError(
+                f"{type(self).__name__} needs the store of galaxy10.data.GalaxyData; type data=hdf5 or another model"
+            )
         if self.trainer.is_global_zero:
-            self._solve_and_show(data)
+            self._fit_and_write(data)
         if self.trainer.world_size > 1:
             for parameter in self.network.parameters():
                 torch.distributed.broadcast(parameter.data, src=0)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
-        """Return loss and logits of one batch."""
+        """Return the loss and logits of one batch; no weight changes."""
         self.optimizers().step()  # type: ignore[union-attr]
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             loss, logits = self.loss(batch["inputs"].float(), batch["labels"])
         return {"loss": loss, "logits": logits}
 
     def on_train_epoch_end(self) -> None:
-        """End after the first epoch."""
+        """Stop after the first epoch."""
         self.trainer.should_stop = True
 
-    def _solve_and_show(self, data: GalaxyData) -> None:
+    def _fit_and_write(self, data: GalaxyData) -> None:
         rows, labels = data.split.rows("train"), data.labels("train")
         limit = training_limit(
             self.trainer.num_training_batches, len(data.loaders["train"]), data.batch_size, len(rows)
@@ -150,44 +160,47 @@ class PCAClassifier(Classifier):
         start = time.perf_counter()
         device = self.device
         self.network.cpu()
-        found, converged = self.solve(data, rows, labels)
+        found, converged = self.fit(data, rows, labels)
         self.network.to(device)
         seconds = time.perf_counter() - start
-        logger.info(f"solved  {len(found.components)} components of {len(rows)} images in {seconds:.1f} s")
+        logger.info(f"fitted  {len(found.components)} components of {len(rows)} images in {seconds:.1f} s")
         if self.num_components > len(found.components):
-            logger.info(f"        model.num_components={self.num_components}, but that is all there are")
+            logger.info(f"        model.num_components={self.num_components}, but there are no more")
         if not converged:
-            logger.info(f"        the regression was stopped after model.max_iterations={self.max_iterations}")
+            logger.info(f"        the regression did not converge within model.max_iter={self.max_iter}")
         write_components(found, self, RunFiles(Path(self.trainer.default_root_dir)))
 
     @torch.no_grad()
-    def solve(self, data: GalaxyData, rows: np.ndarray, labels: np.ndarray) -> tuple[Components, bool]:
-        """Fit everything to some training images; all components found, and whether the regression converged.
+    def fit(self, data: GalaxyData, rows: np.ndarray, labels: np.ndarray) -> tuple[Components, bool]:
+        """Fit components and regression to training images; return the components, and whether it converged.
 
-        rows, labels: (n,) of the store, in any order. Fewer images than components give as many as they can.
+        n images give at most n components.
+
+        Args:
+            rows, labels: (n,) of the store, in any order.
         """
         most = min(len(rows), len(self.network.mean))
         found = self._decompose(data, rows, min(max(self.num_components, self.scree_components), most))
         self._use(found)
-        scores = np.concatenate([self.network.scores(x).numpy() for x in self._inputs(data, rows)])
-        return found, self._regress(scores, labels, showings_per_row(labels, data.balance), data.balance)
+        projections = np.concatenate([self.network.project(x).numpy() for x in self._inputs(data, rows)])
+        return found, self._regress(projections, labels, repeats_per_row(labels, data.balance), data.balance)
 
-    def _regress(self, scores: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, balance: str) -> bool:
-        """Logistic regression from scores (n, K) to labels (n,), put into the network; whether it converged."""
+    def _regress(self, projections: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, balance: str) -> bool:
+        """Fit the regression of projections (n, K) to labels (n,) into the network; return whether it converged."""
         if self.standardize:
-            self.network.score_mean.copy_(torch.from_numpy(scores.mean(axis=0)))
-            self.network.score_std.copy_(torch.from_numpy(np.maximum(scores.std(axis=0), 1e-6)))
-            scores = (scores - scores.mean(axis=0)) / np.maximum(scores.std(axis=0), 1e-6)
+            self.network.projection_mean.copy_(torch.from_numpy(projections.mean(axis=0)))
+            self.network.projection_std.copy_(torch.from_numpy(np.maximum(projections.std(axis=0), 1e-6)))
+            projections = (projections - projections.mean(axis=0)) / np.maximum(projections.std(axis=0), 1e-6)
         regression = LogisticRegression(
             C=self.C,
-            max_iter=self.max_iterations,
+            max_iter=self.max_iter,
             class_weight="balanced" if balance == "weighted" else None,
         )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            regression.fit(scores, labels, sample_weight=weight)
+            regression.fit(projections, labels, sample_weight=weight)
         coefficients, intercept = regression.coef_, regression.intercept_
-        if len(regression.classes_) == 2:  # scikit-learn then gives the second class's logit alone
+        if len(regression.classes_) == 2:  # scikit-learn then gives only the logit of the second class
             coefficients, intercept = np.vstack([-coefficients, coefficients]) / 2, np.r_[-intercept, intercept] / 2
         self.network.linear.weight.zero_()
         self.network.linear.bias.fill_(_NEVER)
@@ -196,19 +209,19 @@ class PCAClassifier(Classifier):
         return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
     def _decompose(self, data: GalaxyData, rows: np.ndarray, num_components: int) -> Components:
-        """The leading principal components of some galaxies, in steps of a few hundred of them."""
-        # In random order, so that every step sees all classes of a file that is sorted by them; the same order
-        # whatever the seed, so that components_from=each_subset gives the same numbers in evaluation as in training.
+        """Return the leading principal components of galaxies, computed in steps of a few hundred galaxies."""
+        # In random order, so that every step has all classes of a file sorted by class; in the same order for every
+        # seed, so that components_from=each_subset gives the same numbers in evaluation as in training.
         rows = np.random.default_rng(0).permutation(rows)
         pca = IncrementalPCA(num_components, copy=False)
-        steps = max(1, len(rows) // max(LEAST_STEP, STEP_PER_COMPONENT * num_components))
+        steps = max(1, len(rows) // max(MIN_STEP, STEP_PER_COMPONENT * num_components))
         for inputs in self._inputs(data, rows, -(-len(rows) // steps)):
             pca.partial_fit(inputs.flatten(1).numpy())
         arrays = (pca.mean_, pca.components_, pca.explained_variance_ratio_)
         return Components(*(np.asarray(array, dtype=np.float32) for array in arrays))
 
     def _inputs(self, data: GalaxyData, rows: np.ndarray, batch_size: int = 128) -> Iterator[torch.Tensor]:
-        """Rows of the store as this model's input, (b, 3, S, S) at a time."""
+        """Yield rows of the store as inputs of this model, (b, 3, S, S) at a time."""
         assert self.preprocessing is not None
         for batch in GalaxyLoader(
             data.store.images, rows, np.zeros_like(rows), SequentialSampler(len(rows), batch_size)
@@ -217,7 +230,7 @@ class PCAClassifier(Classifier):
             forget_pages(data.store.images)
 
     def _use(self, found: Components) -> None:
-        """Put components into the network; where there are fewer than it has room for, the rest scores zero."""
+        """Put components into the network; if there are too few, the projections on the rest are zero."""
         self.network.mean.copy_(torch.from_numpy(found.mean))
         self.network.components.zero_()
         kept = found.components[: len(self.network.components)]
@@ -227,53 +240,55 @@ class PCAClassifier(Classifier):
 
     @torch.no_grad()
     def _adapt(self, subset: str) -> None:
-        """Take a subset's own components instead of those of the training images."""
+        """Replace the components of the training images by those of a subset."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         rows = data.split.rows(subset)
-        if self.scores_as_it_predicts or not len(rows):
+        if self.evaluates_saved_weights or not len(rows):
             return
         network, device = self.network, self.device
         mean, components = (tensor.detach().cpu().numpy().copy() for tensor in (network.mean, network.components))
-        self._own = Components(mean, components, np.empty(0))
+        self._training = Components(mean, components, np.empty(0))
         network.cpu()
         self._use(self._decompose(data, rows, min(len(network.components), len(rows))))
         network.to(device)
 
     @torch.no_grad()
     def _restore(self) -> None:
-        if self._own is not None:
-            self.network.mean.copy_(torch.from_numpy(self._own.mean))
-            self.network.components.copy_(torch.from_numpy(self._own.components))
-            self._own = None
+        if self._training is not None:
+            self.network.mean.copy_(torch.from_numpy(self._training.mean))
+            self.network.components.copy_(torch.from_numpy(self._training.components))
+            self._training = None
 
     def on_validation_start(self) -> None:
-        """Take the validation images' own components, if asked for."""
+        """Use the components of the validation images with components_from=each_subset."""
         self._adapt("val")
 
     def on_test_start(self) -> None:
-        """Take the test images' own components, if asked for."""
+        """Use the components of the test images with components_from=each_subset."""
         self._adapt("test")
 
     def on_validation_end(self) -> None:
-        """Take back those of the training images."""
+        """Restore the components of the training images."""
         self._restore()
 
     def on_test_end(self) -> None:
-        """Take back those of the training images."""
+        """Restore the components of the training images."""
         self._restore()
 
 
 def training_limit(batches: float, all_batches: int, batch_size: int, num_rows: int) -> int:
-    """Return how many training images Lightning's limits leave: 1 to num_rows.
+    """Return the number of training images that Lightning's limits leave, 1 to num_rows.
 
-    batches: how many Lightning makes of all_batches, which leave out what does not fill one.
+    batches: how many of all_batches Lightning trains on; the last, incomplete batch is not among them.
     """
     return num_rows if batches >= all_batches else max(1, min(num_rows, int(batches * batch_size)))
 
 
 def write_components(found: Components, module: PCAClassifier, files: RunFiles) -> None:
-    """Write scree.csv, the leading components as images (grey is zero, each stretched to its own largest value), and
-    pca.npz for those who have numpy alone, into a run directory."""
+    """Write scree.csv, images of the leading components, and pca.npz into a run directory.
+
+    In the images grey is zero, and each component is scaled to its largest value. pca.npz needs only numpy to read.
+    """
     shares = found.explained_variance_ratio
     scree = pd.DataFrame({"component": np.arange(1, len(shares) + 1), "explained_variance_ratio": shares})
     with replacing(files.scree) as part:

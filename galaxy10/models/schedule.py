@@ -1,4 +1,4 @@
-"""How a scheduler of torch's, or one that is built like them, becomes what Lightning calls."""
+"""Build Lightning's `lr_scheduler` entry from a scheduler of torch, or one with the same interface."""
 
 import math
 from collections.abc import Callable
@@ -23,14 +23,14 @@ def build_schedule(
     """Return the `lr_scheduler` entry of configure_optimizers.
 
     Args:
-        scheduler: (optimizer) → scheduler; it also gets total_steps, T_max and steps_per_epoch if it names them and
-            has not been given them, and ReduceLROnPlateau its mode.
-        steps: of the optimizer, in the whole run.
-        interval: epoch or step; a scheduler with an attribute `interval` has its own.
-        monitor, mode: the metric that ReduceLROnPlateau waits for, and whether its min or max is best.
+        scheduler: (optimizer) → scheduler; it is also given total_steps, T_max and steps_per_epoch if its signature
+            names them and they are not set, and ReduceLROnPlateau is given its mode.
+        steps: optimizer steps in the whole run.
+        interval: epoch or step; an attribute `interval` of the scheduler takes precedence.
+        monitor, mode: the metric that ReduceLROnPlateau monitors, and whether its min or max is best.
 
     Raises:
-        Galaxy10Error: it does not take its arguments.
+        Galaxy10Error: the scheduler does not take its arguments.
     """
     cls = getattr(scheduler, "func", scheduler)
     on_plateau = isinstance(cls, type) and issubclass(cls, ReduceLROnPlateau)
@@ -42,6 +42,6 @@ def build_schedule(
     try:
         schedule = scheduler(optimizer, **supply(scheduler, length))
     except (TypeError, ValueError) as error:
-        raise Galaxy10Error(f"scheduler: {getattr(cls, '__name__', cls)} cannot be made: {error}") from error
+        raise Galaxy10Error(f"scheduler: {getattr(cls, '__name__', cls)} cannot be built: {error}") from error
     entry: dict[str, Any] = {"scheduler": schedule, "interval": interval}
     return {**entry, "monitor": monitor} if on_plateau else entry

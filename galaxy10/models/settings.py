@@ -1,4 +1,4 @@
-"""Values that the settings of `model`, `loss`, `optimizer`, `scheduler` and `param_groups` may have."""
+"""Allowed values of the settings of `model`, `loss`, `optimizer`, `scheduler` and `param_groups`."""
 
 from typing import Any
 
@@ -19,13 +19,13 @@ FIELDS: dict[str, Field] = {
     "model.recommended": anything(),
     "model.recommended.learning_rate": number(0, above=True),
     "model.recommended.label_smoothing": number(0, 0.99),
-    "model.needs_no": Field(lambda v: isinstance(v, list), "a list of groups, as in [augment,scheduler]"),
+    "model.unused_groups": Field(lambda v: isinstance(v, list), "a list of groups, as in [augment,scheduler]"),
     "model.num_components": integer(1, 10_000),
     "model.scree_components": integer(1, 10_000),
     "model.components_from": choice("train", "each_subset"),
     "model.standardize": boolean(),
     "model.C": number(0, above=True),
-    "model.max_iterations": integer(1),
+    "model.max_iter": integer(1),
     "loss._target_": optional(text()),
     "loss.label_smoothing": number(0, 0.99),
     "loss.class_weights": optional(
@@ -50,8 +50,8 @@ FIELDS: dict[str, Field] = {
     "scheduler.pct_start": number(0, 0.99, above=True),
     "scheduler.div_factor": number(1),
 }
-# Settings of `model` that decide about input and weights; the others are arguments of its class.
-FOR_THE_INPUT = (
+# Settings of `model` about its input and weights; the others are arguments of its class.
+INPUT_SETTINGS = (
     "name",
     "image_size",
     "default_image_size",
@@ -59,7 +59,7 @@ FOR_THE_INPUT = (
     "pretrained",
     "weights",
     "recommended",
-    "needs_no",
+    "unused_groups",
 )
 _DEFAULTS: dict[str, Any] = {
     "backbone": None,
@@ -71,14 +71,14 @@ _DEFAULTS: dict[str, Any] = {
     "freeze": "none",
     "tta_views": 8,
     "recommended": {},
-    "needs_no": [],
+    "unused_groups": [],
 }
 
 
 def complete_model(model: dict[str, Any]) -> dict[str, Any]:
-    """Return the `model` section with what it leaves out: a user's own names its class and little else.
+    """Return the `model` section with defaults for missing settings: a user's own section may name only its class.
 
-    Without a name, it is called as its network's class, or as timm.create_model calls it.
+    The default name is the name of the network's class, or timm.create_model's `model_name`.
     """
     network = model.get("network") or {}
     named = (network.get("model_name") or network.get("_target_")) if isinstance(network, dict) else None
@@ -87,14 +87,14 @@ def complete_model(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def class_arguments(model: dict[str, Any]) -> dict[str, Any]:
-    """Return what of a `model` section goes to its class."""
-    given = {key: value for key, value in model.items() if key not in FOR_THE_INPUT}
+    """Return the settings of a `model` section that are arguments of its class."""
+    given = {key: value for key, value in model.items() if key not in INPUT_SETTINGS}
     return {key: value for key, value in given.items() if not (key == "backbone" and value is None)}
 
 
-def no_classifier(target: str) -> str:
-    """Return what to say of a `model._target_` that is no Classifier."""
+def not_a_classifier_message(target: str) -> str:
+    """Return the error message for a `model._target_` that is no Classifier."""
     return (
-        f"model._target_={target} is no galaxy10.models.Classifier; a network alone goes into model.network, as in "
+        f"model._target_={target} is no galaxy10.models.Classifier; name a network alone in model.network, as in "
         "{_target_: galaxy10.models.Classifier, network: {_target_: mypkg.MyNet}}"
     )

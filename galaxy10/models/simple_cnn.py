@@ -1,4 +1,4 @@
-"""The baseline's own network: two convolutions and three linear layers."""
+"""The CNN of the published baseline: two convolutions and three linear layers."""
 
 from collections import OrderedDict
 from typing import Any
@@ -15,10 +15,10 @@ _HEAD_LAYERS = 8  # from linear1 to the end
 def simple_cnn(num_classes: int, image_size: int = INPUT_PX, dropout: float = 0.25) -> nn.Sequential:
     """Return two convolutions with ReLU and max-pooling, then linear layers 15552 → 576 → 64 → C and LogSoftmax.
 
-    dropout follows the first two linear layers. Where image_size is not 84, an adaptive pooling brings the feature maps
+    dropout follows the first two linear layers. If image_size is not 84, an adaptive pooling resizes the feature maps
     to the 18×18 that the linear layers expect.
     """
-    # The maximum first: the same numbers, and ReLU looks at a quarter of them.
+    # Pooling before ReLU gives the same numbers, and ReLU computes only a quarter of them.
     return nn.Sequential(
         OrderedDict(
             conv1=nn.Conv2d(3, 24, kernel_size=5),
@@ -42,11 +42,12 @@ def simple_cnn(num_classes: int, image_size: int = INPUT_PX, dropout: float = 0.
 
 
 class SimpleCNN(Classifier):
-    """The network of `simple_cnn`, as Lightning trains it.
+    """The LightningModule of the network `simple_cnn`.
 
     Args:
-        image_size: px, the side of the input. dropout: after the first two linear layers.
-        others: as Classifier's.
+        image_size: px, the side of the input.
+        dropout: after the first two linear layers.
+        others: arguments of Classifier.
     """
 
     def __init__(self, *, image_size: int = INPUT_PX, dropout: float = 0.25, **others: Any):

@@ -1,4 +1,4 @@
-"""Putting pretrained tensors into a network some of whose layers are new: every other tensor must fit."""
+"""Load pretrained tensors into a network with a new head: every other tensor must fit."""
 
 import re
 from collections.abc import Iterable
@@ -9,33 +9,33 @@ from torch import Tensor, nn
 from galaxy10.compat import timm_state_dict_filter
 from galaxy10.errors import Galaxy10Error
 
-# What wrappers (data parallel, Lightning modules, Zoobot's encoders, torch.compile) put before a network's own names.
+# Prefixes that wrappers (data parallel, Lightning modules, Zoobot's encoders, torch.compile) add to names.
 _WRAPPER = re.compile(r"^(module|_orig_mod|model|encoder|backbone|network)\.")
 _COUNTER = "num_batches_tracked"
 
 
-def load_by_name(network: nn.Module, tensors: dict[str, Tensor], whence: str, head: Iterable[nn.Module]) -> None:
-    """Load tensors into the parts of the network that have the same names, wrappers' prefixes aside.
+def load_by_name(network: nn.Module, tensors: dict[str, Tensor], origin: str, head: Iterable[nn.Module]) -> None:
+    """Load tensors into the parts of the network that have the same names, ignoring wrappers' prefixes.
 
     Tensors for parts that the network does not have at all (an auxiliary or projection head) are left out.
 
     Args:
-        whence: where the tensors come from, for the message.
-        head: parts of the network that keep what they have.
+        origin: where the tensors come from, for the message.
+        head: parts of the network that keep their weights.
 
     Raises:
-        Galaxy10Error: how many do not fit, and the first. The network is then as it was.
+        Galaxy10Error: tensors do not fit; the message has their number and the first. The network is then unchanged.
     """
     own = network.state_dict()
     wanted = _wanted(network, head)
     found = {_own_name(name, own): tensor for name, tensor in tensors.items()}
     misfits = _misfits(own, wanted, found)
     if misfits:
-        # Weights as their authors published them: timm knows how to rename them. What it makes of others is no matter.
+        # Weights as their authors published them, which timm can rename; its result for other files is discarded.
         converted = _converted_by_timm(network, found)
         if converted is None or _misfits(own, wanted, converted):
             raise Galaxy10Error(
-                f"{whence} does not fit {_name(network)}: {len(misfits)} tensors differ (it has {len(wanted)}), first "
+                f"{origin} does not fit {_name(network)}: {len(misfits)} of {len(wanted)} tensors differ, first "
                 f"{misfits[0]}; type the model.backbone these weights were trained for, another "
                 "model.weights=FILE, or model.pretrained=false"
             )
@@ -44,45 +44,45 @@ def load_by_name(network: nn.Module, tensors: dict[str, Tensor], whence: str, he
     network.load_state_dict({name: found[name] for name in wanted | counters}, strict=False)
 
 
-def load_in_order(network: nn.Module, tensors: dict[str, Tensor], whence: str, head: Iterable[nn.Module]) -> None:
-    """Load tensors whose names differ but whose order is the network's, num_batches_tracked left out.
+def load_in_order(network: nn.Module, tensors: dict[str, Tensor], origin: str, head: Iterable[nn.Module]) -> None:
+    """Load tensors in the order of the network's, ignoring their names and num_batches_tracked.
 
     Raises:
-        Galaxy10Error: their number or a shape differs.
+        Galaxy10Error: the number of tensors or a shape differs.
     """
     own = [name for name in network.state_dict() if not name.endswith(_COUNTER)]
     values = [tensor for name, tensor in tensors.items() if not name.endswith(_COUNTER)]
     if len(own) != len(values):
         raise Galaxy10Error(
-            f"{whence} holds {len(values)} tensors, {_name(network)} has {len(own)}; these weights belong to another "
+            f"{origin} holds {len(values)} tensors, {_name(network)} has {len(own)}; these weights belong to another "
             "network: type model.weights=FILE or model.pretrained=false"
         )
-    load_by_name(network, dict(zip(own, values, strict=True)), whence, head)
+    load_by_name(network, dict(zip(own, values, strict=True)), origin, head)
 
 
 def _wanted(network: nn.Module, head: Iterable[nn.Module]) -> set[str]:
-    """The names of the tensors that must come from the weights."""
+    """Return the names of the tensors that must come from the weights."""
     new = {id(layer) for layer in head}
     kept = tuple(f"{name}." for name, layer in network.named_modules() if id(layer) in new)
     return {name for name in network.state_dict() if not name.startswith(kept) and not name.endswith(_COUNTER)}
 
 
 def _own_name(name: str, own: dict[str, Tensor]) -> str:
-    """The network's name for a tensor: prefixes are taken off only while the rest is unknown."""
+    """Return the network's name for a tensor: prefixes are removed only while the name is unknown."""
     while name not in own and _WRAPPER.match(name):
         name = _WRAPPER.sub("", name)
     return name
 
 
 def _misfits(own: dict[str, Tensor], wanted: set[str], found: dict[str, Tensor]) -> list[str]:
-    """What does not fit, in the network's order: missing, of another shape, and then too many."""
+    """Return what does not fit, in the network's order: missing, of another shape, then tensors too many."""
     misfits = []
     for name in (name for name in own if name in wanted):
         if name not in found:
             misfits.append(f"{name} is missing")
         elif found[name].shape != own[name].shape:
             misfits.append(f"{name} is {tuple(found[name].shape)} instead of {tuple(own[name].shape)}")
-    # More layers inside a part that the network has too: the file of a deeper relative, most of which would fit.
+    # More layers inside a part that the network has, too: weights of a deeper variant, most of which would fit.
     new = {_part(name) for name in own if name not in wanted and not name.endswith(_COUNTER)}
     shared = {_part(name) for name in wanted} - new
     misfits += [f"{name} is not in the network" for name in found if name not in own and _part(name) in shared]
@@ -99,10 +99,10 @@ def _converted_by_timm(network: nn.Module, tensors: dict[str, Tensor]) -> dict[s
         return None
     try:
         return dict(convert(dict(tensors), network))
-    except Exception:  # it takes for granted what it looks for, and fails in any way on other files
+    except Exception:  # timm's filters do not check their input and raise anything on other files
         return None
 
 
 def _name(network: Any) -> str:
     architecture = (getattr(network, "pretrained_cfg", None) or {}).get("architecture")
-    return architecture or type(network).__name__
+    return str(architecture or type(network).__name__)

@@ -1,4 +1,4 @@
-"""Networks from timm with a new classifier."""
+"""timm networks with a new head."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from galaxy10.models.classifier import Classifier
 
 
 class TimmClassifier(Classifier):
-    """Any architecture of timm with a new layer of C outputs, from random weights.
+    """Any timm architecture with a new linear layer of C outputs, randomly initialised.
 
     Args:
-        backbone: timm's name, with or without the tag of its weights (which galaxy10.models.load_pretrained loads).
+        backbone: timm's name, with or without the tag of its weights (loaded by galaxy10.models.weights).
         dropout: before the new layer.
-        others: as Classifier's.
+        others: arguments of Classifier.
     """
 
     def __init__(self, backbone: str, *, dropout: float = 0.0, **others: Any):
@@ -24,14 +24,14 @@ class TimmClassifier(Classifier):
         heads = self.heads(network)
         for layer in (part for head in heads for part in head.modules()):
             if isinstance(layer, nn.Linear):
-                # Some of timm's are initialised by their number of outputs, which for few classes is far too wide:
-                # EfficientNet-Lite0 then starts from a loss of several times ln(C) and unlearns what it knew.
+                # timm initialises some layers by their number of outputs, which for few classes is far too wide:
+                # EfficientNet-Lite0 would start from a loss of several times ln(C) and lose its pretrained features.
                 nn.init.normal_(layer.weight, std=0.01)
                 nn.init.zeros_(layer.bias)
         self.set_network(network, heads)
 
     def heads(self, network: Any) -> list[nn.Module]:
-        """Return the new layers, which no pretrained weights fit."""
+        """Return the new layers, which are not loaded from pretrained weights."""
         classifier = network.get_classifier()
         return list(classifier) if isinstance(classifier, tuple) else [classifier]
 

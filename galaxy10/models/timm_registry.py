@@ -1,6 +1,6 @@
-"""Which networks and weights timm knows, and what this project calls some of them.
+"""The networks and weights of the installed timm, and the names of this project for some of them.
 
-Read from timm's sources: importing it takes four seconds, this takes a tenth of one.
+Read from timm's source files in 0.1 s: importing timm takes 4 s.
 """
 
 import re
@@ -14,7 +14,7 @@ MODEL_BACKBONES = {
     "efficientnet_lite0": "tf_efficientnet_lite0",
 }
 # A registered network is a decorated function; its weights are entries 'architecture.tag': … of its module's tables,
-# a star at the end marking the default. A few networks' entries are computed: they have none here.
+# with a star after the default tag. A few networks compute their entries: these have none here.
 _NETWORK = re.compile(r"^@register_model\b[^\n]*\n(?:[@#][^\n]*\n)*def (\w+)\(", re.MULTILINE)
 _KEY = r"^[ \t]+['\"]{}['\"]:"
 _ENTRY = re.compile(
@@ -25,29 +25,29 @@ _WITHOUT_WEIGHTS = ("", "untrained")
 
 
 def timm_names() -> list[str]:
-    """All architecture names of the installed timm, sorted."""
+    """Return all architecture names of the installed timm, sorted."""
     return sorted(_modules())
 
 
 def backbone_of(model: str) -> str:
-    """The timm name behind a model=… of this project; other names are taken as timm's own."""
+    """Return the timm name of a model=… of this project; other names are returned unchanged."""
     return MODEL_BACKBONES.get(model, model)
 
 
 def architecture_of(backbone: str) -> str:
-    """A timm name without the tag of its weights."""
+    """Return a timm name without the tag of its weights."""
     return backbone.partition(".")[0]
 
 
 def weight_tags(architecture: str) -> list[str]:
-    """The tags of an architecture's weights (the part behind the dot), timm's default first; empty where computed."""
+    """Return the tags of an architecture's weights (after the dot), timm's default first; empty if unknown."""
     return [tag for tag in _weights().get(architecture, {}) if tag not in _WITHOUT_WEIGHTS]
 
 
 def weights_text(backbone: str) -> str:
-    """What timm's source says of a network's weights, the default ones without a tag.
+    """Return the text of timm's entry for a network's weights, the default ones without a tag.
 
-    The text of the whole module where it names no address for them.
+    If the entry has no URL, return the text of the whole module.
     """
     architecture, _, tag = backbone.partition(".")
     text = _weights().get(architecture, {}).get(tag or next(iter(weight_tags(architecture)), ""), "")
@@ -56,7 +56,7 @@ def weights_text(backbone: str) -> str:
 
 @cache
 def _modules() -> dict[str, str]:
-    """Architecture → text of the module that defines it."""
+    """Return architecture → text of the module that defines it."""
     spec = find_spec("timm")
     assert spec is not None
     assert spec.origin is not None
@@ -66,7 +66,7 @@ def _modules() -> dict[str, str]:
 
 @cache
 def _weights() -> dict[str, dict[str, str]]:
-    """Architecture → tag → text of its entry, the default first."""
+    """Return architecture → tag → text of the entry, the default tag first."""
     tables: dict[str, dict[str, str]] = {}
     for text in set(_modules().values()):
         for architecture, tag, star, entry in _ENTRY.findall(text):

@@ -1,4 +1,4 @@
-"""Files of weights: found in a folder, and read as tensors and nothing else."""
+"""Find a file of weights, and read its tensors without running code."""
 
 import pickle
 import warnings
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-# In a folder with several: the usual names, and the best epoch of one of this project's runs.
-_USUAL = ("model.safetensors", "pytorch_model.bin", str(RunFiles(Path()).best))
-# Where other programs keep the tensors inside what they save.
-_INSIDE = ("state_dict", "model_state_dict", "model", "network", "encoder")
+# Preferred in a folder with several files: the usual names, and the best epoch of a run directory.
+_PREFERRED = ("model.safetensors", "pytorch_model.bin", str(RunFiles(Path()).best))
+# Keys under which training programs save the tensors.
+_STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model", "network", "encoder")
 
 
 def locate_weights(weights: Path) -> Path:
-    """The file that model.weights names: itself, or the one in that folder. Imports nothing heavy.
+    """Return the file of weights that model.weights names: the path itself, or the only one in a folder.
 
     Raises:
-        Galaxy10Error: there is none, or more than one.
+        Galaxy10Error: there is no file of weights, or more than one.
     """
     if not weights.exists():
         raise Galaxy10Error(f"model.weights={weights} does not exist; give a file ({', '.join(SUFFIXES)}) or a folder")
@@ -32,7 +32,7 @@ def locate_weights(weights: Path) -> Path:
         if weights.stat().st_size == 0:
             raise Galaxy10Error(f"model.weights={weights} is empty (0 bytes); copy or download it again")
         return weights
-    for name in _USUAL:
+    for name in _PREFERRED:
         if (weights / name).is_file():
             return weights / name
     found = sorted(file for file in weights.iterdir() if file.suffix in SUFFIXES)
@@ -48,11 +48,11 @@ def locate_weights(weights: Path) -> Path:
     )
 
 
-def read_file(path: Path) -> Any:
-    """What a file of weights holds, read without running any code that may be in it.
+def read_weights(path: Path) -> Any:
+    """Return the contents of a file of weights, without running any code in the file.
 
     Raises:
-        Galaxy10Error: it is damaged, no file of weights, or holds more than plain values and tensors.
+        Galaxy10Error: the file is damaged, no file of weights, or holds more than plain values and tensors.
     """
     import torch
     from safetensors import SafetensorError
@@ -62,13 +62,13 @@ def read_file(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path, device="cpu")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of how the file was pickled
+            warnings.simplefilter("ignore")  # about the pickle protocol
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if _first_byte(path) in (b"\x80", b"P"):  # a pickle, or one in an archive
             raise Galaxy10Error(
-                f"{path} holds more than tensors and is not loaded, as it could run code; where you trust it, save its "
-                "tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
+                f"{path} holds more than tensors and is not loaded, as it could run code; if you trust it, save "
+                "only its tensors: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
             ) from error
         raise Galaxy10Error(f"{path} is damaged or no file of weights; copy or download it again") from error
     except (
@@ -87,22 +87,22 @@ def read_file(path: Path) -> Any:
 
 
 def tensors_in(content: Any, path: Path) -> "dict[str, Tensor]":
-    """The tensors by name in what was read, out of the containers that training programs wrap them in.
+    """Return the tensors by name, taken out of the containers that training programs wrap them in.
 
     Raises:
-        Galaxy10Error: there are none.
+        Galaxy10Error: there are no tensors.
     """
     from torch import Tensor
 
     for _ in range(3):  # some are wrapped twice
-        inner = next((content[key] for key in _INSIDE if _holds_mapping(content, key)), None)
+        inner = next((content[key] for key in _STATE_DICT_KEYS if _holds_mapping(content, key)), None)
         if inner is None:
             break
         content = inner
     tensors = {str(k): v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, dict) else {}
     if not tensors:
         raise Galaxy10Error(
-            f"{path} holds no tensors by name; save a network's state_dict: torch.save(m.state_dict(), …)"
+            f"{path} holds no named tensors; save a network's state_dict: torch.save(m.state_dict(), …)"
         )
     return tensors
 

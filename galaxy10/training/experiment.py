@@ -23,7 +23,7 @@ from galaxy10.data.contract import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.own_order import repeat_order
 from galaxy10.data.record import data_record
-from galaxy10.data.resampling import presented
+from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
@@ -104,8 +104,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
 
     # Trainer
     recorder = MetricsCSV(directory, config["monitor"], context["directions"])
-    assert module.recipe is not None
-    precision = resolve_precision(config, directory, module.recipe["image_size"])
+    assert module.model_config is not None
+    precision = resolve_precision(config, directory, module.model_config["image_size"])
     trainer = build_trainer(config, directory, recorder, precision.name, context)
     if not module.automatic_optimization:
         trainer.gradient_clip_val = None  # such a module steps by itself, and Lightning would refuse our default
@@ -114,11 +114,11 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     if is_main_process():
         check_same_data(directory, facts.hash)
         about = provenance(config, data_record(data, facts), module, weights)
-        about["training"] = {"precision": precision.name, "why": precision.why}
+        about["training"] = {"precision": precision.name, "precision_reason": precision.reason}
         shown = facts.class_counts
         if isinstance(data, GalaxyData):
             about["training"]["cache_on_device"] = data.uses_device_cache(trainer.strategy.root_device)
-            shown = presented(data.labels("train"), data.balance, facts.num_classes)
+            shown = samples_per_class(data.labels("train"), data.balance, facts.num_classes)
             save_batch(data, directory.files.samples("batch"))
             save_demonstrations(data, directory.files)
         directory.files.write_provenance(about)
@@ -268,7 +268,9 @@ def announce(about: dict[str, Any], trainer: L.Trainer, directory: RunDirectory)
         + f" at {model['image_size']} px, {model['weights']}"
     )
     device = trainer.strategy.root_device.type
-    logger.info(f"device  {device} × {trainer.world_size}, {trainer.precision} ({about['training']['why']})")
+    logger.info(
+        f"device  {device} × {trainer.world_size}, {trainer.precision} ({about['training']['precision_reason']})"
+    )
 
 
 def summary(metrics: dict[str, float | None], report: Path | None) -> str:

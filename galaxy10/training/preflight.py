@@ -12,8 +12,8 @@ from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import is_own
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, metric_directions, metric_mode
-from galaxy10.models.settings import FOR_THE_INPUT, class_arguments, no_classifier
+from galaxy10.metrics.measures import USUAL_NAMES, better, directions_of
+from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, not_a_classifier_message
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job
 from galaxy10.training.loggers import check_loggers
@@ -136,7 +136,7 @@ def _check_backbone(model: dict[str, Any]) -> None:
 
 def _check_needs(config: dict[str, Any]) -> None:
     """What a network has no use for is refused, not passed over."""
-    name, unneeded = config["model"]["name"], config["model"]["needs_no"]
+    name, unneeded = config["model"]["name"], config["model"]["unused_groups"]
     for group in unneeded:
         section = config.get(group) or {}
         if section.get("_target_") or section.get("name", "none") != "none":
@@ -152,7 +152,7 @@ def _check_targets(config: dict[str, Any]) -> None:
         keys = set(node) - set(HYDRA_WORDS)
         if where == "model":
             _check_is_classifier(node["_target_"])
-            node, keys = class_arguments(node), keys - set(FOR_THE_INPUT)
+            node, keys = class_arguments(node), keys - set(INPUT_SETTINGS)
         elif where in _CALLED_WITH and where != "loss":
             node = {**node, "_partial_": True}
         elif where == "loss" and not node.get("_partial_"):
@@ -174,7 +174,7 @@ def _check_is_classifier(target: str) -> None:
         return
     found = resolve(target, "model._target_")
     if "galaxy10.models.classifier.Classifier" not in (f"{c.__module__}.{c.__qualname__}" for c in _bases(found)):
-        raise Galaxy10Error(no_classifier(target))
+        raise Galaxy10Error(not_a_classifier_message(target))
 
 
 def _bases(found: Any) -> tuple[type, ...]:

@@ -41,7 +41,7 @@ def provenance(
             "backbone": config["model"]["backbone"],
             "parameters": sum(p.numel() for p in parameters),
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-            "image_size": module.recipe["image_size"] if module.recipe else None,
+            "image_size": module.model_config["image_size"] if module.model_config else None,
             "weights": weights,
             "mean": list(preprocessing.mean) if preprocessing else None,
             "std": list(preprocessing.std) if preprocessing else None,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
-from galaxy10.data.resampling import epoch_plan, presented
+from galaxy10.data.resampling import epoch_plan, samples_per_class
 
 LABELS = np.repeat([0, 1, 2], [64, 16, 4])
 
@@ -51,7 +51,7 @@ def test_orientations_fill_rare_classes_with_different_orientations_of_the_same_
     positions, copies, dihedral = epoch_plan(LABELS, "dihedral", np.random.default_rng(0))
     shown = np.bincount(LABELS[positions])
     assert shown.tolist() == [64, 64, 32]  # the third class at its limit: eight dihedral of four galaxies
-    assert presented(LABELS, "dihedral", 3).tolist() == [64, 64, 32]
+    assert samples_per_class(LABELS, "dihedral", 3).tolist() == [64, 64, 32]
     pairs = set(zip(positions.tolist(), dihedral.tolist(), strict=True))
     assert len(pairs) == len(positions)
     assert (copies < 8).all()
@@ -61,7 +61,7 @@ def test_weighted_draws_classes_equally():
     rng = np.random.default_rng(0)
     shown = sum(np.bincount(LABELS[epoch_plan(LABELS, "weighted", rng)[0]], minlength=3) for _ in range(100))
     assert np.allclose(shown / shown.sum(), 1 / 3, atol=0.02)
-    assert np.allclose(presented(LABELS, "weighted", 3), 28)
+    assert np.allclose(samples_per_class(LABELS, "weighted", 3), 28)
 
 
 def test_batches_hold_the_rows_they_name():

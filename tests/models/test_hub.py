@@ -63,10 +63,10 @@ def test_weights_in_the_older_form_are_taken_where_there_is_no_other(monkeypatch
 @pytest.mark.parametrize(
     ("behaviour", "said"),
     [
-        ("hang", "127.0.0.1 accepts the connection, but nothing new comes for 1 s"),
-        ("stall", "127.0.0.1 accepts the connection, but nothing new comes for 1.5 s"),
-        ("drop", "nothing new comes for 1.5 s"),
-        ("broken", "nothing new comes for 1 s"),
+        ("hang", "127.0.0.1 accepts the connection, but sends nothing for 1 s"),
+        ("stall", "127.0.0.1 accepts the connection, but sends nothing for 1.5 s"),
+        ("drop", "sends nothing for 1.5 s"),
+        ("broken", "sends nothing for 1 s"),
         ("missing", "holds no model.safetensors or pytorch_model.bin"),
     ],
 )
@@ -75,7 +75,7 @@ def test_a_bad_hub_ends_in_one_message_and_leaves_nothing_to_load(behaviour, sai
     with serving(files, "good" if behaviour == "missing" else behaviour) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
         with pytest.raises(DownloadError) as caught:
-            hub.fetch_from_hub("timm/resnet18.a1_in1k", answer_s=1, stall_s=1.5)
+            hub.fetch_from_hub("timm/resnet18.a1_in1k", start_timeout_s=1, stall_timeout_s=1.5)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert hub.cached_file("timm/resnet18.a1_in1k") is None
@@ -91,7 +91,7 @@ def test_weights_at_a_plain_address_go_to_torchs_cache(no_hub):
         for wrong, said in (("net-12345678.pth", "another checksum"), ("none.pth", "answers 404")):
             with pytest.raises(DownloadError, match=said):
                 hub.fetch_from_url(f"{server.address}/{wrong}")
-    assert hub.torch_files() == [name]
+    assert hub.torch_cache_files() == [name]
 
 
 def test_what_the_hub_says_in_vain_ends_in_the_ways_out(monkeypatch):

@@ -110,7 +110,7 @@ def test_a_plateau_is_one_of_the_monitored_metric_in_its_direction_once_an_epoch
 
 
 def test_a_scheduler_that_lacks_something_says_so_in_one_line():
-    with pytest.raises(Galaxy10Error, match=r"scheduler: LambdaLR cannot be made: .*lr_lambda"):
+    with pytest.raises(Galaxy10Error, match=r"scheduler: LambdaLR cannot be built: .*lr_lambda"):
         rates(lr_scheduler.LambdaLR)
 
 
@@ -161,9 +161,9 @@ def test_fused_is_passed_to_what_takes_it_unless_scaled_gradients_are_clipped():
 @pytest.mark.parametrize(
     ("optimizer", "said"),
     [
-        (torch.optim.Muon, "Muon cannot be made: Muon only supports 2D parameters"),
-        (functools.partial(torch.optim.SGD, lr=-1.0), "SGD cannot be made: Invalid learning rate"),
-        (functools.partial(torch.optim.SGD, speed=1), "SGD cannot be made: .*speed"),
+        (torch.optim.Muon, "Muon cannot be built: Muon only supports 2D parameters"),
+        (functools.partial(torch.optim.SGD, lr=-1.0), "SGD cannot be built: Invalid learning rate"),
+        (functools.partial(torch.optim.SGD, speed=1), "SGD cannot be built: .*speed"),
     ],
 )
 def test_an_optimizer_that_cannot_be_made_says_so_in_one_line(optimizer, said):
@@ -223,9 +223,9 @@ def test_balanced_weights_make_every_class_count_the_same(batch):
 @pytest.mark.parametrize(
     ("weights", "counts", "said"),
     [
-        ("even", [1, 1], "class_weights=even is not known; type balanced"),
+        ("even", [1, 1], "class_weights=even is unknown; type balanced"),
         ([1, 2], [1, 1, 1], "has 2 numbers for 3 classes"),
-        ("balanced", None, "balanced needs class_counts"),
+        ("balanced", None, "balanced needs the training images"),
     ],
 )
 @pytest.mark.parametrize("kind", [CrossEntropy, FocalLoss])

@@ -51,7 +51,7 @@ def matrix(data, subset):
 def test_it_agrees_with_scikit_learn_on_the_whole_matrix(data, standardize):
     # Two components, which carry the classes. The rest is white noise, of which any basis is as good as another.
     module = classifier(standardize=standardize, num_components=2)
-    found, converged = module.solve(data, data.split.rows("train"), data.labels("train"))
+    found, converged = module.fit(data, data.split.rows("train"), data.labels("train"))
     train, test = matrix(data, "train"), matrix(data, "test")
     pca = PCA(8, svd_solver="full").fit(train)
     assert converged
@@ -73,7 +73,7 @@ def test_two_classes_and_absent_classes(data):
     for present in ([0, 1], [0, 2], [1, 2]):
         module = classifier()
         chosen = np.isin(labels, present)
-        module.solve(data, data.split.rows("train")[chosen], labels[chosen])
+        module.fit(data, data.split.rows("train")[chosen], labels[chosen])
         predicted = probabilities(module, data, data.split.rows("train")[chosen]).argmax(1)
         assert set(predicted) == set(present)
         assert (predicted == labels[chosen]).mean() > 0.9
@@ -83,7 +83,7 @@ def test_a_few_galaxies_give_as_many_components_as_they_can(data):
     few = np.random.default_rng(0).permutation(len(data.split.rows("train")))[:10]
     rows, labels = data.split.rows("train")[few], data.labels("train")[few]
     module = classifier(num_components=30)
-    found, _ = module.solve(data, rows, labels)
+    found, _ = module.fit(data, rows, labels)
     assert len(found.components) == 10
     found = probabilities(module, data, rows)
     assert np.isfinite(found).all()
@@ -93,7 +93,7 @@ def test_a_few_galaxies_give_as_many_components_as_they_can(data):
 def test_components_of_each_subset_are_that_subsets_own_while_it_is_scored(data):
     for components_from in ("each_subset", "train"):
         module = classifier(components_from=components_from)
-        module.solve(data, data.split.rows("train"), data.labels("train"))
+        module.fit(data, data.split.rows("train"), data.labels("train"))
         module._trainer = SimpleNamespace(datamodule=data)
         before = module.network.components.detach().clone()
         module.on_test_start()

@@ -98,7 +98,7 @@ def test_torchs_cache_serves_too_and_its_checksum_is_verified(no_hub, pretrained
     check_weights_reachable("resnet18.tv_in1k")
     source = find_weights("resnet18.tv_in1k")
     assert source.kind == "cache"
-    with pytest.raises(Galaxy10Error, match=r"is damaged: its checksum begins [0-9a-f]{8} and not f37072fd"):
+    with pytest.raises(Galaxy10Error, match=r"is damaged: its checksum begins [0-9a-f]{8}, not f37072fd"):
         load_pretrained(resnet(), source, [])
 
 
@@ -121,9 +121,9 @@ def test_the_projects_own_names_are_those_of_its_configuration():
 
 
 def test_wrong_names_get_the_nearest_right_one():
-    with pytest.raises(Galaxy10Error, match=r"there are no weights resnet18.a1_in2k: did you mean resnet18.a1_in1k\?"):
+    with pytest.raises(Galaxy10Error, match=r"timm has no weights resnet18.a1_in2k: did you mean resnet18.a1_in1k\?"):
         check_weights_reachable("resnet18.a1_in2k")
-    with pytest.raises(Galaxy10Error, match=r"there are no weights resnet18.a1_in2k"):
+    with pytest.raises(Galaxy10Error, match=r"timm has no weights resnet18.a1_in2k"):
         find_weights("resnet18.a1_in2k")
     with pytest.raises(Galaxy10Error, match=r"no network inceptionv33: did you mean inceptionv3\?"):
         download_weights("inceptionv33")

@@ -14,8 +14,8 @@ from galaxy10.config.building import build
 from galaxy10.config.own_code import TRUST_VARIABLE, describe_failure
 from galaxy10.data.own_order import repeat_order
 from galaxy10.errors import Galaxy10Error, TrainingError
-from galaxy10.metrics.extra import compute_extra_metrics
-from galaxy10.models.factory import _without_weights
+from galaxy10.metrics.extra import measure_extra
+from galaxy10.models.factory import _without_pretrained
 from galaxy10.training.callbacks import FiniteLoss, RestorePlateau
 from galaxy10.training.checkpoints import AtomicCheckpointIO
 from galaxy10.training.experiment import parts
@@ -101,7 +101,7 @@ def test_a_builder_of_another_library_gets_the_number_of_classes():
     ):
         assert build(node, {"num_classes": 3})(torch.zeros(2, 3, 64, 64)).shape == (2, 3)
     recipe = {"a": [{"_target_": "timm.create_model", "pretrained": True, "checkpoint_path": "x"}], "pretrained": True}
-    assert _without_weights(recipe) == {"a": [{"_target_": "timm.create_model"}], "pretrained": True}
+    assert _without_pretrained(recipe) == {"a": [{"_target_": "timm.create_model"}], "pretrained": True}
 
 
 def scheduled(values, restart_after=None):

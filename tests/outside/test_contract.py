@@ -81,7 +81,7 @@ def test_a_users_module_overrides_what_differs(own, tmp_path):
         (["optimizer=sgd", "optimizer._target_=torch.optim.RAdam"], "takes no momentum"),
         (["loss=weighted", "+loss.powr=1"], "takes no powr: did you mean power?"),
         (["callbacks=weight_norm", "+callbacks.weight_norm.scal=1"], "did you mean scale?"),
-        (["model=mynet", "model._target_=outsider.nets.MyNet"], "no galaxy10.models.Classifier; a network alone goes"),
+        (["model=mynet", "model._target_=outsider.nets.MyNet"], "no galaxy10.models.Classifier; name a network alone"),
         (["loss=sharp", "~loss._partial_"], "outsider.losses.sharp is itself the loss of logits and labels"),
         (["scheduler=none", "scheduler._target_=torch.optim.lr_scheduler.OneCycleLR"], "needs max_lr; add +scheduler"),
         (["scheduler=none", "scheduler._target_=torch.optim.lr_scheduler.StepLR"], "needs step_size; add +scheduler"),

@@ -39,7 +39,7 @@ def test_a_cpu_with_bf16_uses_it_where_it_measured_faster(bf16_cpu):
     assert choose_precision("auto", "auto", "tf_efficientnet_lite0", 128).name == "32-true"
     unknown = choose_precision("auto", "cpu", "a_network_of_tomorrow", 224)
     assert unknown.name == "32-true"
-    assert "a_network_of_tomorrow was not measured" in unknown.why
+    assert "a_network_of_tomorrow was not measured" in unknown.reason
 
 
 def test_a_cpu_without_bf16_computes_in_fp32(bf16_cpu, monkeypatch):
@@ -83,7 +83,7 @@ def test_a_run_goes_on_in_the_precision_it_began_with(tmp_path, bf16_cpu):
     }
     directory = RunDirectory(tmp_path)
     (tmp_path / "provenance.json").write_text(
-        json.dumps({"training": {"precision": "32-true", "why": "another machine"}})
+        json.dumps({"training": {"precision": "32-true", "precision_reason": "another machine"}})
     )
     assert resolve_precision(config, directory, 224).name == "bf16-mixed"  # nothing has been trained yet
     directory.last_checkpoint.parent.mkdir()
@@ -95,7 +95,7 @@ def test_a_run_records_its_precision_and_is_its_own_profile(run, finished):
     training = json.loads((run / "provenance.json").read_text())["training"]
     assert training["precision"] in ("32-true", "bf16-mixed")
     assert training["cache_on_device"] is False
-    assert f"{training['precision']} ({training['why']})" in finished.err
+    assert f"{training['precision']} ({training['precision_reason']})" in finished.err
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["precision"] == "auto"
     profile = pd.read_csv(run / "profile.csv")
     timings = {"seconds", "images_per_s", "data_share", "validation_images_per_s", "peak_host_gib", "peak_device_gib"}
@@ -110,7 +110,7 @@ def test_final_numbers_are_those_of_float32_whatever_training_computed_in(galaxi
     words = ("data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK)
     done = train(*words, "trainer.max_epochs=1", "model.tta_views=1", "trainer.precision=bf16-mixed")
     assert done.code == 0, done.err
-    assert "bf16-mixed (as asked for)" in done.err
+    assert "bf16-mixed (set by trainer.precision)" in done.err
     table = pd.read_parquet(tmp_path / "r" / "predictions" / "test.parquet")
     module = load_classifier(tmp_path / "r" / "checkpoints" / "best.ckpt")
     with h5py.File(galaxies) as file:

@@ -188,7 +188,7 @@ def test_a_transformer_gets_the_one_size_it_takes(galaxies, train, here):
     words = [*FILE, *QUICK, "model.backbone=test_vit"]
     refused = here("train.py", *words)
     assert refused.code == 2
-    assert "takes images of 160 px alone; type model.image_size=160" in refused.message
+    assert "takes only images of 160 px; type model.image_size=160" in refused.message
     done = train(*words, "model.image_size=auto", "debug=fast")
     assert done.code == 0, done.err
     assert " at 160 px" in done.err

@@ -37,7 +37,7 @@ class EpochTotals(L.Callback):
             loss_sum, correct, answered, count = self._of_all(trainer).tolist()
             if count:
                 measured = {"train/loss": loss_sum / count}
-                pl_module.record(measured | ({"train/accuracy": correct / answered} if answered else {}))
+                pl_module.log_metrics(measured | ({"train/accuracy": correct / answered} if answered else {}))
 
     def _add(self, loss: torch.Tensor, logits: torch.Tensor | None, labels: torch.Tensor) -> None:
         self._sums = self._sums.to(loss.device)  # where a checkpoint was read, it may not be
