@@ -25,7 +25,7 @@ def read_augmentation(name: str) -> Augmentation:
     based_on = settings.pop("defaults", [])
     for base in based_on:
         settings = {**yaml.safe_load((ROOT / "conf" / "augment" / f"{base}.yaml").read_text()), **settings}
-    return Augmentation.of(settings)
+    return Augmentation.from_config(settings)
 
 
 class OurPipeline:
@@ -38,8 +38,8 @@ class OurPipeline:
         self.loader = GalaxyLoader(images, np.arange(len(images)), labels, sampler, prepare=self.prepare)
 
     def prepare(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
-        """Prepare a batch as in training on CPUs: in the prefetching thread, on one core."""
-        where = (batch["rows"], batch["copies"], batch["dihedral"])
+        """As on CPUs in training: by the thread that reads ahead, on one core."""
+        where = (batch["rows"], batch["repeat_index"], batch["dihedral"])
         return {"inputs": self.preprocessing.train_transform(batch["images"], self.augmentation, 0, epoch, *where)}
 
     def rate(self, num_batches: int) -> float:

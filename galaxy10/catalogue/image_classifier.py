@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from galaxy10.catalogue.predictor import Predictor
-from galaxy10.data.images import ImageReadError, Picture, as_picture, pillow_values, read_picture
+from galaxy10.data.images import GalaxyImage, ImageReadError, as_image, pillow_to_array, read_image
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 
@@ -44,9 +44,9 @@ class ImageClassifier:
         Raises:
             Galaxy10Error: an image cannot be read.
         """
-        size, networks = self._options.batch_size, self._predictor.networks
-        tables: list[pa.Table] = [self._predictor.empty_table()]
-        batch: list[Picture] = []
+        size, networks = self._options.batch_size, self._judge.networks
+        tables: list[pa.Table] = [self._judge.nothing()]
+        batch: list[GalaxyImage] = []
 
         def judge() -> None:
             table = self._judge.columns(networks.predict([networks.prepare(picture.pixels) for picture in batch]))
@@ -67,15 +67,15 @@ class ImageClassifier:
         table = self.predict(images)
         return table[[f"p_{slug}" for slug in self._predictor.networks.slugs]].to_numpy(np.float32)
 
-    def _read(self, images: Any) -> Iterator[Picture]:
+    def _pictures(self, images: Any) -> Iterator[GalaxyImage]:
         for number, image in enumerate(_listed(images)):
             try:
                 if isinstance(image, str | Path):
-                    yield read_picture(image, self._options.stretch)
+                    yield read_image(image, self._options.stretch)
                 elif isinstance(image, Image.Image):
-                    yield as_picture(pillow_values(image), self._options.stretch)
+                    yield as_image(pillow_to_array(image), self._options.stretch)
                 else:
-                    yield as_picture(np.asarray(image), self._options.stretch)
+                    yield as_image(np.asarray(image), self._options.stretch)
             except ImageReadError as error:
                 name = f"{image}" if isinstance(image, str | Path) else f"image {number}"
                 raise Galaxy10Error(f"{name}: {error}") from error

@@ -22,7 +22,7 @@ from galaxy10.catalogue.table_io import check_columns, write_tables
 from galaxy10.data.sidecars import (
     CATALOGUE_SUFFIXES,
     Failure,
-    check_beside_catalogue,
+    check_catalogue_sidecars,
     failed_path,
     parts_path,
     read_failures,
@@ -65,7 +65,7 @@ class Catalogue:
         Raises:
             Galaxy10Error: another catalogue has the name, complete or not; a sidecar file belongs to another output.
         """
-        check_beside_catalogue(self.output)
+        check_catalogue_sidecars(self.output)
         before = read_json(self.parts / "plan.json")
         if overwrite:
             return

@@ -1,4 +1,4 @@
-"""Data: from a labelled file to the batches that a network is trained on, under a split that can be shown."""
+"""Data: labelled files, splits, and the batches that a network is trained on."""
 
 from typing import TYPE_CHECKING
 
@@ -6,16 +6,16 @@ from galaxy10.lazy import lazy_names
 
 if TYPE_CHECKING:
     from galaxy10.data.augment import Augmentation, Preprocessing
-    from galaxy10.data.contract import DataFacts, describe_datamodule
+    from galaxy10.data.custom_datamodule import DataSummary, describe_datamodule
+    from galaxy10.data.custom_transforms import PerImage
     from galaxy10.data.datamodule import GalaxyData
     from galaxy10.data.folders import read_folders, read_table
     from galaxy10.data.split import Split, make_split
     from galaxy10.data.store import Store
-    from galaxy10.data.variations import PerImage
 
 __all__ = [
     "Augmentation",
-    "DataFacts",
+    "DataSummary",
     "GalaxyData",
     "PerImage",
     "Preprocessing",
@@ -30,13 +30,13 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "Augmentation": "augment",
-        "DataFacts": "contract",
+        "DataSummary": "custom_datamodule",
         "GalaxyData": "datamodule",
-        "PerImage": "variations",
+        "PerImage": "custom_transforms",
         "Preprocessing": "augment",
         "Split": "split",
         "Store": "store",
-        "describe_datamodule": "contract",
+        "describe_datamodule": "custom_datamodule",
         "make_split": "split",
         "read_folders": "folders",
         "read_table": "folders",

@@ -1,4 +1,4 @@
-"""The `data` section of a configuration: checked at the door, and built. Imports torch only to build."""
+"""Check and build the `data` section of a configuration. Imports torch only to build."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from galaxy10.config.building import HYDRA_WORDS, TARGET, build, check_signatures, resolve, takes
 from galaxy10.data.hdf5 import SourceFile
-from galaxy10.data.settings import check_settings, is_own
+from galaxy10.data.settings import check_settings, uses_galaxy_data
 from galaxy10.data.source import check_source
 from galaxy10.errors import Galaxy10Error
 
@@ -19,22 +19,22 @@ _SUPPLIED = frozenset(("augmentation", "seed"))
 
 
 def check_data(data: Mapping[str, Any], augment: Mapping[str, Any]) -> SourceFile | None:
-    """Check the sections `data` and `augment` before anything heavy is done.
+    """Check the sections `data` and `augment` before anything slow is done.
 
     Returns:
-        What can be said of the file; None where it is still to be made, or a data module of somebody's own has none.
+        The checked file; None if the file does not exist yet, or a custom data module has none.
 
     Raises:
-        Galaxy10Error: the first thing that does not fit.
+        Galaxy10Error: a setting or the file is wrong.
     """
-    if is_own(data):
+    if uses_galaxy_data(data):
         check_settings(data)
         return check_source(data)
     check_signatures(data, "data", _SUPPLIED)
-    varied = augment.get("name") != "none" or augment.get("before") or augment.get("after")
-    if varied and not takes(resolve(data[TARGET], f"data.{TARGET}"), "augmentation"):
+    augmented = augment.get("name") != "none" or augment.get("before") or augment.get("after")
+    if augmented and not takes(resolve(data[TARGET], f"data.{TARGET}"), "augmentation"):
         raise Galaxy10Error(
-            f"data={data[TARGET]} varies its images by itself (it takes no argument `augmentation`); type augment=none"
+            f"data={data[TARGET]} takes no argument `augmentation`, so augment is not used; type augment=none"
         )
     return None
 
@@ -42,33 +42,33 @@ def check_data(data: Mapping[str, Any], augment: Mapping[str, Any]) -> SourceFil
 def build_datamodule(data: Mapping[str, Any], augment: Mapping[str, Any], seed: int) -> "L.LightningDataModule":
     """Build the data module of a configuration.
 
-    One of somebody's own is given `augmentation` (the section `augment`, a mapping) and `seed` if it asks for them.
+    A custom one is given `augmentation` (the section `augment`, a mapping) and `seed` if its signature names them.
 
     Raises:
-        Galaxy10Error: it cannot be built, or is no LightningDataModule.
+        Galaxy10Error: the data module cannot be built, or is no LightningDataModule.
     """
     import lightning as L
 
     from galaxy10.data.datamodule import GalaxyData
-    from galaxy10.data.numbering import repeat_setup
+    from galaxy10.data.numbering import make_setup_repeatable
 
-    if is_own(data):
+    if uses_galaxy_data(data):
         settings = {key: value for key, value in data.items() if key not in HYDRA_WORDS}
         return GalaxyData(**settings, augmentation=augment, seed=seed)
     built = build(data, {"augmentation": dict(augment), "seed": seed}, "data")
     if not isinstance(built, L.LightningDataModule):
-        raise Galaxy10Error(f"data._target_={data[TARGET]} makes a {type(built).__name__}, no LightningDataModule")
+        raise Galaxy10Error(f"data._target_={data[TARGET]} builds a {type(built).__name__}; name a LightningDataModule")
     if not isinstance(built, GalaxyData):
-        repeat_setup(built)
+        make_setup_repeatable(built)
     return built
 
 
-def set_up(data: "L.LightningDataModule", lock: Path) -> None:
-    """Prepare and set up a data module before there is a Trainer.
+def setup_datamodule(data: "L.LightningDataModule", lock: Path) -> None:
+    """Call prepare_data and setup of a data module before there is a Trainer.
 
     Args:
-        lock: a file by which the processes of a run prepare one after another, as Lightning would let only one; ours
-            has locks of its own.
+        lock: a lock file, with which the processes of a run prepare a custom data module one after another;
+            GalaxyData has locks of its own.
     """
     from galaxy10.data.datamodule import GalaxyData
 

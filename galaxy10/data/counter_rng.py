@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, epoch, galaxy) alone: not on batch, device count, process or restart.
+"""Random numbers that depend only on (seed, epoch, galaxy), not on batch, device count, process or restart.
 
 A counter-based generator in the sense of Salmon et al. 2011 (doi:10.1145/2063384.2063405), with the finaliser of
 SplitMix64 (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195) as its mixing function.
@@ -18,31 +18,31 @@ def _shift_right(x: torch.Tensor, bits: int) -> torch.Tensor:
 
 
 def splitmix64(x: torch.Tensor) -> torch.Tensor:
-    """Int64 → int64 of the same shape; every bit of the answer depends on every bit of x."""
+    """Mix int64 numbers to int64 of the same shape; every bit of the result depends on every bit of x."""
     x = x + _GOLDEN
     x = (x ^ _shift_right(x, 30)) * _FIRST
     x = (x ^ _shift_right(x, 27)) * _SECOND
     return x ^ _shift_right(x, 31)
 
 
-def sample_seeds(seed: int, epoch: int, rows: torch.Tensor, copies: torch.Tensor | None = None) -> torch.Tensor:
-    """(B,) int64 keys for rows (B,), and for the how-manieth showing of the row in this epoch, copies (B,)."""
+def sample_seeds(seed: int, epoch: int, rows: torch.Tensor, repeat_index: torch.Tensor | None = None) -> torch.Tensor:
+    """Return keys (B,) int64 for rows (B,), and for each repeat of a row in the epoch, repeat_index (B,)."""
     start = int(
         splitmix64(splitmix64(torch.tensor(seed, dtype=torch.int64)) + epoch)
-    )  # a number: copying one to a GPU stops it
+    )  # a Python number: copying a tensor to a GPU synchronises it
     key = splitmix64(start + rows.to(torch.int64))
-    return key if copies is None else splitmix64(key + copies.to(torch.int64))
+    return key if repeat_index is None else splitmix64(key + repeat_index.to(torch.int64))
 
 
 def uniform(key: torch.Tensor, num: int) -> torch.Tensor:
-    """(B, num) float32 in [0, 1), from keys (B,)."""
+    """Return uniform numbers (B, num) float32 in [0, 1) for keys (B,)."""
     counter = torch.arange(num, device=key.device, dtype=torch.int64)
     bits = splitmix64(key[:, None] + splitmix64(counter)[None, :])
     return _shift_right(bits, 40).to(torch.float32) * 2.0**-24
 
 
 def normal(key: torch.Tensor, num: int) -> torch.Tensor:
-    """(B, num) float32 standard normal numbers, from keys (B,); on CPUs and GPUs not the same ones."""
+    """Return standard normal numbers (B, num) float32 for keys (B,); CPUs and GPUs give different numbers."""
     if key.device.type != "cpu":
         return counted_normal(key, num)
     out = torch.empty((len(key), num), dtype=torch.float32)
@@ -54,8 +54,10 @@ def normal(key: torch.Tensor, num: int) -> torch.Tensor:
 
 
 def counted_normal(key: torch.Tensor, num: int) -> torch.Tensor:
-    """The same by counting (Box & Muller 1958, doi:10.1214/aoms/1177706645): without a look at the keys, which would
-    stop a GPU, and without a loop over rows. Twelve passes over 64-bit integers: on CPUs a generator is faster.
+    """Return standard normal numbers (B, num) float32 by counting (Box & Muller 1958, doi:10.1214/aoms/1177706645).
+
+    Needs neither a loop over rows nor the keys on the host, which would synchronise a GPU. It passes twelve times over
+    64-bit integers: on CPUs a generator is faster.
     """
     pairs = torch.arange((num + 1) // 2, device=key.device, dtype=torch.int64)
     bits = splitmix64(key[:, None] + splitmix64(pairs)[None, :])
@@ -65,10 +67,10 @@ def counted_normal(key: torch.Tensor, num: int) -> torch.Tensor:
 
 
 def scale_to(low: float, high: float, draw: torch.Tensor) -> torch.Tensor:
-    """Draws in [0, 1) stretched to [low, high)."""
+    """Scale draws in [0, 1) to [low, high)."""
     return low + (high - low) * draw
 
 
 def log_scale_to(low: float, high: float, draw: torch.Tensor) -> torch.Tensor:
-    """Draws in [0, 1) stretched to [low, high), uniform in the logarithm."""
+    """Scale draws in [0, 1) to [low, high), uniform in the logarithm."""
     return torch.exp(scale_to(math.log(low), math.log(high), draw))

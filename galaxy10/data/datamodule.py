@@ -1,4 +1,4 @@
-"""The LightningDataModule: one labelled file, its split, and batches that the training device augments."""
+"""The LightningDataModule of one labelled file: its split, and batches that are augmented on the device."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from galaxy10.data.batch_transform import BatchTransform
 from galaxy10.data.device_cache import upload, use_device_cache
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
-from galaxy10.data.settings import own_settings
+from galaxy10.data.settings import galaxy_data_settings
 from galaxy10.data.source import obtain_source, obtain_store
 from galaxy10.data.split import Split, make_split
 from galaxy10.data.store import Store, channel_statistics
@@ -27,23 +27,22 @@ _SPLIT_SETTINGS = ("protocol", "split_seed", "num_folds", "fold", "duplicates", 
 class GalaxyData(L.LightningDataModule):
     """Train, val and test batches of one labelled file under one split, for any lightning.Trainer.
 
-    The file is found, downloaded or simulated, and its store and split are made, in `prepare_data` and `setup`. From
-    then on there are `source`, `store`, `split`, `class_names`, `class_counts` and `preprocessing`.
+    `prepare_data` and `setup` find, download or simulate the file, and make its store and split. Afterwards `source`,
+    `store`, `split`, `class_names`, `class_counts` and `preprocessing` are set.
 
-    Batches cross to the device as uint8; normalisation and augmentation act there, on the whole batch, and leave
-    {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}. Where the CPU trains, the thread that reads ahead
-    does it, meanwhile.
+    Batches are copied to the device as uint8; normalisation and augmentation run there, on the whole batch, and give
+    {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}. On the CPU, the prefetching thread runs them.
 
     Args:
-        name: galaxy10 (the published file), hdf5 (the file at `path`) or simulated; default: hdf5 if there is a path.
+        name: galaxy10 (the published file), hdf5 (the file at `path`) or simulated; default: hdf5 if `path` is given.
         path: an HDF5 file with `images` (N, H, W, 3) uint8 and `ans` (N,), a folder with one folder per class, a table
-            of paths and labels, or whatever `reader` reads.
+            of paths and labels, or the input of `reader`.
         dir: folder of downloaded and simulated files.
         variant: of the published file: full (default) or no_duplicates.
         class_names: names in label order; default: the file's.
         store_dir: folder of stores; default: beside the file if writable, else `dir`.
         reader: read(path) → (images, labels, class names[, table]), see readers.py; or a mapping with its `_target_`
-            and further arguments. Default: by what `path` is.
+            and further arguments. Default: by the type of `path`.
         protocol, split_seed, num_folds, fold, duplicates, blanks: see split.make_split.
         balance: none, soft, dihedral or weighted, see resampling.py.
         batch_size: images per optimizer step, over all devices.
@@ -55,10 +54,10 @@ class GalaxyData(L.LightningDataModule):
         preprocessing: how stored pixels become inputs; default: the training subset's mean and standard deviation at
             image_size. A LightningModule whose `preprocessing` is not None decides instead; one where it is None is
             given this one.
-        seed: moves order and augmentation, never the split.
+        seed: of order and augmentation; the split does not depend on it.
 
     Raises:
-        Galaxy10Error: a setting that does not fit; what is wrong with the file.
+        Galaxy10Error: a setting or the file is wrong.
     """
 
     def __init__(
@@ -91,12 +90,12 @@ class GalaxyData(L.LightningDataModule):
     ):
         arguments = dict(locals())
         super().__init__()
-        self.settings = own_settings(arguments)
+        self.settings = galaxy_data_settings(arguments)
         self.settings["reader"] = _plain(reader)
         self.batch_size, self.eval_batch_size, self.balance, self.seed = batch_size, eval_batch_size, balance, seed
         self.cache_on_device, self.image_size = cache_on_device, image_size
         given = _plain(augmentation)
-        self.augmentation = given if isinstance(given, Augmentation) else Augmentation.of(given or {})
+        self.augmentation = given if isinstance(given, Augmentation) else Augmentation.from_config(given or {})
         self.transform = BatchTransform(self.augmentation, seed)
         self.source: SourceFile | None = None
         self.loaders: dict[str, GalaxyLoader] = {}
@@ -118,7 +117,7 @@ class GalaxyData(L.LightningDataModule):
         cache_on_device: bool | str = False,
         **options: Any,
     ) -> "GalaxyData":
-        """Return the data module of a store and a split that are there already; nothing is read or made.
+        """Return the data module of an existing store and split; nothing is read or made.
 
         Args:
             options: batch_size, eval_batch_size, augmentation, image_size, preprocessing, seed.
@@ -127,19 +126,19 @@ class GalaxyData(L.LightningDataModule):
         data._store, data._split, data._class_names = store, split, tuple(class_names)
         return data
 
-    # --- what there is --------------------------------------------------------------------------------------------
+    # --- file, store and split ------------------------------------------------------------------------------------
 
     def prepare_data(self) -> None:
-        """Bring the file here and build its store; Lightning calls it once per machine."""
+        """Download or simulate the file, and build its store; Lightning calls this once per machine."""
         self._read()
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the store, make the split, and agree with the trainer's module on the preprocessing."""
+        """Open the store, make the split, and share the preprocessing with the trainer's module."""
         self._read()
         if self._split is None:
             settings = {key: self.settings[key] for key in _SPLIT_SETTINGS}
             self._split = make_split(self.store.table, self.store.content, self.class_names, **settings)
-        self._agree_on_preprocessing()
+        self._share_preprocessing()
 
     def _read(self) -> None:
         if self._store is None:
@@ -149,40 +148,40 @@ class GalaxyData(L.LightningDataModule):
 
     @property
     def store(self) -> Store:
-        """All images of the file, and a table with a line for each."""
+        """Return the store: all images of the file, and a table with a line for each."""
         if self._store is None:
             raise _not_set_up("store")
         return self._store
 
     @property
     def split(self) -> Split:
-        """Which images train, validate and test."""
+        """Return the split into train, val and test."""
         if self._split is None:
             raise _not_set_up("split")
         return self._split
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names in label order."""
+        """Return the class names in label order."""
         if not self._class_names:
             raise _not_set_up("class names")
         return self._class_names
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Return the number of classes."""
         return len(self.class_names)
 
     @property
     def class_counts(self) -> np.ndarray:
-        """(C,) int64: how many training images each class has."""
+        """Return the number of training images of each class, (C,) int64."""
         return np.bincount(self.labels("train"), minlength=self.num_classes)
 
     @property
     def preprocessing(self) -> Preprocessing | None:
-        """How stored pixels become inputs: as the trainer's module says, else as given, else from the training subset.
+        """Return how pixels become inputs: of the trainer's module, else as given, else from the training subset.
 
-        None before setup, if nobody says.
+        None before setup if it was not given.
         """
         if self._preprocessing_of_module is not None:
             return self._preprocessing_of_module
@@ -196,42 +195,42 @@ class GalaxyData(L.LightningDataModule):
     def preprocessing(self, preprocessing: Preprocessing | None) -> None:
         self._own_preprocessing = preprocessing
 
-    def _agree_on_preprocessing(self) -> None:
+    def _share_preprocessing(self) -> None:
         module: Any = self.trainer.lightning_module if self.trainer is not None else None
         self._preprocessing_of_module = getattr(module, "preprocessing", None)
         if self._preprocessing_of_module is None and hasattr(module, "preprocessing"):
             module.preprocessing = self.preprocessing
 
     def training_statistics(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation per channel, on the 0–1 scale, of the training subset."""
+        """Return mean and standard deviation per channel, on the 0–1 scale, of the training subset."""
         return channel_statistics(self.store.table.iloc[self.split.rows("train")])
 
     def labels(self, subset: str) -> np.ndarray:
-        """(n,) int64 labels of one subset, in file order."""
+        """Return the labels (n,) int64 of one subset, in file order."""
         table = self.split.table
         return table.loc[table["subset"] == subset, "label"].to_numpy(np.int64)
 
     # --- loaders --------------------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> GalaxyLoader:
-        """Batches of the training subset, in an order that depends on (seed, epoch) alone."""
+        """Return batches of the training subset, in an order that depends only on (seed, epoch)."""
         rank, world = self._processes()
         labels = self.labels("train")
         sampler = EpochSampler(labels, self.batch_size, self.seed, self.balance, rank, world)
-        sampler.repeats = bool(getattr(self.trainer, "overfit_batches", 0))
+        sampler.same_order = bool(getattr(self.trainer, "overfit_batches", 0))
         sampler.skip, self._batches_done = self._batches_done, 0
         return self._loader("train", sampler)
 
     def val_dataloader(self) -> GalaxyLoader:
-        """The validation subset, every galaxy once."""
+        """Return batches of the validation subset, every galaxy once."""
         return self._sequential("val")
 
     def test_dataloader(self) -> GalaxyLoader:
-        """The test subset, every galaxy once."""
+        """Return batches of the test subset, every galaxy once."""
         return self._sequential("test")
 
     def predict_dataloader(self) -> GalaxyLoader:
-        """The test subset, every galaxy once."""
+        """Return batches of the test subset, every galaxy once."""
         return self._sequential("test")
 
     def _sequential(self, subset: str) -> GalaxyLoader:
@@ -239,10 +238,10 @@ class GalaxyData(L.LightningDataModule):
         return self._loader(subset, SequentialSampler(len(self.split.rows(subset)), self.eval_batch_size, rank, world))
 
     def _loader(self, subset: str, sampler: EpochSampler | SequentialSampler) -> GalaxyLoader:
-        self._agree_on_preprocessing()  # again: a module may have decided in its own setup
+        self._share_preprocessing()  # again: a module may set it in its own setup
         device = self.trainer.strategy.root_device.type if self.trainer is not None else None
-        prepare = self._begun if subset == "train" else self._evaluated
-        ahead = device == "cpu" and (subset != "train" or self.transform.may_run_ahead)
+        prepare = self._prefetched if subset == "train" else self._evaluated
+        ahead = device == "cpu" and (subset != "train" or self.transform.can_prefetch)
         images = None if subset == "train" and self._on_device() else self.store.images
         loader = GalaxyLoader(
             images, self.split.rows(subset), self.labels(subset), sampler, device == "cuda", prepare if ahead else None
@@ -251,19 +250,19 @@ class GalaxyData(L.LightningDataModule):
         return loader
 
     def uses_device_cache(self, device: torch.device) -> bool:
-        """Where the training galaxies of a run on this device wait: host or device. Once said, it stays so."""
+        """Return whether the training images are kept in this device's memory; the first decision stays."""
         rows = len(self.split.rows("train"))
         num_bytes = rows * self.store.images[:1].nbytes
         self.cache_on_device = use_device_cache(self.cache_on_device, num_bytes, device)
         return self.cache_on_device
 
     def _on_device(self) -> bool:
-        """Whether training galaxies are on the device; the first time, bring them there."""
+        """Return whether the training images are on the device; copy them there the first time."""
         if self.trainer is None or not self.uses_device_cache(self.trainer.strategy.root_device):
             return False
-        if self.transform.resident is None:
+        if self.transform.cached_images is None:
             device = self.trainer.strategy.root_device
-            self.transform.resident = upload(self.store.images, self.split.rows("train"), device)
+            self.transform.cached_images = upload(self.store.images, self.split.rows("train"), device)
         return True
 
     def _processes(self) -> tuple[int, int]:
@@ -272,11 +271,12 @@ class GalaxyData(L.LightningDataModule):
     # --- batches --------------------------------------------------------------------------------------------------
 
     def augmented(self, batch: dict[str, Any], epoch: int) -> torch.Tensor:
-        """A training batch's network input (B, 3, S, S) as it is in a given epoch."""
-        return self.transform.train(batch, epoch, self._known_preprocessing)["inputs"]
+        """Return the network input (B, 3, S, S) of a training batch in a given epoch."""
+        inputs: torch.Tensor = self.transform.train(batch, epoch, self._known_preprocessing)["inputs"]
+        return inputs
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, torch.Tensor]:
-        """Lightning's hook: from pixels to network input, on the device that trains, as far as that is not done yet."""
+        """Turn pixels into network inputs on the device, unless the batch was prefetched."""
         assert self.trainer is not None
         if not self.trainer.training:
             return batch if "inputs" in batch else self._evaluated(batch)
@@ -291,8 +291,8 @@ class GalaxyData(L.LightningDataModule):
             raise _not_set_up("preprocessing")
         return self.preprocessing
 
-    def _begun(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
-        return self.transform.begin(batch, epoch, self._known_preprocessing)
+    def _prefetched(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
+        return self.transform.prefetch(batch, epoch, self._known_preprocessing)
 
     def _evaluated(self, batch: dict[str, Any], epoch: int = 0) -> dict[str, Any]:
         return self.transform.evaluate(batch, self._known_preprocessing)
@@ -300,26 +300,26 @@ class GalaxyData(L.LightningDataModule):
     # --- restart --------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: how many batches of the running epoch are behind it (0 between epochs)."""
+        """Return the number of batches of the current epoch that are done (0 between epochs), for a checkpoint."""
         assert self.trainer is not None
         done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         return {"batches_done": done if done < self.trainer.num_training_batches else 0}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """After a restart: the first epoch begins behind those batches."""
+        """Let the first epoch after a restart skip the batches that are done."""
         self._batches_done = state_dict["batches_done"]
 
     def training_data_seconds(self) -> float:
-        """Seconds for which training has waited for its batches, and on a GPU launched the work of preparing them."""
+        """Return the seconds that training has waited for batches, and on a GPU launched their preparation."""
         return self.loaders["train"].waited_s + self._prepared_s if "train" in self.loaders else 0.0
 
 
 def _plain(settings: Any) -> Any:
-    """Settings as Hydra hands them over, as plain containers; anything else as it is."""
+    """Return settings of OmegaConf as plain containers; return anything else unchanged."""
     return OmegaConf.to_container(settings, resolve=True) if OmegaConf.is_config(settings) else settings
 
 
 def _not_set_up(what: str) -> Galaxy10Error:
     return Galaxy10Error(
-        f"the data module has no {what} yet: call its prepare_data() and setup(), or let a Trainer do it"
+        f"the data module has no {what} yet; call its prepare_data() and setup(), or let a Trainer call them"
     )

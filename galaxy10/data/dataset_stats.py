@@ -1,4 +1,4 @@
-"""What can be said of a file of galaxies before anything is trained on it."""
+"""Statistics of a file of galaxies: pixels, duplicates and overlapping fields."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ import pandas as pd
 from astropy.coordinates import angular_separation
 
 from galaxy10.data.groups import (
+    DUPLICATE_ARCSEC,
     FIELD_ARCSEC,
-    TWIN_ARCSEC,
     equal_pairs,
     find_conflicting_duplicates,
     find_groups,
@@ -19,10 +19,10 @@ _BLOCK = 256  # images summed at once: 50 MB of the published file
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelStats:
     """Statistics over every pixel of a file.
 
-    levels: (3, 256) how often each brightness occurs; brightness: (N,) mean of each image, 0–1.
+    levels: (3, 256) number of pixels of each level, by channel; brightness: (N,) mean of each image, 0–1.
     """
 
     levels: np.ndarray
@@ -30,25 +30,28 @@ class Pixels:
 
     @property
     def mean(self) -> np.ndarray:
-        """Mean of each channel (3,), 0–1."""
-        return self.levels @ _LEVELS / self.levels.sum(axis=1)
+        """Return the mean of each channel (3,), 0–1."""
+        mean: np.ndarray = self.levels @ _LEVELS / self.levels.sum(axis=1)
+        return mean
 
     @property
     def std(self) -> np.ndarray:
-        """Standard deviation of each channel (3,), 0–1."""
-        return np.sqrt(self.levels @ _LEVELS**2 / self.levels.sum(axis=1) - self.mean**2)
+        """Return the standard deviation of each channel (3,), 0–1."""
+        std: np.ndarray = np.sqrt(self.levels @ _LEVELS**2 / self.levels.sum(axis=1) - self.mean**2)
+        return std
 
     @property
     def saturated(self) -> np.ndarray:
-        """Share of pixels at the highest level, by channel (3,)."""
-        return self.levels[:, 255] / self.levels.sum(axis=1)
+        """Return the share of pixels at the highest level, by channel (3,)."""
+        share: np.ndarray = self.levels[:, 255] / self.levels.sum(axis=1)
+        return share
 
 
 _LEVELS = np.arange(256) / 255
 
 
-def read_pixels(images: np.ndarray) -> Pixels:
-    """Statistics of all images (N, H, W, 3) uint8, read in order and in small blocks (they may be memory-mapped)."""
+def pixel_stats(images: np.ndarray) -> PixelStats:
+    """Return the statistics of all images (N, H, W, 3) uint8, read in order and in blocks (for memory maps)."""
     levels = np.zeros((3, 256), dtype=np.int64)
     brightness = np.empty(len(images))
     for start in range(0, len(images), _BLOCK):
@@ -56,26 +59,33 @@ def read_pixels(images: np.ndarray) -> Pixels:
         for channel in range(3):
             levels[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
         brightness[start : start + _BLOCK] = block.reshape(len(block), -1).mean(axis=1) / 255
-    return Pixels(levels, brightness)
+    return PixelStats(levels, brightness)
 
 
-def contradictory_twins(table: pd.DataFrame) -> pd.DataFrame:
-    """The same galaxy under two labels: galaxy, row, label and separation_arcsec from its first row (NaN: by pixels).
+def conflicting_duplicates(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of galaxies that occur under different labels.
 
-    table: row, label, ra, dec (degrees), pixel_hash, blank.
+    Args:
+        table: row, label, ra, dec (degrees), pixel_hash, blank.
+
+    Returns:
+        galaxy (a number), row, label, and separation_arcsec from the galaxy's first row (NaN without positions).
     """
-    twins = table.assign(galaxy=find_conflicting_duplicates(table))
-    twins = twins[twins["galaxy"] >= 0].sort_values(["galaxy", "row"], kind="stable")
-    first = twins.groupby("galaxy")[["ra", "dec"]].transform("first")
-    position = np.radians(twins[["ra", "dec"]].to_numpy(float)).T
+    found = table.assign(galaxy=find_conflicting_duplicates(table))
+    found = found[found["galaxy"] >= 0].sort_values(["galaxy", "row"], kind="stable")
+    first = found.groupby("galaxy")[["ra", "dec"]].transform("first")
+    position = np.radians(found[["ra", "dec"]].to_numpy(float)).T
     apart = angular_separation(*np.radians(first.to_numpy(float)).T, *position)
-    return twins[["galaxy", "row", "label"]].assign(separation_arcsec=np.degrees(apart) * 3600).reset_index(drop=True)
+    return found[["galaxy", "row", "label"]].assign(separation_arcsec=np.degrees(apart) * 3600).reset_index(drop=True)
 
 
-def same_label_repeats(table: pd.DataFrame) -> int:
-    """Pairs of rows that show one galaxy (closer than 0.5″, or identical pixels) under one label; blanks apart."""
+def count_same_label_duplicates(table: pd.DataFrame) -> int:
+    """Return the number of pairs of rows of one galaxy (closer than 0.5″, or identical pixels) and one label.
+
+    Blank images do not count. table: row, label, ra, dec (degrees), pixel_hash, blank.
+    """
     ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
-    pairs = np.vstack([sky_pairs(ra, dec, TWIN_ARCSEC), equal_pairs(table["pixel_hash"].to_numpy())])
+    pairs = np.vstack([sky_pairs(ra, dec, DUPLICATE_ARCSEC), equal_pairs(table["pixel_hash"].to_numpy())])
     if not len(pairs):
         return 0
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
@@ -85,7 +95,11 @@ def same_label_repeats(table: pd.DataFrame) -> int:
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Galaxies that share sky. near, within: galaxies with another within half a field (33.5″) and a field (67″)."""
+    """Galaxies whose images overlap.
+
+    near: galaxies with another one within half a field (33.5″); near_pairs: pairs of these; within: galaxies with
+    another one within a field (67″); groups, largest_group: number and largest size of the groups of find_groups.
+    """
 
     near: int
     near_pairs: int
@@ -94,13 +108,13 @@ class Overlaps:
     largest_group: int
 
     @property
-    def torn_by_chance(self) -> float:
-        """Pairs that a random 90/10 split would tear apart, on average: 2 × 0.9 × 0.1 of the near ones."""
+    def expected_split_pairs(self) -> float:
+        """Return the expected number of near pairs that a random 90/10 split separates: 2 × 0.9 × 0.1 of them."""
         return 0.18 * self.near_pairs
 
 
 def find_overlaps(table: pd.DataFrame) -> Overlaps:
-    """Overlapping fields in a file. table: ra, dec (degrees), pixel_hash."""
+    """Return the overlapping fields in a file. table: ra, dec (degrees), pixel_hash; NaN positions overlap nothing."""
     ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
     near = sky_pairs(ra, dec, FIELD_ARCSEC / 2)
     sizes = np.bincount(find_groups(table))

@@ -1,4 +1,4 @@
-"""The published files: where they lie on this machine, and how they get there."""
+"""Find the published files on this machine, and download them."""
 
 import os
 import shutil
@@ -20,12 +20,12 @@ _STALE_S = 3600.0
 class PublishedFile:
     """One published HDF5 file.
 
-    name: its file name; addresses: where it lies, in the order to try; checksum: "sha256:…" or "md5:…";
-    num_images: its galaxies; num_bytes: its length, None where it is not known.
+    name: file name; urls: in the order to try; checksum: "sha256:…" or "md5:…"; num_images: number of galaxies;
+    num_bytes: length, None if unknown.
     """
 
     name: str
-    addresses: tuple[str, ...]
+    urls: tuple[str, ...]
     checksum: str
     num_images: int
     num_bytes: int | None = None
@@ -56,19 +56,19 @@ PUBLISHED: Mapping[str, PublishedFile] = {
 def locate_published(
     path: Path | None, data_dir: Path, variant: str, *, published: Mapping[str, PublishedFile] = PUBLISHED
 ) -> Path | None:
-    """The published file on this machine: `path` if given, else under its own name in `data_dir`; None if absent.
+    """Return the published file on this machine: `path` if given, else its place in `data_dir`; None if absent.
 
-    Only the length is compared, and only in `data_dir`: 2.7 GB take seconds to hash, and the checksum was verified
-    when it was downloaded.
+    Only the length is compared, and only in `data_dir`: 2.7 GB take seconds to hash, and the download has verified the
+    checksum.
 
     Raises:
-        Galaxy10Error: `path` does not exist, or the file in `data_dir` has not the published length.
+        Galaxy10Error: `path` does not exist, or the file in `data_dir` does not have the published length.
     """
     if path is not None:
         if not path.is_file():
             raise Galaxy10Error(
-                f"data.path={path} does not exist; give the place of {_file(variant, published).name}, "
-                "or leave data.path out to have it looked for in data.dir"
+                f"data.path={path} does not exist; give the path of {_file(variant, published).name}, "
+                "or leave data.path out to use data.dir"
             )
         return path
     file = _file(variant, published)
@@ -78,8 +78,8 @@ def locate_published(
     size = target.stat().st_size if target.is_file() else 0
     if not target.is_file() or (file.num_bytes is not None and size != file.num_bytes):
         raise Galaxy10Error(
-            f"{target} has {size:,} bytes, the published file {file.num_bytes or 0:,}: it is not whole, or another; "
-            f"delete it and give the same command again, or type data=hdf5 data.path={target} for a file of your own"
+            f"{target} has {size:,} bytes, the published file {file.num_bytes or 0:,}; it is incomplete or "
+            f"another file: delete it and run the command again, or type data=hdf5 data.path={target} for your own file"
         )
     return target
 
@@ -87,18 +87,18 @@ def locate_published(
 def check_published_available(
     path: Path | None, data_dir: Path, variant: str, *, published: Mapping[str, PublishedFile] = PUBLISHED
 ) -> None:
-    """That the published file is here or could be downloaded, found in 2 s at most without downloading anything.
+    """Check within 2 s that the published file is on this machine or can be downloaded; nothing is downloaded.
 
     Raises:
-        Galaxy10Error: it is not here, and no server answers, or `data_dir` cannot take it.
+        Galaxy10Error: the file is not here, and no server can be reached, or `data_dir` cannot hold it.
     """
     if locate_published(path, data_dir, variant, published=published) is not None:
         return
     file = _file(variant, published)
     _check_folder(data_dir, file)
-    closed = unreachable(file.addresses)
-    if len(closed) == len(file.addresses):
-        raise _not_to_be_had(file, data_dir, variant, closed)
+    failed = unreachable(file.urls)
+    if len(failed) == len(file.urls):
+        raise _unavailable(file, data_dir, variant, failed)
 
 
 def download_published(
@@ -109,18 +109,18 @@ def download_published(
     progress: bool = True,
     published: Mapping[str, PublishedFile] = PUBLISHED,
 ) -> Path:
-    """The published file in `data_dir`, downloaded if it is not there.
+    """Return the published file in `data_dir`, downloaded if it is not there.
 
-    Nothing ever stands under the file's name but the whole file with the right checksum, whatever breaks off. Several
-    processes may ask at once: one downloads, the others wait.
+    The file appears under its name only when it is complete and its checksum is right. Of several processes at once,
+    one downloads and the others wait.
 
     Args:
-        timeout_s: how long a server may be silent, seconds.
-        progress: draw a bar, if standard error is a terminal.
+        timeout_s: seconds that a server may send nothing.
+        progress: draw a progress bar if standard error is a terminal.
         published: the table of published files.
 
     Raises:
-        Galaxy10Error: no address gave it, with each address's reason and the ways out.
+        Galaxy10Error: every URL failed; the message has the reasons and what to do.
     """
     file = _file(variant, published)
     _check_folder(data_dir, file)
@@ -132,12 +132,12 @@ def download_published(
             if locate_published(None, data_dir, variant, published=published) is not None:
                 return target
             _remove_stale(target)
-            failed = unreachable(file.addresses)
-            for address in [a for a in file.addresses if a not in failed]:
+            failed = unreachable(file.urls)
+            for url in [u for u in file.urls if u not in failed]:
                 try:
                     with replacing(target) as part:
                         fetch(
-                            address,
+                            url,
                             part,
                             checksum=file.checksum,
                             num_bytes=file.num_bytes,
@@ -146,45 +146,45 @@ def download_published(
                         )
                     return target
                 except DownloadError as reason:
-                    failed[address] = str(reason)
+                    failed[url] = str(reason)
     except OSError as error:
         raise disk_error(target, error) from error
-    raise _not_to_be_had(file, data_dir, variant, failed)
+    raise _unavailable(file, data_dir, variant, failed)
 
 
 def _file(variant: str, published: Mapping[str, PublishedFile]) -> PublishedFile:
     if variant not in published:
-        raise Galaxy10Error(f"there is no variant {variant} of the published file; type {' or '.join(published)}")
+        raise Galaxy10Error(f"the published file has no variant {variant}; type {' or '.join(published)}")
     return published[variant]
 
 
 def _check_folder(data_dir: Path, file: PublishedFile) -> None:
-    """That the folder, or the first of its parents that exists, can be written and has room."""
+    """Check that the folder, or its first existing parent, can be written and has enough space."""
     there = next(folder for folder in (data_dir, *data_dir.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise Galaxy10Error(f"data.dir={data_dir}: {there} is a file; give a folder")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise Galaxy10Error(f"data.dir={data_dir} cannot be written; give a folder that can, or data.path={file.name}")
+        raise Galaxy10Error(f"data.dir={data_dir} cannot be written; give a writable folder, or data.path={file.name}")
     free = shutil.disk_usage(there).free
     if file.num_bytes is not None and free < file.num_bytes:
         raise Galaxy10Error(
             f"{file.name} needs {file.num_bytes / 1e9:.1f} GB, {there.absolute()} has {free / 1e9:.1f} GB free: "
-            "make room, or give another folder with data.dir (galaxy10 download: -o)"
+            "free some space, or set data.dir to another folder (galaxy10 download: -o)"
         )
 
 
 def _remove_stale(target: Path) -> None:
-    """Clear away what a killed download left. A live one is younger: where locks do not work two may be under way."""
+    """Delete the parts of killed downloads; younger ones may be in progress if file locks do not work."""
     for part in target.parent.glob(f".{target.name}.*.part"):
         if time.time() - part.stat().st_mtime > _STALE_S:
             part.unlink(missing_ok=True)
 
 
-def _not_to_be_had(file: PublishedFile, data_dir: Path, variant: str, failed: Mapping[str, str]) -> Galaxy10Error:
-    reasons = "; ".join(f"{host_of(address)}: {failed[address]}" for address in file.addresses)
+def _unavailable(file: PublishedFile, data_dir: Path, variant: str, failed: Mapping[str, str]) -> Galaxy10Error:
+    reasons = "; ".join(f"{host_of(url)}: {failed[url]}" for url in file.urls)
     command = "galaxy10 download" + ("" if variant == "full" else f" --variant {variant}")
     return Galaxy10Error(
         f"{file.name} is not here and cannot be downloaded ({reasons}); put it at {(data_dir / file.name).absolute()} "
-        f"or give data.path=FILE (on a machine with a network, `{command}` fetches it), "
-        "or type data=simulated, which needs nothing"
+        f"or type data.path=FILE (on a machine with internet access, `{command}` downloads it), "
+        "or type data=simulated, which needs no file"
     )

@@ -1,4 +1,4 @@
-"""Which images show the same piece of sky or the same pixels, and which are the same galaxy under two labels."""
+"""Find images of the same piece of sky or of identical pixels, and galaxies with conflicting labels."""
 
 import numpy as np
 import pandas as pd
@@ -7,13 +7,13 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 FIELD_ARCSEC = 67.0  # one image of 256 px at 0.262 arcsec/pixel
-TWIN_ARCSEC = 0.5  # the same galaxy: closer than the survey's astrometry could separate two
+DUPLICATE_ARCSEC = 0.5  # the same galaxy: closer than the survey's astrometry could separate two
 
 
 def sky_pairs(ra: np.ndarray, dec: np.ndarray, radius_arcsec: float) -> np.ndarray:
-    """All pairs of rows (P, 2) whose positions lie within radius_arcsec of each other on the sphere.
+    """Return all pairs of rows (P, 2) whose positions are within radius_arcsec of each other on the sphere.
 
-    ra, dec: (N,) degrees; rows where either is not finite pair with nothing.
+    ra, dec: (N,) degrees; rows with a NaN or infinite coordinate are in no pair.
     """
     rows = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(rows) < 2:
@@ -21,18 +21,19 @@ def sky_pairs(ra: np.ndarray, dec: np.ndarray, radius_arcsec: float) -> np.ndarr
     lon, lat = np.radians(ra[rows]), np.radians(dec[rows])
     unit = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
     chord = 2 * np.sin(np.radians(radius_arcsec / 3600) / 2)
-    return rows[cKDTree(unit).query_pairs(chord, output_type="ndarray")]
+    pairs: np.ndarray = rows[cKDTree(unit).query_pairs(chord, output_type="ndarray")]
+    return pairs
 
 
 def equal_pairs(values: np.ndarray) -> np.ndarray:
-    """Pairs of rows (P, 2) that chain all rows of equal values together: of identical pixels, or of one group."""
+    """Return pairs of rows (P, 2) that link all rows of equal values, each to the next."""
     order = np.argsort(values, kind="stable")
     same = values[order[1:]] == values[order[:-1]]
     return np.column_stack([order[:-1][same], order[1:][same]])
 
 
 def group_rows(num_rows: int, pairs: np.ndarray) -> np.ndarray:
-    """Single linkage: (N,) group numbers, 0, 1, … in order of first appearance."""
+    """Return group numbers (N,) by single linkage of pairs (P, 2): 0, 1, … in order of first appearance."""
     graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(num_rows, num_rows))
     _, component = connected_components(graph, directed=False)
     _, first, group = np.unique(component, return_index=True, return_inverse=True)
@@ -40,16 +41,17 @@ def group_rows(num_rows: int, pairs: np.ndarray) -> np.ndarray:
 
 
 def has_positions(table: pd.DataFrame) -> bool:
-    """Whether any row has a sky position."""
+    """Return whether any row has a sky position."""
     return bool((np.isfinite(table["ra"]) & np.isfinite(table["dec"])).any())
 
 
 def find_groups(table: pd.DataFrame) -> np.ndarray:
-    """Rows that must stay together: within one field of each other, of identical pixels, or of one group of the file's
-    own. (N,) group numbers.
+    """Return group numbers (N,) of rows that must be in one subset.
 
-    table: ra, dec (degrees), pixel_hash, and perhaps group (−1: none). All rows take part, also those that are dropped
-    later: what links two galaxies links them whether or not it is kept.
+    A group links rows within one field of each other, of identical pixels, or of one `group` of the file. Rows that are
+    dropped later link others, too.
+
+    table: ra, dec (degrees), pixel_hash, and optionally group (−1: none).
     """
     sky = sky_pairs(table["ra"].to_numpy(), table["dec"].to_numpy(), FIELD_ARCSEC)
     pairs = [sky, equal_pairs(table["pixel_hash"].to_numpy())]
@@ -60,11 +62,11 @@ def find_groups(table: pd.DataFrame) -> np.ndarray:
 
 
 def find_conflicting_duplicates(table: pd.DataFrame) -> np.ndarray:
-    """The same galaxy under contradictory labels: (N,) number of the galaxy, −1 for all other rows.
+    """Return the number (N,) of the galaxy for rows of one galaxy under different labels; −1 for all other rows.
 
-    Same galaxy: closer than 0.5″ or identical pixels; blank images are no galaxy.
+    Rows are of one galaxy if they are closer than 0.5″ or have identical pixels; blank images are no galaxy.
     """
-    sky = sky_pairs(table["ra"].to_numpy(), table["dec"].to_numpy(), TWIN_ARCSEC)
+    sky = sky_pairs(table["ra"].to_numpy(), table["dec"].to_numpy(), DUPLICATE_ARCSEC)
     pairs = np.vstack([sky, equal_pairs(table["pixel_hash"].to_numpy())])
     blank = table["blank"].to_numpy()
     galaxy = group_rows(len(table), pairs[~blank[pairs].any(axis=1)])

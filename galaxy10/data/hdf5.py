@@ -1,4 +1,4 @@
-"""Opening a labelled HDF5 file, and everything that can be wrong with one, found before a pixel is read."""
+"""Open and check a labelled HDF5 file before any pixel is read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from galaxy10.classes import GALAXY10_CLASSES
 from galaxy10.errors import Galaxy10Error, first_line
 
 REQUIRED = ("images", "ans")
-COORDINATES = ("ra", "dec", "redshift", "pxscale")  # degrees, degrees, –, arcsec per pixel; each optional
+OPTIONAL_COLUMNS = ("ra", "dec", "redshift", "pxscale")  # degrees, degrees, –, arcsec per pixel
 MIN_SIZE_PX = 8
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A checked HDF5 file: what it holds, without its pixels.
+    """The contents of a checked HDF5 file, without its pixels.
 
-    table has one line per image, in file order: row, label, ra, dec (degrees), redshift, pxscale (arcsec/pixel);
-    what the file lacks is NaN. Where the file has a `group`, so has the table: int64, −1 for none. class_names
-    is None where the file names none and none were given.
+    table has one line per image, in file order: row, label, ra, dec (degrees), redshift, pxscale (arcsec/pixel), NaN if
+    the file has no such column; and group (int64, −1 for none) if the file has it. class_names is None if neither the
+    file nor the caller names the classes.
     """
 
     path: Path
@@ -36,21 +36,21 @@ class SourceFile:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Class names; the class numbers where nobody named them."""
+        """Return the class names; the class numbers if the classes have no names."""
         return self.class_names or tuple(str(i) for i in range(self.num_classes))
 
 
 def open_source(path: Path, class_names: Sequence[str] | None = None, key: str = "data.path") -> SourceFile:
-    """Check an HDF5 file of galaxies and read everything but its pixels.
+    """Check an HDF5 file of galaxies and read everything except its pixels.
 
     Args:
         path: a file with `images` (N, H, W, 3) uint8 and `ans` (N,) integers; ra, dec, redshift, pxscale are optional,
             as is `group` (N,), whole numbers or texts: rows of one group stay in one subset.
         class_names: names in label order; else the attribute `class_names` on `ans`; else None.
-        key: what the user typed the path as, for messages.
+        key: the setting or option that holds the path, for messages.
 
     Raises:
-        Galaxy10Error: whatever is wrong, in one line.
+        Galaxy10Error: the file is missing, damaged, no HDF5 file, or has another layout.
     """
     path = Path(path)
     if path.is_dir():
@@ -69,9 +69,9 @@ def open_source(path: Path, class_names: Sequence[str] | None = None, key: str =
 def _unreadable(path: Path, error: OSError) -> str:
     text = first_line(error)
     if isinstance(error, PermissionError) or "ermission denied" in text:
-        return f"{path} may not be read by this user; change its permissions"
+        return f"{path} cannot be read by this user; change its permissions"
     if "truncated" in text:
-        return f"{path} is truncated: it ends before its own header says; copy or download it again"
+        return f"{path} is truncated: it is shorter than its header says; copy or download it again"
     if "signature not found" in text:
         return f"{path} is not an HDF5 file; expected one with `images` (N, H, W, 3) and `ans` (N,)"
     return f"{path} cannot be read as HDF5 ({text}); copy or download it again"
@@ -86,7 +86,7 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
     _check_images(images, path)
     num_images = images.shape[0]
     table = pd.DataFrame({"row": np.arange(num_images), "label": _read_labels(labels, num_images, path)})
-    for key in COORDINATES:
+    for key in OPTIONAL_COLUMNS:
         table[key] = _read_column(file, key, num_images, path)
     if "group" in file:
         table["group"] = _read_groups(file["group"], num_images, path)
@@ -122,7 +122,7 @@ def _read_labels(labels: h5py.Dataset, num_images: int, path: Path) -> np.ndarra
         raise Galaxy10Error(f"{path}: `ans` has shape {labels.shape}; expected ({num_images},), one label per image")
     if labels.dtype.kind not in "iu":
         raise Galaxy10Error(f"{path}: `ans` is {labels.dtype}; expected whole numbers, one class number per image")
-    values = labels[:].astype(np.int64)
+    values: np.ndarray = labels[:].astype(np.int64)
     if values.min() < 0:
         raise Galaxy10Error(f"{path}: `ans` holds the negative label {values.min()}; expected class numbers from 0")
     if values.max() > 65535:
@@ -135,15 +135,16 @@ def _read_column(file: h5py.File, key: str, num_images: int, path: Path) -> np.n
         return np.full(num_images, np.nan)
     column = file[key]
     if not isinstance(column, h5py.Dataset) or column.shape != (num_images,) or column.dtype.kind not in "iuf":
-        found = column.shape if isinstance(column, h5py.Dataset) else "a group"
+        found = column.shape if isinstance(column, h5py.Dataset) else "an HDF5 group"
         raise Galaxy10Error(f"{path}: `{key}` is {found}; expected ({num_images},) numbers, or leave it out")
-    return column[:].astype(np.float64)
+    values: np.ndarray = column[:].astype(np.float64)
+    return values
 
 
 def _read_groups(column: object, num_images: int, path: Path) -> np.ndarray:
-    """(N,) int64: equal numbers for equal values; −1 where there is none (an empty text, NaN, a negative number)."""
+    """Return group numbers (N,) int64, equal for equal values; −1 for an empty text, NaN, or a negative number."""
     if not isinstance(column, h5py.Dataset) or column.shape != (num_images,):
-        found = column.shape if isinstance(column, h5py.Dataset) else "a group of HDF5's"
+        found = column.shape if isinstance(column, h5py.Dataset) else "an HDF5 group"
         raise Galaxy10Error(f"{path}: `group` is {found}; expected ({num_images},), one value per image")
     if h5py.check_string_dtype(column.dtype) is not None:
         texts = pd.Series(column.asstr()[:], dtype=object)
@@ -155,7 +156,7 @@ def _read_groups(column: object, num_images: int, path: Path) -> np.ndarray:
 
 
 def _is_placeholder(ra: pd.Series, dec: pd.Series) -> pd.Series:
-    """Whether these are no places on the sky, but what catalogues write where they know none: −999, or two zeros."""
+    """Return which positions are placeholders for unknown ones, such as −999 or two zeros."""
     return (dec.abs() > 90) | (ra < -180) | (ra > 360) | ((ra == 0) & (dec == 0))
 
 
@@ -173,7 +174,13 @@ def _class_names(labels: h5py.Dataset, given: Sequence[str] | None, path: Path) 
 
 
 def published_names(source: SourceFile) -> tuple[str, ...]:
-    """The Galaxy10 class names for a file in the published form (which names none)."""
+    """Return the Galaxy10 class names for a file of the published layout, which has none.
+
+    Raises:
+        Galaxy10Error: the file has more than ten classes.
+    """
     if source.num_classes > len(GALAXY10_CLASSES):
-        raise Galaxy10Error(f"{source.path} has {source.num_classes} classes, Galaxy10 has 10; use data=hdf5 for it")
+        raise Galaxy10Error(
+            f"{source.path} has {source.num_classes} classes, Galaxy10 has 10; type data=hdf5 for this file"
+        )
     return GALAXY10_CLASSES

@@ -1,4 +1,4 @@
-"""Any image file as a picture that a network can be shown, or the reason why it is none."""
+"""Read image files of any format as RGB images of 8 bits."""
 
 import os
 import warnings
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from galaxy10.data.stretch import StretchError, stretched
+from galaxy10.data.stretch import StretchError, apply_stretch
 from galaxy10.errors import first_line
 
 SUFFIXES = (
@@ -22,24 +22,27 @@ MAX_SIZE_PX = 30_000
 
 
 class ImageReadError(Exception):
-    """Why a file is no picture, in a few words: for the table of failed images."""
+    """The reason why a file cannot be read as an image, in a few words, for the table of failed images."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """pixels: (H, W, 3) uint8. filled: share of pixels (0–1) that held no number and were filled with the median."""
+class GalaxyImage:
+    """An RGB image.
+
+    pixels: (H, W, 3) uint8. filled: share of pixels (0–1) that were NaN or infinite and are filled with the median.
+    """
 
     pixels: np.ndarray
     filled: float = 0.0
 
 
-def read_picture(path: str | Path, stretch: str = "auto") -> Picture:
-    """The picture in a file: JPEG, PNG, TIFF of any depth and what else Pillow reads, FITS, or an array (.npy).
+def read_image(path: str | Path, stretch: str = "auto") -> GalaxyImage:
+    """Read an image file: any format of Pillow, TIFF of any depth, FITS, or an array (.npy).
 
-    The content decides what a file is, not its name. See `as_picture` for what becomes of its values.
+    The format is found from the content, not from the name. See `as_image` for the conversion to 8 bits.
 
     Raises:
-        ImageReadError: it is none, or broken, or smaller than 16 px.
+        ImageReadError: the file is no image, broken, or smaller than 16 px.
     """
     try:
         with open(path, "rb") as file:
@@ -49,9 +52,9 @@ def read_picture(path: str | Path, stretch: str = "auto") -> Picture:
         if head.startswith(_FITS) or (head.startswith(_GZIP) and ".fit" in str(path).lower()):
             return _read_fits(path, stretch)
         if head.startswith(_NUMPY):
-            return as_picture(np.load(path, mmap_mode="r", allow_pickle=False), stretch)
+            return as_image(np.load(path, mmap_mode="r", allow_pickle=False), stretch)
         if head.startswith(_HDF5):
-            raise ImageReadError("an HDF5 file, not a picture: give it as an input by itself")
+            raise ImageReadError("an HDF5 file, not an image: give it as an input by itself")
         return _read_with_pillow(path, stretch, head.startswith(_TIFF))
     except FileNotFoundError:
         if os.path.islink(path):
@@ -60,26 +63,28 @@ def read_picture(path: str | Path, stretch: str = "auto") -> Picture:
     except IsADirectoryError:
         raise ImageReadError("a folder") from None
     except PermissionError:
-        raise ImageReadError("may not be read by this user") from None
+        raise ImageReadError("cannot be read by this user") from None
     except ImageReadError:
         raise
-    except Exception as error:  # a file can be broken in ways its decoder did not think of
+    except Exception as error:  # a decoder may raise anything on a broken file
         raise ImageReadError(f"broken: {type(error).__name__}: {first_line(error)}") from error
 
 
-def as_picture(values: np.ndarray, stretch: str = "auto", measured: bool = False) -> Picture:
-    """An array as a picture.
+def as_image(values: np.ndarray, stretch: str = "auto", is_flux: bool = False) -> GalaxyImage:
+    """Convert an array to an RGB image of 8 bits.
 
-    Bytes are a picture as they are, 16-bit numbers one on the scale 0–65535. Every other kind of number goes through
-    the stretch; `auto` takes floats for a picture on the scale 0–1, or, if they are measured light (FITS), for
-    nanomaggies as the Legacy Surveys viewer shows them. NaN and infinity become the median of their band.
+    uint8 values are kept, and uint16 values are scaled from 0–65535 unless they are flux. All other values are
+    stretched; `auto` reads them as an image on the scale 0–1, or, if they are flux, as nanomaggies, which are shown as
+    in the Legacy Surveys viewer. NaN and infinity become the median of their band. Grey images become three equal
+    channels, and transparent pixels black.
 
     Args:
         values: (H, W), (H, W, 1 | 3 | 4), or bands first (1 | 3, H, W).
-        measured: whether it is light on a detector rather than a picture.
+        is_flux: whether the values are flux (FITS) and not an image.
 
     Raises:
-        ImageReadError: another shape, smaller than 16 px, nothing finite in it, or values the stretch cannot show.
+        ImageReadError: the shape is another one, a side is shorter than 16 px, a band has no finite pixel, or the
+            values do not fit the stretch.
     """
     planes = _planes(values)
     planes = planes.astype(planes.dtype.newbyteorder("="), copy=False)
@@ -87,26 +92,26 @@ def as_picture(values: np.ndarray, stretch: str = "auto", measured: bool = False
         raise ImageReadError(f"{planes.shape[2]}×{planes.shape[1]} px; at least {MIN_SIZE_PX} px a side are needed")
     if planes.dtype == bool:
         planes = planes.astype(np.uint8) * np.uint8(255)
-    if planes.dtype == np.uint16 and not measured:
+    if planes.dtype == np.uint16 and not is_flux:
         planes = ((planes.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if planes.dtype == np.uint8:
         if len(planes) == 4:
             planes = _on_black(planes)
         colours = np.broadcast_to(planes, (3, *planes.shape[1:])).transpose(1, 2, 0)
-        return Picture(np.array(colours, order="C"))  # a copy: torch takes no array that may not be written
+        return GalaxyImage(np.array(colours, order="C"))  # a copy: torch needs a writable array
     if planes.dtype.kind not in "iuf":
         raise ImageReadError(f"values of kind {planes.dtype}; expected numbers")
     if stretch == "auto":
-        stretch = "legacy" if measured else "unit"
+        stretch = "legacy" if is_flux else "unit"
     light, filled = _without_gaps(planes[:3].astype(np.float32))
     try:
-        return Picture(stretched(light, stretch), filled)
+        return GalaxyImage(apply_stretch(light, stretch), filled)
     except StretchError as error:
         raise ImageReadError(str(error)) from error
 
 
 def _planes(values: np.ndarray) -> np.ndarray:
-    """Bands first, (1 | 3 | 4, H, W), whichever way they were stored."""
+    """Return values as (1 | 3 | 4, H, W)."""
     if values.ndim == 2:
         return np.asarray(values)[None]
     if values.ndim == 3 and values.shape[2] in (1, 3, 4):
@@ -117,8 +122,9 @@ def _planes(values: np.ndarray) -> np.ndarray:
 
 
 def _on_black(planes: np.ndarray) -> np.ndarray:
-    """(4, H, W) with transparency → (3, H, W): what is transparent shows the sky, which is black."""
-    return (planes[:3].astype(np.uint16) * planes[3] // 255).astype(np.uint8)
+    """Blend (4, H, W) with transparency onto black: (3, H, W)."""
+    opaque: np.ndarray = (planes[:3].astype(np.uint16) * planes[3] // 255).astype(np.uint8)
+    return opaque
 
 
 def _without_gaps(light: np.ndarray) -> tuple[np.ndarray, float]:
@@ -134,28 +140,28 @@ def _without_gaps(light: np.ndarray) -> tuple[np.ndarray, float]:
     return filled, float((~finite).any(axis=0).mean())
 
 
-def _read_with_pillow(path: str | Path, stretch: str, is_tiff: bool) -> Picture:
+def _read_with_pillow(path: str | Path, stretch: str, is_tiff: bool) -> GalaxyImage:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of large pictures; the largest are refused by an error
+            warnings.simplefilter("ignore")  # about large images; the largest raise an error
             with Image.open(path) as image:
                 if min(image.size) < MIN_SIZE_PX:  # before it is decoded
                     raise ImageReadError(
                         f"{image.width}×{image.height} px; at least {MIN_SIZE_PX} px a side are needed"
                     )
                 image.load()
-                return as_picture(pillow_values(image), stretch)
+                return as_image(pillow_to_array(image), stretch)
     except UnidentifiedImageError:
         if is_tiff:  # colours of more than 8 bits
             return _read_tiff(path, stretch)
-        raise ImageReadError("not an image: its content is no format that is known") from None
+        raise ImageReadError("not an image of a known format") from None
     except Image.DecompressionBombError:
         raise ImageReadError("more pixels than any cutout has; cut the galaxy out first") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow's plugins raise each of them
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # raised by Pillow's plugins
         raise ImageReadError(f"broken: {first_line(error)}") from error
 
 
-def _read_tiff(path: str | Path, stretch: str) -> Picture:
+def _read_tiff(path: str | Path, stretch: str) -> GalaxyImage:
     from tifffile import TiffFile
 
     try:
@@ -166,18 +172,18 @@ def _read_tiff(path: str | Path, stretch: str) -> Picture:
             values = np.squeeze(file.series[0].asarray())
     except ImageReadError:
         raise
-    except Exception as error:  # it raises whatever its decoders do
+    except Exception as error:  # its decoders may raise anything
         raise ImageReadError(f"broken TIFF file: {first_line(error)}") from error
-    return as_picture(values, stretch)
+    return as_image(values, stretch)
 
 
-def pillow_values(image: Image.Image) -> np.ndarray:
-    """A Pillow image of any mode as an array that `as_picture` takes."""
+def pillow_to_array(image: Image.Image) -> np.ndarray:
+    """Return a Pillow image of any mode as an array for `as_image`."""
     if image.mode in ("L", "RGB", "RGBA", "F"):
         return np.asarray(image)
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
-    if image.mode == "I":  # 16-bit PNGs, to older versions of Pillow
+    if image.mode == "I":  # 16-bit PNGs in older versions of Pillow
         values = np.asarray(image)
         return values.astype(np.uint16) if image.format == "PNG" else values
     if image.mode == "1":
@@ -187,12 +193,12 @@ def pillow_values(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB"))
 
 
-def _read_fits(path: str | Path, stretch: str) -> Picture:
+def _read_fits(path: str | Path, stretch: str) -> GalaxyImage:
     from astropy.io import fits
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers that bend the standard, and of files that end early
+            warnings.simplefilter("ignore")  # about non-standard headers and truncated files
             with fits.open(path, memmap=False) as units:
                 images = (unit.data for unit in units if getattr(unit, "is_image", False) and unit.header.get("NAXIS"))
                 values = next(images, None)
@@ -203,7 +209,7 @@ def _read_fits(path: str | Path, stretch: str) -> Picture:
     values = np.squeeze(values)
     if values.ndim not in (2, 3) or (values.ndim == 3 and len(values) != 3):
         raise ImageReadError(f"a FITS image of shape {values.shape}; expected one or three bands: (H, W) or (3, H, W)")
-    values = values[..., ::-1, :]  # a FITS image's first row is its lowest
+    values = values[..., ::-1, :]  # the first row of a FITS image is the lowest
     if values.dtype.kind == "f":
         values = values.astype(np.float32)
-    return as_picture(values, stretch, measured=values.dtype != np.uint8)
+    return as_image(values, stretch, is_flux=values.dtype != np.uint8)

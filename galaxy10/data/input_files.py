@@ -1,4 +1,4 @@
-"""The kinds of input that hold pictures: single files, tables of paths, HDF5 files."""
+"""The kinds of input that hold images: single files, tables of paths, HDF5 files."""
 
 import os
 import threading
@@ -10,33 +10,33 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from galaxy10.data.images import ImageReadError, Picture, as_picture, read_picture
-from galaxy10.data.path_tables import carried_names, read_table
+from galaxy10.data.images import GalaxyImage, ImageReadError, as_image, read_image
+from galaxy10.data.path_tables import catalogue_column_names, read_path_table
 from galaxy10.errors import Galaxy10Error, first_line
 
 _SLAB_BYTES = 256 * 2**20
 _ENDS_BYTES = 64 * 2**10
 
 
-class Source(Protocol):
-    """One input. columns: what comes along with each picture, `path` and `row` first, one line per picture."""
+class ImageSource(Protocol):
+    """One input. columns: one line per image, `path` and `row` first, then the input's own columns."""
 
     columns: pa.Table
 
-    def read(self, index: int) -> Picture:
-        """The picture of one line; raises ImageReadError. May be called by several threads at once."""
+    def read(self, index: int) -> GalaxyImage:
+        """Return the image of one line; raise ImageReadError if it cannot be read. Must be thread-safe."""
         ...
 
     def fingerprint(self) -> bytes:
-        """What tells, at the price of a look, whether the pictures behind `columns` are still the same.
+        """Return bytes that change if the images of `columns` change, without reading all of them.
 
-        Copies of a file on other machines have the same.
+        Copies of a file on other machines have the same fingerprint.
         """
         ...
 
 
 def _sizes(paths: Iterable[str | Path]) -> bytes:
-    """The files' sizes as bytes; −1 where there is none."""
+    """Return the files' sizes as bytes; −1 for a missing file."""
 
     def size(path: str | Path) -> int:
         try:
@@ -47,78 +47,82 @@ def _sizes(paths: Iterable[str | Path]) -> bytes:
     return np.fromiter(map(size, paths), np.int64).tobytes()
 
 
-class Files:
-    """Single files, one picture each."""
+class ImageFiles:
+    """Single files, one image each."""
 
     def __init__(self, paths: Sequence[str], stretch: str):
         self._stretch = stretch
         array = _texts(paths)
         self.columns = pa.table({"path": array, "row": pa.array(np.zeros(len(array), np.int64))})
 
-    def read(self, index: int) -> Picture:
-        """The picture of one file."""
-        return read_picture(self.columns["path"][index].as_py(), self._stretch)
+    def read(self, index: int) -> GalaxyImage:
+        """Return the image of one file."""
+        return read_image(self.columns["path"][index].as_py(), self._stretch)
 
     def fingerprint(self) -> bytes:
-        """The files' sizes."""
+        """Return the files' sizes."""
         return _sizes(self.columns["path"].to_pylist())
 
 
 class PathTable:
-    """A table with a column of paths; its other columns come along. Relative paths count from the table's folder.
+    """A table with a column of paths, relative to the table's folder; its other columns are kept.
 
-    names: under which names the table's columns stand in `columns`.
+    names: the name in `columns` of each column of the table.
     """
 
     def __init__(self, file: Path, column: str | None, stretch: str, label: str | None = None):
         self._stretch, self._folder = stretch, file.parent
-        self.columns, self.names = read_table(file, column, label)
+        self.columns, self.names = read_path_table(file, column, label)
 
-    def read(self, index: int) -> Picture:
-        """The picture that one line names."""
+    def read(self, index: int) -> GalaxyImage:
+        """Return the image that one line names."""
         path = self.columns["path"][index].as_py()
         if not path:
-            raise ImageReadError("the table names no file here")
-        return read_picture(self._folder / path, self._stretch)
+            raise ImageReadError("the table has no path in this line")
+        return read_image(self._folder / path, self._stretch)
 
     def fingerprint(self) -> bytes:
-        """The sizes of the files it names."""
+        """Return the sizes of the files that the table names."""
         return _sizes(os.path.join(self._folder, path or "") for path in self.columns["path"].to_pylist())
 
 
-class Survey:
-    """The data set `images` of an HDF5 file; its columns of the same length (ra, dec, ans, …) come along."""
+class HDF5Images:
+    """The data set `images` of an HDF5 file; columns of the same length (ra, dec, ans, …) are kept.
+
+    Raises:
+        Galaxy10Error: the file is damaged or has no `images`.
+    """
 
     def __init__(self, file: Path, stretch: str):
         self._path, self._stretch, self._lock = file, stretch, threading.Lock()
         self._file: h5py.File | None = None
-        self._slabs: dict[int, np.ndarray] = {}  # by their first row; two, as readers cross a border one by one
+        self._slabs: dict[int, np.ndarray] = {}  # by first row; two, since threads read across a border
         try:
             with h5py.File(file, "r") as opened:
-                self._shape, self._chunks, self.columns = self._look(opened)
+                self._shape, self._chunks, self.columns = self._open(opened)
         except OSError as error:
             raise Galaxy10Error(f"{file} cannot be read as HDF5 ({first_line(error)}); copy it again") from error
 
-    def _look(self, opened: h5py.File) -> tuple[tuple[int, ...], int, pa.Table]:
+    def _open(self, opened: h5py.File) -> tuple[tuple[int, ...], int, pa.Table]:
         images = opened.get("images")
         if not isinstance(images, h5py.Dataset) or images.ndim not in (3, 4):
             have = ", ".join(sorted(opened)) or "nothing"
-            raise Galaxy10Error(f"{self._path} has no `images` (N, H, W, 3); it holds {have}")
+            raise Galaxy10Error(f"{self._path} has no `images` (N, H, W, 3), only {have}; give another file")
         number = len(images)
         columns: dict[str, Any] = {
             "path": _texts([str(self._path)]).take(pa.array(np.zeros(number, np.int64))),
             "row": pa.array(np.arange(number)),
         }
         carried = {name: _carried(values) for name, values in opened.items() if _is_column(values, number)}
-        columns |= {name: carried[given] for given, name in carried_names(carried).items()}
-        # A picture of the published file lies in 768 chunks of 555 pictures each: whole chunks at a time.
+        columns |= {name: carried[given] for given, name in catalogue_column_names(carried).items()}
+        # An image of the published file is in 768 chunks of 555 images each: whole chunks are read at a time.
         rows = images.chunks[0] if images.chunks else 1
         image_bytes = int(np.prod(images.shape[1:])) * images.dtype.itemsize
         chunks = rows if rows * image_bytes <= _SLAB_BYTES else 1
         return images.shape, max(chunks, 16), pa.table(columns)
 
-    def read(self, index: int) -> Picture:
-        """The picture of one row."""
+    def read(self, index: int) -> GalaxyImage:
+        """Return the image of one row."""
         first = index - index % self._chunks
         with self._lock:
             if first not in self._slabs:
@@ -131,10 +135,10 @@ class Survey:
                     del self._slabs[min(self._slabs)]
                 self._slabs[first] = slab
             values = self._slabs[first][index - first]
-        return as_picture(values, self._stretch)
+        return as_image(values, self._stretch)
 
     def fingerprint(self) -> bytes:
-        """The file's size, its beginning and its end: not its date, which a copy need not have."""
+        """Return the file's size, beginning and end, but not its date, which a copy may not keep."""
         with self._path.open("rb") as file:
             beginning = file.read(_ENDS_BYTES)
             size = file.seek(0, os.SEEK_END)
@@ -155,10 +159,10 @@ def _carried(values: h5py.Dataset) -> pa.Array:
 
 
 def _texts(paths: Sequence[str]) -> pa.Array:
-    """File names as a column.
+    """Return file names as a column.
 
     Raises:
-        Galaxy10Error: one that is not UTF-8, which a catalogue could not hold.
+        Galaxy10Error: a name is not UTF-8, so no catalogue can hold it.
     """
     try:
         return pa.array(paths, pa.string())

@@ -1,4 +1,4 @@
-"""What a user points at, as one long row of pictures: files, folders, globs, HDF5 files, tables of paths."""
+"""The INPUTS of a command as one sequence of images: files, folders, globs, HDF5 files, tables of paths."""
 
 import hashlib
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from galaxy10.data.images import SUFFIXES, Picture
-from galaxy10.data.input_files import Files, PathTable, Source, Survey
+from galaxy10.data.images import SUFFIXES, GalaxyImage
+from galaxy10.data.input_files import HDF5Images, ImageFiles, ImageSource, PathTable
 from galaxy10.data.path_tables import is_table
 from galaxy10.errors import Galaxy10Error, first_line
 
@@ -18,33 +18,35 @@ _HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
 
 
 class Inputs:
-    """All pictures of all inputs, numbered through in an order that depends on what is there alone.
+    """The images of all inputs, in an order that depends only on the inputs.
 
-    columns: the sources' tables on top of each other; what a source does not have is null.
+    columns: the concatenated tables of the sources; null where a source does not have a column.
+
+    Raises:
+        Galaxy10Error: columns of the sources have one name and different types.
     """
 
-    def __init__(self, sources: Sequence[Source]):
+    def __init__(self, sources: Sequence[ImageSource]):
         self.sources = list(sources)
         tables = [source.columns for source in self.sources]
         try:
             self.columns = pa.concat_tables(tables, promote_options="permissive")
         except pa.ArrowException as error:
             raise Galaxy10Error(
-                f"the inputs' columns do not fit together ({first_line(error)}); give them one at a time"
+                f"the inputs' columns do not fit together ({first_line(error)}); give the inputs one at a time"
             ) from error
         self._starts = np.cumsum([0, *(len(table) for table in tables)])
 
     def __len__(self) -> int:
         return len(self.columns)
 
-    def read(self, index: int) -> Picture:
-        """The picture of one line; raises ImageReadError."""
+    def read(self, index: int) -> GalaxyImage:
+        """Return the image of one line; raise ImageReadError if it cannot be read."""
         source = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self.sources[source].read(index - int(self._starts[source]))
 
     def digest(self) -> str:
-        """A name for which pictures these are, in which order, and what comes along: an interrupted catalogue goes on
-        with no other, and a finished one is not taken for another's."""
+        """Return a hash of the images, their order and their columns, by which a catalogue recognises its inputs."""
         digest = hashlib.sha256(str(self.columns.schema.remove_metadata()).encode())
         for batch in self.columns.to_batches(max_chunksize=65536):
             for column in batch.columns:
@@ -55,38 +57,39 @@ class Inputs:
 
 
 def _plain_bytes(column: pa.Array) -> bytes:
-    """The values of a column, whatever lies in memory where there is none."""
+    """Return the values of a column as bytes, independent of the memory behind nulls."""
     if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return repr(column.to_pylist()).encode()
     missing = column.is_null().to_numpy(zero_copy_only=False)
-    return missing.tobytes() + column.fill_null(0).to_numpy(zero_copy_only=False).tobytes()
+    values: np.ndarray = column.fill_null(0).to_numpy(zero_copy_only=False)
+    return bytes(missing.tobytes()) + values.tobytes()
 
 
-def find_inputs(words: Sequence[str], stretch: str = "auto", path_column: str | None = None) -> Inputs:
-    """What the words on a command line stand for.
+def find_inputs(arguments: Sequence[str], stretch: str = "auto", path_column: str | None = None) -> Inputs:
+    """Return the inputs that the arguments of a command name.
 
-    Of folders, everything below them whose suffix is a picture's counts, in order of its path; a file named by itself
-    counts whatever its suffix. Named twice, it counts once.
+    A folder stands for all files below it with the suffix of an image, in order of their paths; a file that is named
+    itself may have any suffix. A file that is named twice counts once.
 
     Raises:
-        Galaxy10Error: a word that stands for nothing, a file that cannot be opened as what it is, no picture at all.
+        Galaxy10Error: an argument matches nothing, a file cannot be opened, or there is no image.
     """
-    sources: list[Source] = []
+    sources: list[ImageSource] = []
     loose: dict[str, None] = {}
 
     def close_loose() -> None:
         if loose:
-            sources.append(Files(list(loose), stretch))
+            sources.append(ImageFiles(list(loose), stretch))
             loose.clear()
 
     seen: set[str] = set()
-    for word in words:
-        for path in _expanded(word):
+    for argument in arguments:
+        for path in _expanded(argument):
             if path.is_dir():
-                new = [name for name in pictures_below(path) if name not in seen]
+                new = [name for name in images_below(path) if name not in seen]
             elif path.suffix.lower() in _HDF5_SUFFIXES:
                 close_loose()
-                sources.append(Survey(path, stretch))
+                sources.append(HDF5Images(path, stretch))
                 continue
             elif is_table(path):
                 close_loose()
@@ -99,37 +102,40 @@ def find_inputs(words: Sequence[str], stretch: str = "auto", path_column: str | 
     close_loose()
     inputs = Inputs(sources) if sources else None
     if not inputs or not len(inputs):
-        raise Galaxy10Error(f"there is no picture in {', '.join(words)}; in folders these count: {' '.join(SUFFIXES)}")
+        raise Galaxy10Error(
+            f"there is no image in {', '.join(arguments)}; in folders, use the suffixes {' '.join(SUFFIXES)}"
+        )
     return inputs
 
 
-def _expanded(word: str) -> list[Path]:
-    if os.path.lexists(word):
-        return [Path(word)]
-    found = sorted(glob(word, recursive=True)) if has_magic(word) else []
+def _expanded(argument: str) -> list[Path]:
+    if os.path.lexists(argument):
+        return [Path(argument)]
+    found = sorted(glob(argument, recursive=True)) if has_magic(argument) else []
     if not found:
-        raise Galaxy10Error(f"{word} does not exist; give files, folders, globs, an HDF5 file, or a table of paths")
+        raise Galaxy10Error(f"{argument} does not exist; give files, folders, globs, an HDF5 file, or a table of paths")
     return [Path(path) for path in found]
 
 
-def pictures_below(folder: Path) -> Iterator[str]:
-    """The files below a folder that have a picture's suffix, sorted, hidden ones left out; links are followed, but into
-    no folder twice.
+def images_below(folder: Path) -> Iterator[str]:
+    """Yield the files below a folder with the suffix of an image, sorted, without hidden ones.
+
+    Links are followed, but no folder is entered twice.
 
     Raises:
-        Galaxy10Error: a folder that cannot be listed: its pictures would be missing without a word.
+        Galaxy10Error: a folder cannot be listed, so that its images would be missing without notice.
     """
 
     def refuse(error: OSError) -> None:
         raise Galaxy10Error(
-            f"{error.filename} cannot be listed ({error.strerror}); change its permissions, or give what lies beside it"
+            f"{error.filename} cannot be listed ({error.strerror}); change its permissions, or give the other folders"
         ) from error
 
     seen = set()
     for where, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         try:
             about = os.stat(where)
-        except OSError as error:  # gone meanwhile
+        except OSError as error:  # deleted in the meantime
             refuse(error)
         if (about.st_dev, about.st_ino) in seen:
             folders.clear()
@@ -142,7 +148,7 @@ def pictures_below(folder: Path) -> Iterator[str]:
 
 
 def shard_of(total: int, batch_size: int, shard: tuple[int, int]) -> range:
-    """Which pictures shard (i, n) works on: whole batches, which are the same however many shards there are."""
+    """Return the images of shard (i, n), in whole batches that are the same for every number of shards."""
     index, number = shard
     batches = -(-total // batch_size)
     return range(batches * index // number * batch_size, min(total, batches * (index + 1) // number * batch_size))

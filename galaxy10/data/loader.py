@@ -1,4 +1,4 @@
-"""From the store to batches: one gather each, read ahead by a thread, the same batches at any number of devices."""
+"""Samplers and the loader: batches gathered from the store by a thread, the same for any number of devices."""
 
 import threading
 import time
@@ -12,25 +12,28 @@ from threadpoolctl import threadpool_limits
 
 from galaxy10.data.resampling import epoch_plan
 
-READ_AHEAD = 2  # batches
-
+PREFETCHED_BATCHES = 2
 
 _limits = threading.local()
 
 
-def _take_one_core() -> None:
-    """This thread's own operations run on one core: a second team of OpenMP's would wait for the network's by spinning.
+def _limit_to_one_core() -> None:
+    """Limit OpenMP in this thread to one core: a second OpenMP team would spin while it waits for the network's.
 
-    Not torch.set_num_threads, which in this thread, too, changes what MKL does in all.
+    torch.set_num_threads would also change MKL in all threads.
     """
     _limits.kept = threadpool_limits(1, user_api="openmp")
 
 
 class EpochSampler:
-    """The training subset in a new order each epoch, as a function of (seed, epoch) alone.
+    """The training subset in a new order each epoch, as a function of only (seed, epoch).
 
-    Yields (positions, copies, dihedral) of one process's share of each batch. batch_size counts the galaxies of
-    one optimizer step over all processes. The last, incomplete batch is left out; every epoch leaves out others.
+    Yields (positions, repeat_index, dihedral) of one process's share of each batch. batch_size counts the galaxies of
+    one optimizer step over all processes. The last, incomplete batch is dropped, which differs from epoch to epoch.
+
+    Attributes:
+        same_order: every epoch has the order of the first one (for overfit_batches).
+        skip: batches of the next epoch that were trained on before a restart.
     """
 
     def __init__(
@@ -39,13 +42,13 @@ class EpochSampler:
         self.labels, self.batch_size, self.seed, self.balance = labels, batch_size, seed, balance
         self.rank, self.world = rank, world
         self.epoch = 0
-        self.repeats = False  # the order of the first epoch in all of them
-        self.skip = 0  # batches of the next epoch that were trained on before a restart
+        self.same_order = False
+        self.skip = 0
         self._total = len(self._plan()[0])
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning at the start of every epoch, and after a restart."""
-        self.epoch = 0 if self.repeats else epoch
+        """Set the epoch; Lightning calls this at the start of every epoch, and after a restart."""
+        self.epoch = 0 if self.same_order else epoch
 
     def _plan(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return epoch_plan(self.labels, self.balance, np.random.default_rng((self.seed, self.epoch)))
@@ -59,7 +62,7 @@ class EpochSampler:
         for start in range(skip * self.batch_size, len(self) * self.batch_size, self.batch_size):
             batch = [part[start : start + self.batch_size] for part in plan]
             share = len(batch[0]) // self.world
-            if share == 0:  # fewer galaxies than processes: each process shows the same few
+            if share == 0:  # fewer galaxies than processes: each process gets all
                 yield batch[0], batch[1], batch[2]
                 continue
             mine = slice(self.rank * share, (self.rank + 1) * share)
@@ -67,10 +70,10 @@ class EpochSampler:
 
 
 class SequentialSampler:
-    """Every row once, in file order; each process takes every world-th batch.
+    """Every row once, in file order; process `rank` of `world` takes every world-th batch.
 
-    All processes get the same number of batches, the last ones repeated where they do not divide: whoever gathers
-    the answers drops the repeats by row.
+    All processes get the same number of batches. If they do not divide, the last batch is repeated: remove repeated
+    rows after gathering.
     """
 
     def __init__(self, num_rows: int, batch_size: int, rank: int = 0, world: int = 1):
@@ -90,17 +93,22 @@ class SequentialSampler:
 
 
 class GalaxyLoader:
-    """Batches of one subset: dicts of images (B, H, W, 3) uint8, labels, rows, copies, dihedral (B,) int64, and
-    `first`, the row and the copy number of the first image, which on a GPU would cost a wait to look up.
+    """Batches of one subset, prefetched by a thread.
 
-    images: the store's whole array; None where the pixels wait on the device: then batches have `positions` (B,)
-    within the subset in place of images.
-    rows, labels: (n,) of this subset.
-    prepare: (batch, epoch) → batch, done by the thread that reads ahead, on one core, while the consumer computes.
-    waited_s adds up the seconds that the consumer stood still for the next batch.
+    A batch is a dict of images (B, H, W, 3) uint8; labels, rows, repeat_index and dihedral (B,) int64; and `first`, row
+    and repeat_index of the first image as numbers, which on a GPU would need a synchronisation.
+
+    Args:
+        images: the store's whole array; None if the pixels are cached on the device: batches then have `positions`
+            (B,) within the subset in place of images.
+        rows, labels: (n,) of this subset.
+        prepare: (batch, epoch) → batch, called by the prefetching thread on one core.
+
+    Attributes:
+        waited_s: seconds that the consumer has waited for batches.
     """
 
-    batch_sampler = None  # Lightning looks for it, and for `sampler`, on which it sets the epoch
+    batch_sampler = None  # Lightning reads this, and `sampler`, on which it sets the epoch
 
     def __init__(
         self,
@@ -119,16 +127,16 @@ class GalaxyLoader:
         return len(self.sampler)
 
     def _gather(self, plan: tuple[np.ndarray, np.ndarray, np.ndarray], epoch: int) -> dict[str, Any]:
-        positions, copies, dihedral = plan
+        positions, repeat_index, dihedral = plan
         rows = self.rows[positions]
         pixels = {"positions": positions} if self.images is None else {"images": self.images[rows]}
         batch: dict[str, Any] = {
             **{key: torch.from_numpy(value) for key, value in pixels.items()},
             "labels": torch.from_numpy(self.labels[positions]),
             "rows": torch.from_numpy(rows),
-            "copies": torch.from_numpy(copies),
+            "repeat_index": torch.from_numpy(repeat_index),
             "dihedral": torch.from_numpy(dihedral),
-            "first": (int(rows[0]), int(copies[0])),
+            "first": (int(rows[0]), int(repeat_index[0])),
         }
         if self.prepare is not None:
             batch = self.prepare(batch, epoch)
@@ -138,17 +146,17 @@ class GalaxyLoader:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         epoch = getattr(self.sampler, "epoch", 0)
-        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead", initializer=_take_one_core) as reader:
+        with ThreadPoolExecutor(1, thread_name_prefix="read-ahead", initializer=_limit_to_one_core) as reader:
             ahead = []
             for plan in self.sampler:
                 ahead.append(reader.submit(self._gather, plan, epoch))
-                if len(ahead) > READ_AHEAD:
-                    yield self._take(ahead.pop(0))
+                if len(ahead) > PREFETCHED_BATCHES:
+                    yield self._wait_for(ahead.pop(0))
             while ahead:
-                yield self._take(ahead.pop(0))
+                yield self._wait_for(ahead.pop(0))
 
-    def _take(self, future: Any) -> dict[str, Any]:
+    def _wait_for(self, future: Any) -> dict[str, Any]:
         start = time.perf_counter()
-        batch = future.result()
+        batch: dict[str, Any] = future.result()
         self.waited_s += time.perf_counter() - start
         return batch

@@ -1,4 +1,4 @@
-"""Rows for the batches of somebody's own LightningDataModule: each image's place in its data set, or in its loader."""
+"""Add rows to the batches of a custom LightningDataModule: indices in its data set, or places in its loader."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -20,19 +20,19 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from galaxy10.data.variations import generators_seeded
+from galaxy10.data.custom_transforms import temporary_seed
 
 _OF_ALL = (SequentialSampler, RandomSampler, WeightedRandomSampler, DistributedSampler)
 
 
 def number_rows(data: L.LightningDataModule, rows: Mapping[str, np.ndarray]) -> None:
-    """Let a data module's loaders give `rows` in every batch that has none.
+    """Add `rows` to every batch of a data module's loaders that has none.
 
-    A torch DataLoader of a map-style data set gives each image its place in the data set, whatever the sampler and
-    however many processes share it. Other loaders are counted through, from process to process in turn.
+    For a torch DataLoader of a map-style data set, rows follow the index in the data set, for any sampler and number of
+    processes. The images of other loaders are counted, with processes in turn.
 
     Args:
-        rows: of each subset, by the place in the data set (see places_of), or as in_order has them.
+        rows: of each subset, by index in the data set (see dataset_indices), or in the order of sequential_batches.
     """
     for subset, numbers in rows.items():
         method = f"{subset}_dataloader"
@@ -41,52 +41,53 @@ def number_rows(data: L.LightningDataModule, rows: Mapping[str, np.ndarray]) -> 
             setattr(data, method, _NumberedHook(data, hook, numbers))
 
 
-def repeat_setup(data: L.LightningDataModule) -> None:
-    """Let a data module's `setup` draw the same numbers whenever it is called, and change nobody else's.
+def make_setup_repeatable(data: L.LightningDataModule) -> None:
+    """Seed a data module's `setup` with the same number on every call, and restore the generators afterwards.
 
-    Lightning calls it once per stage, and so does whoever resumes a run: a random split that it draws would put test
-    images among the training images. Which split it is does not depend on the run's seed.
+    Lightning calls `setup` once per stage, and a resumed run calls it again: a random split would otherwise put test
+    images among the training images. The split does not depend on the run's seed.
     """
     hook = data.setup
 
     def setup(stage: str) -> None:
-        with generators_seeded(0, torch.device("cpu")):
+        with temporary_seed(0, torch.device("cpu")):
             hook(stage)
 
     data.setup = setup  # type: ignore[method-assign]
 
 
-def places_of(loader: Any) -> np.ndarray | None:
-    """Return which places of its data set a loader's images have, in order; None where it is no DataLoader of one.
+def dataset_indices(loader: Any) -> np.ndarray | None:
+    """Return the sorted indices (n,) of a loader's images in its data set; None for no DataLoader of a map-style one.
 
-    A sampler of torch's that goes through all of a data set does; of another, those places count that it gives first.
+    torch's samplers of a whole data set give all indices; another sampler is iterated once.
     """
     if not _is_indexed(loader):
         return None
     own = type(loader.batch_sampler) is not BatchSampler
     if not own and isinstance(loader.sampler, _OF_ALL):
         return np.arange(len(loader.dataset))
-    given = islice(loader.batch_sampler, len(loader)) if own else ([place] for place in loader.sampler)
-    return np.unique([place for batch in given for place in batch]).astype(np.int64)
+    batches = islice(loader.batch_sampler, len(loader)) if own else ([index] for index in loader.sampler)
+    return np.unique([index for batch in batches for index in batch]).astype(np.int64)
 
 
-def in_order(loader: Any) -> Iterable[Any]:
-    """Return a loader's batches with each image once: in the order of its data set, where it has one."""
-    places = places_of(loader)
-    if places is None:
-        return loader
-    images = loader.dataset if len(places) == len(loader.dataset) else Subset(loader.dataset, places.tolist())
+def sequential_batches(loader: Any) -> Iterable[Any]:
+    """Return a loader's batches with each image once, in the order of its data set if it has one."""
+    indices = dataset_indices(loader)
+    if indices is None:
+        batches: Iterable[Any] = loader
+        return batches
+    images = loader.dataset if len(indices) == len(loader.dataset) else Subset(loader.dataset, indices.tolist())
     return DataLoader(
         images, batch_size=loader.batch_size or 64, collate_fn=loader.collate_fn, num_workers=loader.num_workers
     )
 
 
 class _NumberedHook:
-    """A dataloader hook whose loaders give rows."""
+    """A dataloader hook whose loaders add rows."""
 
     def __init__(self, data: L.LightningDataModule, hook: Any, rows: np.ndarray):
         self._data, self._hook, self._rows = data, hook, rows
-        self.__wrapped__ = hook  # Lightning looks through it at what the data module overrides
+        self.__wrapped__ = hook  # Lightning unwraps this to find what the data module overrides
 
     def __call__(self) -> Any:
         loader = self._hook()
@@ -98,7 +99,7 @@ class _NumberedHook:
 
 
 class _CountedLoader:
-    """A loader of any kind, whose batches are numbered as they come."""
+    """A loader of any kind whose images are counted."""
 
     def __init__(self, loader: Any, rows: np.ndarray, rank: int, world: int):
         self._loader, self._rows, self._rank, self._world = loader, rows, rank, world
@@ -115,7 +116,7 @@ class _CountedLoader:
 
 
 def _is_indexed(loader: Any) -> bool:
-    """Whether a loader collates items of a data set by their index, and nothing else."""
+    """Return whether a loader is a plain DataLoader of a map-style data set."""
     return (
         isinstance(loader, DataLoader)
         and type(loader).__iter__ is DataLoader.__iter__
@@ -126,7 +127,7 @@ def _is_indexed(loader: Any) -> bool:
 
 
 def _with_indices(loader: Any, rows: np.ndarray) -> Any:
-    """The same DataLoader, with each image's place in the data set among what is collated."""
+    """Return a copy of a DataLoader that also collates each image's row."""
     if type(loader.batch_sampler) is BatchSampler:
         batches = {"sampler": loader.sampler, "batch_size": loader.batch_size, "drop_last": loader.drop_last}
     else:
@@ -146,8 +147,8 @@ def _with_indices(loader: Any, rows: np.ndarray) -> Any:
     )
 
 
-class _Indexed(Dataset):
-    """A data set whose items come with their index."""
+class _Indexed(Dataset[tuple[int, Any]]):
+    """A data set whose items are (index, item)."""
 
     def __init__(self, dataset: Any):
         self.dataset = dataset
@@ -165,7 +166,7 @@ class _Indexed(Dataset):
 
 
 class _Collate:
-    """A collate function that adds rows; a class, so that worker processes can be given it."""
+    """A collate function that adds rows; a class, so that it can be pickled for worker processes."""
 
     def __init__(self, collate: Any, rows: np.ndarray):
         self._collate, self._rows = collate, rows

@@ -1,4 +1,4 @@
-"""From a folder per class, or a table of paths and labels, to the HDF5 file that training reads."""
+"""Pack a folder per class, or a table of paths and labels, into the HDF5 file that training reads."""
 
 import logging
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from galaxy10.data.folders import read_folders, read_table
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.readers import Reader, list_failures
-from galaxy10.data.sidecars import check_beside_packed, failed_path
+from galaxy10.data.sidecars import check_packed_sidecars, failed_path
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import replacing
 
@@ -24,22 +24,27 @@ def pack(
     label_column: str = "label",
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Write `images` (N, size, size, 3) uint8, `ans` with its class names, the paths, and ra, dec, redshift, pxscale
-    and group where a table has them; what cannot be read goes to NAME.failed.csv. Numbers `catalogued` and `failed`.
+    """Write an HDF5 file of labelled images, and list images that cannot be read in NAME.failed.csv.
+
+    The file has `images` (N, size, size, 3) uint8, `ans` with its class names, `path`, and the table's columns ra, dec,
+    redshift, pxscale and group.
 
     Args:
         origin: a folder with one folder per class, or a table.
-        size: px; None: the median side of the first hundred pictures. Others are cut to their central square and
+        size: px; None: the median side of the first hundred images. Other images are cut to their central square and
             resized.
 
+    Returns:
+        The numbers of images `catalogued` and `failed`.
+
     Raises:
-        Galaxy10Error: no classes, no labels, nothing that can be read, a name that is taken.
+        Galaxy10Error: there are no classes, labels or readable images, or the name is in use.
     """
     if output.suffix.lower() not in (".h5", ".hdf5"):
-        raise Galaxy10Error(f"{output} is to be an HDF5 file; end its name in .h5")
+        raise Galaxy10Error(f"{output} has no suffix of HDF5; end the name in .h5")
     if output.exists() and not overwrite:
-        raise Galaxy10Error(f"{output} is there already; give another name, or --overwrite")
-    check_beside_packed(output)
+        raise Galaxy10Error(f"{output} exists already; give another name, or add --overwrite")
+    check_packed_sidecars(output)
     if origin.is_dir():
         reader = Reader(read_folders, {"size": size, "stretch": stretch}, "galaxy10.data.read_folders")
     elif origin.is_file():
@@ -51,7 +56,7 @@ def pack(
         kept, failures = reader.write(origin, part)
     list_failures(failed_path(output), failures)
     source = open_source(output)
-    told = f", {len(failures):,} could not be used: {failed_path(output)}" if failures else ""
+    failed = f", {len(failures):,} could not be used: {failed_path(output)}" if failures else ""
     present = source.table["label"].nunique()
-    logger.info(f"{len(kept):,} images of {present} classes at {source.height} px{told}")
+    logger.info(f"{len(kept):,} images of {present} classes at {source.height} px{failed}")
     return {"catalogued": len(kept), "failed": len(failures)}

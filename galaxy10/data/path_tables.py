@@ -1,4 +1,4 @@
-"""Tables that name pictures: CSV, Parquet or FITS, with a column of paths."""
+"""Tables of image paths: CSV, Parquet or FITS."""
 
 import warnings
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import Galaxy10Error, first_line
 
 _FITS = (".fits", ".fit", ".fts")
-_OWN = (
+_RESERVED = (
     "row",
     "path",
     "predicted",
@@ -27,7 +27,7 @@ _OWN = (
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file holds a table rather than a picture: by its suffix, for FITS by what is in it."""
+    """Return whether a file is a table and not an image: by its suffix, and a FITS file by its content."""
     suffix = path.suffix.lower()
     if suffix in (".csv", ".parquet"):
         return True
@@ -47,14 +47,14 @@ def _holds_a_table(path: Path) -> bool:
     return bool(kinds) and kinds[0] in ("BinTableHDU", "TableHDU")
 
 
-def carried_names(names: Iterable[str]) -> dict[str, str]:
-    """Under which names an input's columns stand in a catalogue: `input_` before those that it uses itself.
+def catalogue_column_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the names of an input's columns in a catalogue: reserved names get the prefix `input_`.
 
-    >>> carried_names(["ra", "predicted", "input_predicted"])
+    >>> catalogue_column_names(["ra", "predicted", "input_predicted"])
     {'ra': 'ra', 'predicted': 'input_input_predicted', 'input_predicted': 'input_predicted'}
     """
     names = list(names)
-    carried = {name: name for name in names if name not in _OWN and not name.startswith("p_")}
+    carried = {name: name for name in names if name not in _RESERVED and not name.startswith("p_")}
     taken = set(names)
     for name in names:
         if name not in carried:
@@ -66,36 +66,38 @@ def carried_names(names: Iterable[str]) -> dict[str, str]:
     return {name: carried[name] for name in names}
 
 
-def read_table(file: Path, column: str | None, label: str | None = None) -> tuple[pa.Table, dict[str, str]]:
-    """A table of pictures: `path`, `row` (from 0), and its other columns; and under which names these stand in it.
+def read_path_table(file: Path, column: str | None, label: str | None = None) -> tuple[pa.Table, dict[str, str]]:
+    """Return a table of images, with `path`, `row` (from 0) and the other columns, and the new name of each column.
 
     Args:
-        column: which column holds the paths; `path` if None.
-        label: another column that must be there.
+        column: the column of paths; None: `path`.
+        label: another column that must exist.
 
     Raises:
-        Galaxy10Error: it cannot be read, or has no such column (the columns are listed), or one for both.
+        Galaxy10Error: the file cannot be read, lacks a column, or one column is given as paths and labels.
     """
     try:
         frame = _read(file)
     except Galaxy10Error:
         raise
-    except Exception as error:  # pandas, pyarrow and astropy each have their own family for a damaged file
+    except Exception as error:  # pandas, pyarrow and astropy raise different errors for a damaged file
         raise Galaxy10Error(f"{file} cannot be read as a table ({first_line(error)}); save it again") from error
     for name, option in ((column or "path", "--path-column"), *(((label, "--label-column"),) if label else ())):
         if name not in frame:
             raise Galaxy10Error(
                 f"{file} has no column {name}{did_you_mean(name, list(map(str, frame.columns)))}; it has "
-                f"{', '.join(map(str, frame.columns))}: rename one, or type {option} NAME"
+                f"{', '.join(map(str, frame.columns))}: rename a column, or type {option} NAME"
             )
     if label and label == (column or "path"):
-        raise Galaxy10Error(f"column {label} of {file} cannot hold both; type --path-column NAME --label-column NAME")
+        raise Galaxy10Error(
+            f"column {label} of {file} cannot hold both paths and labels; type --path-column NAME --label-column NAME"
+        )
     paths = frame.pop(column or "path")
     columns: dict[str, Any] = {
         "path": pa.array([None if pd.isna(path) else str(path) for path in paths], pa.string()),
         "row": pa.array(np.arange(len(frame))),
     }
-    names = carried_names(map(str, frame.columns))
+    names = catalogue_column_names(map(str, frame.columns))
     for name in frame:
         values = frame[name]
         columns[names[str(name)]] = pa.Array.from_pandas(
@@ -114,8 +116,8 @@ def _read(file: Path) -> pd.DataFrame:
 
     table = Table.read(file)
     wide = [name for name in table.colnames if table[name].ndim > 1]
-    table.remove_columns(wide)  # a picture or spectrum per line does not belong into a catalogue
-    frame = table.to_pandas()
+    table.remove_columns(wide)  # a catalogue has no image or spectrum per line
+    frame: pd.DataFrame = table.to_pandas()
     for name in frame:
         if frame[name].dtype == object:  # FITS pads its strings with spaces
             frame[name] = frame[name].map(
@@ -126,8 +128,8 @@ def _read(file: Path) -> pd.DataFrame:
 
 
 def _read_csv(file: Path) -> pd.DataFrame:
-    """Identifiers keep their digits: whole numbers stay whole beside an empty cell, and 00123 stays a text."""
-    frame = pd.read_csv(file, skipinitialspace=True, dtype_backend="numpy_nullable")
+    """Read a CSV file; integers stay integers beside an empty cell, and identifiers such as 00123 stay texts."""
+    frame: pd.DataFrame = pd.read_csv(file, skipinitialspace=True, dtype_backend="numpy_nullable")
     numbers = [name for name in frame if pd.api.types.is_numeric_dtype(frame[name])]
     if numbers:
         texts = pd.read_csv(file, skipinitialspace=True, usecols=numbers, dtype="string")

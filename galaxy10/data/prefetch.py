@@ -1,4 +1,4 @@
-"""Reading ahead: threads turn files into prepared pictures while the networks work on those before."""
+"""Prefetching: threads read and prepare images while the networks compute."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,9 +17,9 @@ T = TypeVar("T")
 def read_ahead(
     prepare: Callable[[int], T], batches: Iterable[range], workers: int | None
 ) -> Iterator[tuple[range, list[T | str]]]:
-    """What threads (default: one per processor) make of each picture of each batch, or the reason why they cannot.
+    """Yield each batch with the prepared images, computed by threads, or the reason why an image cannot be read.
 
-    At most a few batches are in memory, however many pictures there are.
+    At most a few batches are in memory. workers: number of threads; None: one per CPU core.
     """
 
     def attempt(index: int) -> T | str:
@@ -27,7 +27,7 @@ def read_ahead(
             return prepare(index)
         except ImageReadError as error:
             return str(error)
-        except Exception as error:  # a file can be broken in ways its decoder did not think of
+        except Exception as error:  # a decoder may raise anything on a broken file
             return f"broken: {type(error).__name__}: {first_line(error)}"
 
     waiting: deque[tuple[range, list[Future[T | str]]]] = deque()

@@ -1,7 +1,7 @@
-"""Readers: functions that read anyone's labelled images, and the file that is made once of what they return.
+"""Readers: functions that read labelled images of any form, and their conversion to an HDF5 file.
 
-A reader is `read(path, **settings)` → (images, labels, class names[, table]); readings.check_reading says what each may
-be. An HDF5 file of the published layout needs none: it is read as it is. Folders and tables have readers of ours.
+A reader is `read(path, **settings)` → (images, labels, class names[, table]); see reader_output.check_output for the
+types. An HDF5 file of the published layout needs no reader. Folders and tables have built-in readers.
 """
 
 import functools
@@ -23,7 +23,7 @@ from filelock import FileLock
 from galaxy10.config.building import TARGET, check_signature, parameters_of, resolve
 from galaxy10.data.folders import read_folders, read_table
 from galaxy10.data.path_tables import is_table
-from galaxy10.data.readings import Reading, blocks_of, check_reading, write_reading
+from galaxy10.data.reader_output import ReaderOutput, blocks_of, check_output, write_output
 from galaxy10.data.sidecars import Failure, failed_path, write_failures
 from galaxy10.data.store import file_identity
 from galaxy10.errors import Galaxy10Error, first_line
@@ -31,15 +31,15 @@ from galaxy10.files import disk_error, read_json, replacing, write_json
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # part of the key: what an older galaxy10 has written otherwise is written again
+FORMAT = 1  # part of the key: files of an older format are written again
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A function read(path, **settings). name: for messages, such as mypkg.read.
+    """A function read(path, **settings), and its name for messages, such as mypkg.read.
 
-    One that reads more than what lies at `path` may have an attribute `fingerprint`, called with the same arguments,
-    whose value (bytes) changes with what it reads.
+    A function that reads more than `path` may have an attribute `fingerprint`, a function of the same arguments, whose
+    value (bytes) changes with everything that is read.
     """
 
     function: Callable[..., Any]
@@ -47,11 +47,11 @@ class Reader:
     name: str
 
     @classmethod
-    def of(cls, given: Callable[..., Any] | Mapping[str, Any]) -> "Reader":
-        """Make it from a function, or from a mapping of its `_target_` and further arguments.
+    def from_config(cls, given: Callable[..., Any] | Mapping[str, Any]) -> "Reader":
+        """Return the Reader of a function, or of a mapping of `_target_` and further arguments.
 
         Raises:
-            Galaxy10Error: it cannot be imported, or does not take its arguments.
+            Galaxy10Error: the function cannot be imported, or does not take its arguments.
         """
         if callable(given):
             function, settings = given, {}
@@ -67,11 +67,11 @@ class Reader:
         check_signature("data.reader", given, frozenset(path))
         return cls(function, settings, name)
 
-    def read(self, path: Path) -> Reading:
-        """Call it, and check what it returns.
+    def read(self, path: Path) -> ReaderOutput:
+        """Call the function, and check its output.
 
         Raises:
-            Galaxy10Error: it fails, or returns something else than a reader should.
+            Galaxy10Error: the function fails, or its output has another form.
         """
         try:
             returned = self.function(path, **self.settings)
@@ -79,26 +79,26 @@ class Reader:
             raise
         except Exception as error:
             raise self._failure(path, error) from error
-        return check_reading(returned, self.name)
+        return check_output(returned, self.name)
 
     def write(self, path: Path, part: Path) -> tuple[np.ndarray, list[Failure]]:
-        """Write an HDF5 file of what is read: which rows (n,) are in it, and which could not be read.
+        """Write an HDF5 file of the images; return the rows (n,) in the file, and the failures.
 
         Raises:
-            Galaxy10Error: the reader fails or returns nonsense, or fewer than two classes.
+            Galaxy10Error: the reader fails, its output has another form, or has fewer than two classes.
         """
-        reading = self.read(path)
-        kept, failures = write_reading(part, reading, self._guarded(blocks_of(reading.images), path))
-        present = len(np.unique(reading.labels[kept]))
+        output = self.read(path)
+        kept, failures = write_output(part, output, self._with_clear_errors(blocks_of(output.images), path))
+        present = len(np.unique(output.labels[kept]))
         if present < 2:
             raise Galaxy10Error(
-                f"{path}, read by {self.name}: of {len(reading.labels)} images {len(kept)} can be used, of {present} "
+                f"{path}, read by {self.name}: of {len(output.labels)} images {len(kept)} can be used, of {present} "
                 f"class{'' if present == 1 else 'es'}; a classifier needs at least two classes"
                 + (f" (the first that cannot: {failures[0][0]}: {failures[0][2]})" if failures else "")
             )
         return kept, failures
 
-    def _guarded(self, blocks: Iterator[Any], path: Path) -> Iterator[Any]:
+    def _with_clear_errors(self, blocks: Iterator[Any], path: Path) -> Iterator[Any]:
         try:
             yield from blocks
         except Galaxy10Error:
@@ -116,10 +116,10 @@ class Reader:
         )
 
     def key(self, path: Path) -> str:
-        """Name what would be read: changes with the input, the reader's own file, and its arguments.
+        """Return a hash of the input, of the source file of the function, and of its arguments.
 
         Raises:
-            Galaxy10Error: the input cannot be looked at.
+            Galaxy10Error: the input is not accessible.
         """
         fingerprint = getattr(self.function, "fingerprint", None)
         try:
@@ -131,14 +131,14 @@ class Reader:
 
 
 def _input_identity(path: Path) -> list[Any]:
-    """What tells, at the price of a look, whether an input is still the same; hidden files do not count."""
+    """Return values that change if an input changes, without reading all of it; hidden files do not count."""
     if path.is_file():
         return [file_identity(path)]
     found: list[Any] = []
     seen = set()
     for folder, folders, names in os.walk(path, followlinks=True):
         where = os.stat(folder)
-        if (where.st_dev, where.st_ino) in seen:  # a link that leads back
+        if (where.st_dev, where.st_ino) in seen:  # a link to a parent folder
             folders.clear()
             continue
         seen.add((where.st_dev, where.st_ino))
@@ -152,12 +152,12 @@ def _input_identity(path: Path) -> list[Any]:
 
 
 def _code_identity(function: Callable[..., Any]) -> str:
-    """The file that defines a reader, as its helpers are mostly in the same; ours say by FORMAT that they changed."""
+    """Return a hash of the source file of a reader; changes of built-in readers change FORMAT instead."""
     if str(getattr(function, "__module__", "")).startswith("galaxy10."):
         return ""
     try:
         return hashlib.sha256(Path(inspect.getsourcefile(function) or "").read_bytes()).hexdigest()
-    except (TypeError, OSError):  # built in, or typed into a notebook
+    except (TypeError, OSError):  # a built-in, or defined in a notebook
         try:
             return inspect.getsource(function)
         except (TypeError, OSError):
@@ -165,41 +165,41 @@ def _code_identity(function: Callable[..., Any]) -> str:
 
 
 def reader_of(path: Path, given: Callable[..., Any] | Mapping[str, Any] | None) -> Reader | None:
-    """Return the reader of an input: the one given, or ours for a folder or a table; None for an HDF5 file of ours.
+    """Return the reader of an input: the given one, or the built-in one of a folder or table; None for an HDF5 file.
 
     Raises:
-        Galaxy10Error: the input does not exist, or the reader cannot be used.
+        Galaxy10Error: the input does not exist, or the reader cannot be imported or called.
     """
     if given is None and not path.is_dir() and not is_table(path):
         return None
     if not path.exists():
         expected = "an HDF5 file, a folder with one folder per class, or a table of paths and labels"
         raise Galaxy10Error(
-            f"data.path={path} does not exist; give {expected if given is None else 'what the reader reads'}"
+            f"data.path={path} does not exist; give {expected if given is None else 'the input of the reader'}"
         )
     if given is not None:
-        return Reader.of(given)
-    return Reader.of(read_folders if path.is_dir() else read_table)
+        return Reader.from_config(given)
+    return Reader.from_config(read_folders if path.is_dir() else read_table)
 
 
 def converted_path(reader: Reader, path: Path, directory: Path) -> Path:
-    """Return where the file lies that is made of what a reader reads.
+    """Return the path of the HDF5 file that a reader's images are converted to.
 
     Raises:
-        Galaxy10Error: inside the very folder that is read, which would change with it.
+        Galaxy10Error: the path is inside the folder that is read, which would change the input.
     """
     path = path.resolve()
     if path.is_dir() and directory.resolve().is_relative_to(path):
         raise Galaxy10Error(
-            f"what is read from data.path={path} would be written into it ({directory}); set data.store_dir to another "
-            "folder"
+            f"the images of data.path={path} would be converted into that folder ({directory}); set data.store_dir to "
+            "another one"
         )
     about = json.dumps([str(path), reader.name, reader.settings], sort_keys=True, default=repr)
     return directory / f"{path.stem}-{hashlib.sha256(about.encode()).hexdigest()[:8]}.h5"
 
 
 def is_converted(target: Path, key: str) -> bool:
-    """Return whether a file was made of the input and by the reader that a key names."""
+    """Return whether a converted file belongs to a key (see Reader.key)."""
     return target.exists() and read_json(_key_path(target)).get("key") == key
 
 
@@ -208,13 +208,13 @@ def _key_path(target: Path) -> Path:
 
 
 def convert(reader: Reader, path: Path, directory: Path) -> Path:
-    """Return the file of what a reader reads, written now if it is not there or the input has changed.
+    """Return the HDF5 file of a reader's images, written now if it does not exist or the input has changed.
 
-    Many processes may ask at once: one reads, the others wait for it. A killed one leaves the file as it was. Where the
-    same is read as before, the file stays as it is, and so does its store.
+    Of several processes at once, one reads and the others wait. A killed process leaves the old file. If the same
+    images are read again, the file and its store stay unchanged.
 
     Raises:
-        Galaxy10Error: the reader fails or returns nonsense, or the file cannot be written.
+        Galaxy10Error: the reader fails, its output has another form, or the file cannot be written.
     """
     target, key = converted_path(reader, path, directory), reader.key(path)
     if is_converted(target, key):
@@ -234,7 +234,7 @@ def _write(reader: Reader, path: Path, target: Path) -> None:
     part = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
         _, failures = reader.write(path, part)
-        if not (target.exists() and _hold_the_same(part, target)):
+        if not (target.exists() and _have_equal_contents(part, target)):
             _key_path(target).unlink(missing_ok=True)
             with replacing(target) as finished:
                 os.rename(part, finished)
@@ -245,8 +245,8 @@ def _write(reader: Reader, path: Path, target: Path) -> None:
         logger.info(f"note: {len(failures):,} images could not be read and are left out: {failed_path(target)}")
 
 
-def _hold_the_same(one: Path, other: Path) -> bool:
-    """Whether two files that a reader's images were written to hold the same, a block of images at a time."""
+def _have_equal_contents(one: Path, other: Path) -> bool:
+    """Return whether two converted files have equal contents, compared a block of images at a time."""
     try:
         with h5py.File(one, "r") as first, h5py.File(other, "r") as second:
             if set(first) != set(second) or first["images"].shape != second["images"].shape:
@@ -260,12 +260,12 @@ def _hold_the_same(one: Path, other: Path) -> bool:
                 if name != "images"
             )
             return all(columns) and all(np.array_equal(block, before) for block, before in blocks)
-    except (OSError, KeyError):  # damaged, or somebody else's
+    except (OSError, KeyError):  # damaged, or of another program
         return False
 
 
 def list_failures(path: Path, failures: list[Failure]) -> None:
-    """Write the table of images that could not be read; take an older one away where there are none."""
+    """Write the table of images that could not be read; delete an older table if there are none."""
     if not failures:
         path.unlink(missing_ok=True)
         return

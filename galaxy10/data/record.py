@@ -1,4 +1,4 @@
-"""What a run records of its data: the sections `data` and `split` of provenance.json."""
+"""The sections `data` and `split` of provenance.json."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,25 +6,25 @@ from typing import Any
 
 import lightning as L
 
-from galaxy10.data.contract import DataFacts, name_of
+from galaxy10.data.custom_datamodule import DataSummary, class_path
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.readers import Reader
 from galaxy10.data.store import file_identity
 
 
-def data_record(data: L.LightningDataModule, facts: DataFacts) -> dict[str, dict[str, Any]]:
-    """Return the sections `data` and `split` of a data module that has been described.
+def data_record(data: L.LightningDataModule, summary: DataSummary) -> dict[str, dict[str, Any]]:
+    """Return the sections `data` and `split` of a data module and its summary.
 
-    Of one of somebody's own there is no file: `path` is its class, `content` its split's hash.
+    A custom data module has no file: `path` is its class, and `content` the hash of its split.
     """
-    record: dict[str, Any] = {"class_names": list(facts.class_names)}
-    split = {"hash": facts.hash, "counts": facts.counts(), "notes": list(facts.notes)}
+    record: dict[str, Any] = {"class_names": list(summary.class_names)}
+    split = {"hash": summary.hash, "counts": summary.counts(), "notes": list(summary.notes)}
     if not isinstance(data, GalaxyData):
-        side = facts.image_size
-        record |= {"path": name_of(data), "name": "own", "num_images": len(facts.table), "identity": None}
+        side = summary.image_size
+        record |= {"path": class_path(data), "name": "custom", "num_images": len(summary.table), "identity": None}
         record |= {
             "image_shape": side and [side, side, 3],
-            "content": facts.hash,
+            "content": summary.hash,
             "pixel_mean": None,
             "pixel_std": None,
         }
@@ -41,9 +41,9 @@ def data_record(data: L.LightningDataModule, facts: DataFacts) -> dict[str, dict
 
 
 def _origin(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reader has read, and which."""
+    """Return the input and the name of a reader."""
     reader = settings["reader"]
-    given = reader if reader is None or isinstance(reader, Mapping) else Reader.of(reader).name
+    given = reader if reader is None or isinstance(reader, Mapping) else Reader.from_config(reader).name
     return {"path": settings["path"], "reader": given}
 
 

@@ -1,4 +1,4 @@
-"""Values that the settings of `data` and `augment` may have. Imports neither torch nor the data libraries."""
+"""Allowed values of the settings of `data` and `augment`. Imports neither torch nor the data libraries."""
 
 import os
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from galaxy10.config.fields import (
 )
 from galaxy10.errors import Galaxy10Error
 
-OWN_TARGET = "galaxy10.data.GalaxyData"
+GALAXY_DATA = "galaxy10.data.GalaxyData"
 
 _COMPONENTS = Field(
     lambda v: isinstance(v, list) and all(isinstance(x, Mapping) and isinstance(x.get("_target_"), str) for x in v),
@@ -29,7 +29,7 @@ _COMPONENTS = Field(
 
 FIELDS: dict[str, Field] = {
     "data._target_": text(),
-    "data._recursive_": Field(lambda v: v is False, "false (GalaxyData builds what is named below it)"),
+    "data._recursive_": Field(lambda v: v is False, "false (GalaxyData builds its own parts)"),
     "data.name": choice("galaxy10", "hdf5", "simulated"),
     "data.path": optional(text()),
     "data.dir": text(),
@@ -67,19 +67,19 @@ FIELDS: dict[str, Field] = {
 }
 
 
-def is_own(data: Mapping[str, Any]) -> bool:
-    """Return whether a `data` section describes GalaxyData rather than somebody's own LightningDataModule."""
-    return data.get("_target_", OWN_TARGET) in (OWN_TARGET, "galaxy10.data.datamodule.GalaxyData")
+def uses_galaxy_data(data: Mapping[str, Any]) -> bool:
+    """Return whether a `data` section describes GalaxyData and not a custom LightningDataModule."""
+    return data.get("_target_", GALAXY_DATA) in (GALAXY_DATA, "galaxy10.data.datamodule.GalaxyData")
 
 
-def own_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return GalaxyData's arguments as the `data` section that a configuration would have, checked.
+def galaxy_data_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return GalaxyData's arguments as the `data` section of a configuration, checked.
 
     Args:
-        arguments: all of GalaxyData's; those that are no settings of `data` are left out.
+        arguments: all arguments of GalaxyData; those that are no settings of `data` are left out.
 
     Raises:
-        Galaxy10Error: a value that does not fit, or values that do not go together.
+        Galaxy10Error: a value is not allowed, or values do not go together.
     """
     data = {key: value for key, value in arguments.items() if f"data.{key}" in FIELDS}
     for key in ("path", "dir", "store_dir"):
@@ -95,13 +95,13 @@ def own_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_settings(data: Mapping[str, Any]) -> None:
-    """Check that GalaxyData's settings go together: nothing is missing, nothing would be passed over.
+    """Check that GalaxyData's settings go together: none is missing, and none would be ignored.
 
     Args:
-        data: the `data` section of a configuration, all settings of GalaxyData present.
+        data: the `data` section of a configuration, with all settings of GalaxyData.
 
     Raises:
-        Galaxy10Error: says which setting to change.
+        Galaxy10Error: settings do not go together; the message names the one to change.
     """
     name = data["name"]
     if name == "hdf5" and data["path"] is None:

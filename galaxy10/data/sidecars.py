@@ -1,4 +1,4 @@
-"""What lies beside an output under its stem, NAME.json and NAME.failed.csv, and whose it is."""
+"""Files beside an output with its stem: NAME.json and NAME.failed.csv, and the output that they belong to."""
 
 import csv
 from collections.abc import Sequence
@@ -14,22 +14,22 @@ Failure = tuple[str, int, str]  # path, row, reason
 
 
 def failed_path(output: Path) -> Path:
-    """Where the pictures that could not be read are listed."""
+    """Return the path of the table of images that could not be read."""
     return output.with_suffix(".failed.csv")
 
 
 def record_path(output: Path) -> Path:
-    """Where it is kept which runs and options made a catalogue, and under which name (`output`)."""
+    """Return the path of a catalogue's record: its runs, options, and file name (`output`)."""
     return output.with_suffix(".json")
 
 
 def parts_path(output: Path) -> Path:
-    """Where a catalogue's parts wait while it is being made."""
+    """Return the folder of a catalogue's parts while it is being made."""
     return output.with_name(f"{output.name}.parts")
 
 
 def read_failures(path: Path) -> list[Failure]:
-    """A table of failures; empty where there is none."""
+    """Read a table of failures; return an empty list if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -37,18 +37,18 @@ def read_failures(path: Path) -> list[Failure]:
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """A table of failures."""
+    """Write a table of failures."""
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "row", "reason"))
         writer.writerows(failures)
 
 
-def check_beside_catalogue(output: Path) -> None:
-    """That a catalogue replaces no other output's files beside it.
+def check_catalogue_sidecars(output: Path) -> None:
+    """Check that a catalogue overwrites no sidecar of another output.
 
     Raises:
-        Galaxy10Error: they belong to a catalogue of another suffix, or to a packed file; says which.
+        Galaxy10Error: a sidecar belongs to a catalogue with another suffix, or to a packed file.
     """
     record, failed = record_path(output), failed_path(output)
     for suffix in CATALOGUE_SUFFIXES:
@@ -57,7 +57,7 @@ def check_beside_catalogue(output: Path) -> None:
             raise _taken(parts_path(other), other, output)
     about = read_json(record)
     if record.exists() and "plan" not in about:
-        raise Galaxy10Error(f"{record} is there already, and no catalogue's; give another name than {output}")
+        raise Galaxy10Error(f"{record} exists already and belongs to no catalogue; give another name than {output}")
     owner = output.with_name(about.get("output", output.name))
     if about and owner.name != output.name and owner.exists():
         raise _taken(record, owner, output)
@@ -66,11 +66,11 @@ def check_beside_catalogue(output: Path) -> None:
         raise _taken(failed, packed, output)
 
 
-def check_beside_packed(output: Path) -> None:
-    """That a packed file's list of failures replaces no catalogue's.
+def check_packed_sidecars(output: Path) -> None:
+    """Check that a packed file's table of failures overwrites no catalogue's table.
 
     Raises:
-        Galaxy10Error: it would; says which catalogue's.
+        Galaxy10Error: the table belongs to a catalogue.
     """
     about = read_json(record_path(output))
     owner = output.with_name(about["output"]) if about.get("failed") and "output" in about else None

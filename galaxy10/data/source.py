@@ -1,4 +1,4 @@
-"""Which file an experiment reads: the published one, anyone's, what a reader reads, or a simulated survey."""
+"""The file of an experiment: the published one, a given one, one converted by a reader, or a simulated survey."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,13 +15,15 @@ from galaxy10.progress import progress
 
 
 def check_source(data: Mapping[str, Any]) -> SourceFile | None:
-    """What can be said of an experiment's file before anything heavy is done.
+    """Check an experiment's file before anything slow is done.
 
-    data: the `data` section of the configuration. None where the file is still to be downloaded, simulated, or written
-    from what a reader reads.
+    Return None if the file must first be downloaded, simulated, or converted by a reader.
+
+    Args:
+        data: the `data` section of the configuration.
 
     Raises:
-        Galaxy10Error: it is not there and cannot be had, or it is not what it should be.
+        Galaxy10Error: the file is missing and cannot be downloaded, or it is wrong.
     """
     path = source_path(data)
     if path is not None:
@@ -36,7 +38,7 @@ def check_source(data: Mapping[str, Any]) -> SourceFile | None:
 
 
 def source_path(data: Mapping[str, Any]) -> Path | None:
-    """The experiment's file if it is there."""
+    """Return the path of the experiment's file; None if it does not exist yet."""
     if data["name"] == "hdf5":
         path = Path(data["path"])
         reader = reader_of(path, data.get("reader"))
@@ -53,12 +55,12 @@ def source_path(data: Mapping[str, Any]) -> Path | None:
 
 
 def obtain_source(data: Mapping[str, Any]) -> SourceFile:
-    """The experiment's file, downloaded, simulated or read by a reader if it is not there yet, and checked."""
+    """Return the experiment's checked file; first download, simulate or convert it if it does not exist yet."""
     return _open(data, _MAKERS[data["name"]](data))
 
 
 def obtain_store(data: Mapping[str, Any], source: SourceFile) -> Store:
-    """The store of the experiment's file, built if it is not there yet."""
+    """Return the store of the experiment's file; build it if it does not exist yet."""
     directory = store_directory(source.path, _path(data["store_dir"]), Path(data["dir"]))
     return open_store(source, directory)
 
@@ -102,13 +104,13 @@ def _simulate(data: Mapping[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
         if not path.exists():
-            with progress("simulating galaxies", data["num_images"]) as tell:
+            with progress("simulating galaxies", data["num_images"]) as update:
                 simulate_survey(
                     path,
                     num_images=data["num_images"],
                     size_px=data["image_px"],
                     seed=data["simulation_seed"],
-                    progress=tell,
+                    progress=update,
                 )
     return path
 

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: made once per (file, protocol, split seed), the same on every machine."""
+"""The split into train, val and test: a function of (file, protocol, split seed), equal on every machine."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from galaxy10.data.groups import find_conflicting_duplicates, find_groups, has_p
 from galaxy10.errors import Galaxy10Error
 
 SUBSETS = ("train", "val", "test")
-# Shares of train, val and test. In the study's two protocols the held-out part is the test subset,
-# and a tenth of the rest validates.
+# Shares of train, val and test. In the published baseline's two protocols the held-out part is the test subset, and a
+# tenth of the rest is the validation subset.
 PROTOCOLS = {
     "default": (0.70, 0.10, 0.20),
     "baseline_80_20": (0.72, 0.08, 0.20),
@@ -22,18 +22,22 @@ MIN_GROUPS_PER_CLASS = 3
 
 @dataclass(frozen=True)
 class Split:
-    """table: row, subset (train|val|test|dropped), fold (−1 without folds), group, reason (if dropped), label."""
+    """A split of a file.
+
+    table: row, subset (train|val|test|dropped), fold (−1 without folds), group, reason (if dropped), label.
+    hash: of the split (see split_hash). notes: remarks for the report.
+    """
 
     table: pd.DataFrame
     hash: str
     notes: tuple[str, ...]
 
     def rows(self, subset: str) -> np.ndarray:
-        """Rows (n,) of one subset, in file order."""
+        """Return the rows (n,) of one subset, in file order."""
         return self.table.loc[self.table["subset"] == subset, "row"].to_numpy()
 
     def counts(self) -> dict[str, int]:
-        """Images per subset, the dropped included."""
+        """Return the number of images per subset, the dropped included."""
         found = self.table["subset"].value_counts()
         return {subset: int(found.get(subset, 0)) for subset in (*SUBSETS, "dropped")}
 
@@ -50,23 +54,27 @@ def make_split(
     duplicates: str = "drop",
     blanks: str = "drop",
 ) -> Split:
-    """Stratified by class; no group (one field of sky, identical pixels, a `group` of the file) crosses a border.
+    """Split a file, stratified by class, with each group in one subset.
+
+    A group is one field of sky, identical pixels, or a `group` of the file (see groups.find_groups).
 
     Args:
-        table: the store's table: row, label, ra, dec, pixel_hash, blank, and perhaps group.
+        table: the store's table: row, label, ra, dec (degrees), pixel_hash, blank, and optionally group.
         content: the store's content hash, part of the split's hash.
-        num_folds, fold: n-fold protocol: fold k is test, fold (k+1) mod n is val.
-        duplicates: what becomes of one galaxy under contradictory labels: drop both, keep the first row, keep all.
+        protocol: a key of PROTOCOLS; not used with num_folds.
+        num_folds, fold: cross-validation: fold k is test, fold (k+1) mod n is val.
+        duplicates: for galaxies with conflicting labels: `drop` all their rows, keep the `first` one, or `keep` all.
+        blanks: `drop` or `keep` images of one colour.
 
     Raises:
-        Galaxy10Error: a class too small to be in every subset, or nothing kept.
+        Galaxy10Error: a class is too small to be in every subset, or no image is left.
     """
     groups = find_groups(table)
     reason = _reasons(table, duplicates, blanks)
     kept = reason == ""
     if not kept.any():
-        why = ", ".join(f"{number} {name}" for name, number in pd.Series(reason).value_counts().items())
-        raise Galaxy10Error(f"no image is left to train on ({why}); data.duplicates=keep data.blanks=keep keeps them")
+        reasons = ", ".join(f"{number} {name}" for name, number in pd.Series(reason).value_counts().items())
+        raise Galaxy10Error(f"no image is left to train on ({reasons}); type data.duplicates=keep data.blanks=keep")
     shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
     labels = table["label"].to_numpy()
     _check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS))
@@ -95,7 +103,7 @@ def make_split(
 
 
 def split_hash(table: pd.DataFrame, content: str) -> str:
-    """A name for who is in which subset of which pixels; results with different names are not comparable."""
+    """Return a hash of the subsets and of the file's content; results with different hashes are not comparable."""
     codes = table["subset"].map({name: i for i, name in enumerate((*SUBSETS, "dropped"))}).to_numpy(np.uint8)
     return hashlib.sha256(content.encode() + codes.tobytes()).hexdigest()[:16]
 
@@ -104,10 +112,10 @@ def _reasons(table: pd.DataFrame, duplicates: str, blanks: str) -> np.ndarray:
     reason = np.full(len(table), "", dtype=object)
     if duplicates != "keep":
         galaxy = find_conflicting_duplicates(table)
-        contradictory = galaxy >= 0
+        conflicting = galaxy >= 0
         if duplicates == "first":
-            contradictory &= pd.Series(galaxy).duplicated().to_numpy()
-        reason[contradictory] = "twin with a contradictory label"
+            conflicting &= pd.Series(galaxy).duplicated().to_numpy()
+        reason[conflicting] = "duplicate with a conflicting label"
     if blanks == "drop":
         reason[table["blank"].to_numpy()] = "blank image"
     return reason
@@ -138,9 +146,9 @@ def _check_class_sizes(labels: np.ndarray, groups: np.ndarray, class_names: tupl
 def _assign(
     groups: np.ndarray, labels: np.ndarray, num_classes: int, shares: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """(N,) part numbers: every group goes whole to a part drawn in proportion to the room left for its classes.
+    """Return part numbers (N,): each group goes to a part drawn in proportion to the room left for its classes.
 
-    Groups of one image thereby fill every part exactly. Large groups go first, while all parts have room for them.
+    So groups of one image fill every part exactly. Large groups are assigned first, while all parts have room.
     """
     _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
     content = np.zeros((len(size), num_classes), dtype=np.int64)  # (G, C) images of each class in each group
@@ -159,7 +167,7 @@ def _assign(
 
 
 def _targets(total: int, shares: np.ndarray) -> np.ndarray:
-    """(P,) whole numbers that add up to total, by largest remainder, and at least one each where total allows it."""
+    """Return integers (P,) that add up to total, by largest remainder, each at least one if total allows it."""
     wanted = total * shares
     targets = np.floor(wanted).astype(np.int64)
     for part in np.argsort(targets - wanted, kind="stable")[: total - targets.sum()]:
@@ -168,4 +176,4 @@ def _targets(total: int, shares: np.ndarray) -> np.ndarray:
         while (targets == 0).any():
             targets[np.argmin(targets)] += 1
             targets[np.argmax(targets)] -= 1
-    return targets
+    return np.asarray(targets, dtype=np.int64)

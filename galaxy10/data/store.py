@@ -1,7 +1,7 @@
-"""The store: an HDF5 file of galaxies, read once and in order, as a memory-mapped array beside a small table.
+"""The store: the images of an HDF5 file as a memory-mapped array, with a small table.
 
-The published file is cut into chunks of (555, 16, 16, 1): one image touches 768 of them, 2 images/s by index.
-The store turns that into one plain uint8 array (N, H, W, 3) from which a batch is a single gather.
+The published file has chunks of (555, 16, 16, 1): one image touches 768 of them, so that reading by index gives 2
+images/s. The store is one plain uint8 array (N, H, W, 3), from which a batch is a single gather.
 """
 
 import errno
@@ -29,8 +29,8 @@ from galaxy10.system import usable_cpus
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # part of the key: a store of another layout is rebuilt, not misread
-SLAB_BYTES = 128 * 2**20  # read at once; two of them are in memory, and the peak stays far below 1 GiB
+FORMAT = 1  # part of the key: a store of another layout is rebuilt
+SLAB_BYTES = 128 * 2**20  # read at once; two slabs are in memory, and the peak is far below 1 GiB
 _HASHED_ENDS = 64 * 2**10
 
 MOMENTS = ("mean_0", "mean_1", "mean_2", "square_0", "square_1", "square_2")
@@ -38,11 +38,12 @@ MOMENTS = ("mean_0", "mean_1", "mean_2", "square_0", "square_1", "square_2")
 
 @dataclass(frozen=True)
 class Store:
-    """A converted file. images: (N, H, W, 3) uint8, memory-mapped read-only, nothing is copied per process.
+    """A converted file.
 
-    table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS, and group where the file has it: one line
+    images: (N, H, W, 3) uint8, memory-mapped read-only and shared between processes.
+    table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS, and group if the file has it: one line
     per image, in file order.
-    content: a hash of all pixels and labels, the same wherever the file lies and whenever it was copied.
+    content: a hash of all pixels and labels, equal for all copies of the file.
     """
 
     path: Path
@@ -55,7 +56,7 @@ class Store:
 
 
 def file_identity(path: Path) -> str:
-    """Which file this is: size, time of last change, and its first and last 64 KiB. Changes when the file changes."""
+    """Return a hash of a file's size, modification time, and first and last 64 KiB."""
     stat = path.stat()
     digest = hashlib.sha256(f"{FORMAT} {stat.st_size} {stat.st_mtime_ns}".encode())
     with path.open("rb") as file:
@@ -66,14 +67,14 @@ def file_identity(path: Path) -> str:
 
 
 def store_directory(source: Path, store_dir: Path | None, data_dir: Path) -> Path:
-    """Where stores of this file live: store_dir, else beside the file if writable, else data_dir."""
+    """Return the folder of a file's stores: store_dir, else beside the file if writable, else data_dir."""
     if store_dir is not None:
         return Path(store_dir)
     return source.parent if _is_writable(source.parent) else Path(data_dir)
 
 
 def store_of_run(source: Path, settings: dict[str, Any]) -> Path:
-    """Where the stores of a trained run's file live; its own folder for them may have been another machine's.
+    """Return the folder of the stores of a trained run's file; the run's store_dir may be of another machine.
 
     Args:
         settings: the `data` section of the run's configuration.
@@ -83,18 +84,18 @@ def store_of_run(source: Path, settings: dict[str, Any]) -> Path:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether a folder is meant to be written to: for root, everything could be, also what its owner protects."""
+    """Return whether a folder is writable by its mode, too: root could also write to protected folders."""
     return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
 
 
 def open_store(source: SourceFile, directory: Path) -> Store:
-    """The store of a checked file, built now if it is not there yet.
+    """Open the store of a checked file; build it if it does not exist yet.
 
-    Many processes may ask at once, also over a shared file system: one builds, the others wait for it.
-    A process killed half-way leaves a folder under another name, which the next builder removes.
+    Of several processes at once, also on a shared file system, one builds and the others wait. A killed process leaves
+    a folder under another name, which the next build deletes.
 
     Raises:
-        Galaxy10Error: a damaged chunk, a full disk, a folder that cannot be written.
+        Galaxy10Error: a chunk is damaged, the disk is full, or the folder cannot be written.
     """
     target = directory / f"{source.path.stem}-{file_identity(source.path)[:12]}.store"
     if not target.exists():
@@ -144,16 +145,16 @@ def _build(source: SourceFile, part: Path) -> None:
     hashes = np.empty(source.num_images, dtype="<u8")
     moments = np.empty((source.num_images, len(MOMENTS)))
     blank = np.empty(source.num_images, dtype=bool)
-    # Plain writes, no memory map: the pages of a map count as this process's memory.
-    showing = progress("reading images", source.num_images)
-    with array_path.open("r+b") as out, ThreadPoolExecutor(usable_cpus()) as pool, showing as tell:
+    # Plain writes and no memory map, whose pages would count as this process's memory.
+    reporting = progress("reading images", source.num_images)
+    with array_path.open("r+b") as out, ThreadPoolExecutor(usable_cpus()) as pool, reporting as update:
         for rows, pixels in _read_ahead(_slabs(source, array_path)):
             out.seek(offset + rows.start * image_bytes)
             writing = pool.submit(out.write, pixels.data)
             for i, about in zip(range(rows.start, rows.stop), pool.map(_describe, pixels), strict=True):
                 hashes[i], moments[i], blank[i] = about
             writing.result()
-            tell(rows.stop)
+            update(rows.stop)
     table = source.table.assign(pixel_hash=hashes.astype(np.int64), **dict(zip(MOMENTS, moments.T, strict=True)))
     table["blank"] = blank
     table.to_parquet(part / "table.parquet", index=False)
@@ -165,20 +166,20 @@ def _build(source: SourceFile, part: Path) -> None:
 
 
 def _describe(image: np.ndarray) -> tuple[int, np.ndarray, bool]:
-    """Hash, moments (6,) and blankness of one image; most of it outside of Python's lock."""
+    """Return hash, moments (6,) and blankness of one image, mostly without holding the GIL."""
     name = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "little")
     return name, _moments(image), bool(image.min() == image.max())
 
 
 def _moments(image: np.ndarray) -> np.ndarray:
-    """(6,) mean of each channel and of its square, on the 0–255 scale."""
+    """Return the mean of each channel and of its square, (6,), on the 0–255 scale."""
     values = image.reshape(-1, 3).astype(np.float32)
     ones = np.full(len(values), 1 / len(values), dtype=np.float32)
     return np.concatenate([ones @ values, ones @ np.square(values)])
 
 
 def channel_statistics(table: pd.DataFrame) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel over the images of a store's table, (3,) and (3,), scale 0–1."""
+    """Return mean and standard deviation of each channel, (3,) and (3,), 0–1, over the images of a store's table."""
     mean = table[list(MOMENTS[:3])].to_numpy().mean(axis=0)
     square = table[list(MOMENTS[3:])].to_numpy().mean(axis=0)
     std = np.sqrt(np.maximum(square - mean**2, 1e-6))
@@ -186,7 +187,7 @@ def channel_statistics(table: pd.DataFrame) -> tuple[list[float], list[float]]:
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> int:
-    """Reserve the whole array on disk before any work is done: a full disk shows now. Where the pixels begin."""
+    """Reserve the array on disk, so that a full disk is found first; return the offset of the first pixel."""
     offset = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape).offset
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
@@ -194,7 +195,7 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> int:
 
 
 def _slabs(source: SourceFile, array_path: Path) -> Iterator[tuple[slice, np.ndarray]]:
-    """The pixels in file order: (rows, pixels (n, H, W, 3)), each chunk of the file decompressed once."""
+    """Yield the pixels in file order, (rows, pixels (n, H, W, 3)); each chunk of the file is decompressed once."""
     image_bytes = source.height * source.width * 3
     chunk_rows = source.chunks[0] if source.chunks else 1
     tall = chunk_rows * image_bytes > 2 * SLAB_BYTES
@@ -212,7 +213,7 @@ def _slabs(source: SourceFile, array_path: Path) -> Iterator[tuple[slice, np.nda
 
 
 def _read_ahead(slabs: Iterator[tuple[slice, np.ndarray]]) -> Iterator[tuple[slice, np.ndarray]]:
-    """The same slabs; the next is decompressed in a thread of its own while this one is hashed and written."""
+    """Yield slabs, and decompress the next one in a thread while this one is hashed and written."""
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(next, slabs, None)
         while (slab := ahead.result()) is not None:
@@ -221,7 +222,7 @@ def _read_ahead(slabs: Iterator[tuple[slice, np.ndarray]]) -> Iterator[tuple[sli
 
 
 def _copy_chunk_by_chunk(images: h5py.Dataset, array_path: Path, source: SourceFile) -> None:
-    """For chunks that reach through (nearly) the whole file: rows of them would not fit into memory."""
+    """Copy chunks that extend through (nearly) the whole file, whose rows would not fit into memory."""
     for selection in images.iter_chunks():
         pixels = _read_part(images, selection, source)
         np.load(array_path, mmap_mode="r+")[selection] = pixels  # opened anew, so that no map grows
@@ -239,9 +240,9 @@ def _read_part(images: h5py.Dataset, selection: tuple[slice, ...], source: Sourc
 
 
 def forget_pages(images: np.ndarray) -> None:
-    """Take a store's pages out of this process's memory; they stay in the system's cache.
+    """Release a store's pages from this process's memory; they stay in the system's page cache.
 
-    Whoever goes through the whole store would otherwise seem to need as much memory as it is large.
+    Otherwise a process that reads the whole store appears to use as much memory as the store is large.
     """
     if isinstance(images, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
         owner: Any = images
@@ -257,11 +258,11 @@ def _load(target: Path, source: SourceFile) -> Store:
         table = pd.read_parquet(target / "table.parquet")
         content = json.loads((target / "store.json").read_text())["content"]
         if images.shape != (source.num_images, source.height, source.width, 3) or len(table) != source.num_images:
-            raise ValueError("it does not fit the file")
+            raise ValueError("its shape is not that of the file")
         if "group" in source.table and "group" not in table:
             raise ValueError("it lacks the file's groups")
     except (OSError, ValueError, KeyError) as error:
         raise Galaxy10Error(
-            f"the store {target} is damaged ({first_line(error)}); delete that folder, it is built again"
+            f"the store {target} is damaged ({first_line(error)}); delete that folder, and it is built again"
         ) from error
     return Store(target, images, table, content)

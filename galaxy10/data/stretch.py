@@ -1,4 +1,4 @@
-"""From measured light to the colours a network was trained on."""
+"""Stretch raw flux values to 8-bit RGB images."""
 
 from collections.abc import Callable
 
@@ -12,56 +12,56 @@ _BRIGHT_PERCENTILE = 99.5
 
 
 class StretchError(Exception):
-    """Why values cannot be shown, in a few words."""
+    """The reason why values cannot be stretched, in a few words."""
 
 
-def stretched(light: np.ndarray, stretch: str) -> np.ndarray:
-    """Light as a picture: (3, H, W) or (1, H, W) finite float32 → (H, W, 3) uint8.
+def apply_stretch(flux: np.ndarray, stretch: str) -> np.ndarray:
+    """Stretch flux (3, H, W) or (1, H, W), all finite, to an image (H, W, 3) uint8.
 
     Args:
-        stretch: `legacy`: nanomaggies per 0.262″ pixel in g, r, z as the Legacy Surveys viewer shows them, which is how
-            Galaxy10 DECaLS was made (one band is shown grey, on r's scale). `asinh`: the same curve for any unit: the
-            picture's median is taken for no light, its 99.5th percentile for bright. `linear`: the 0.5th to the 99.5th
-            percentile from black to white. `unit`: values from 0 to 1 are a picture already.
+        stretch: `legacy`: nanomaggies per 0.262″ pixel in g, r, z, shown as in the Legacy Surveys viewer, which made
+            Galaxy10 DECaLS (one band becomes grey, on r's scale). `asinh`: the same curve for any unit: the image's
+            median becomes zero flux, its 99.5th percentile bright. `linear`: the 0.5th to the 99.5th percentile become
+            black to white. `unit`: values from 0 to 1 become 0 to 255.
 
     Raises:
-        StretchError: `unit` with other values; says which other stretch to type.
+        StretchError: values are outside 0 to 1 with `unit`; the message names other stretches.
     """
-    return _CURVES[stretch](light.astype(np.float32))
+    return _CURVES[stretch](flux.astype(np.float32))
 
 
-def _legacy(light: np.ndarray) -> np.ndarray:
-    if len(light) == 1:
-        light = light * (_BAND_SCALES[1] / _BAND_SCALES)[:, None, None]
-    return _bytes(legacy_rgb(light))
+def _legacy(flux: np.ndarray) -> np.ndarray:
+    if len(flux) == 1:
+        flux = flux * (_BAND_SCALES[1] / _BAND_SCALES)[:, None, None]
+    return _bytes(legacy_rgb(flux))
 
 
-def _asinh(light: np.ndarray) -> np.ndarray:
-    light = light - np.median(light, axis=(1, 2), keepdims=True)
-    bright = np.percentile(light, _BRIGHT_PERCENTILE)
+def _asinh(flux: np.ndarray) -> np.ndarray:
+    flux = flux - np.median(flux, axis=(1, 2), keepdims=True)
+    bright = np.percentile(flux, _BRIGHT_PERCENTILE)
     # Bands of the same units: one scale for all keeps the colour; legacy_rgb then multiplies by its own, undone here.
-    scaled = light / np.float32(max(float(bright), 1e-30))
+    scaled = flux / np.float32(max(float(bright), 1e-30))
     return _bytes(legacy_rgb((scaled / _BAND_SCALES[:, None, None]).astype(np.float32)))
 
 
-def _linear(light: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(light, (100 - _BRIGHT_PERCENTILE, _BRIGHT_PERCENTILE))
-    grey = (light - low) * (255 / max(float(high - low), 1e-30))
-    return _bytes(np.broadcast_to(grey[::-1], (3, *light.shape[1:])))
+def _linear(flux: np.ndarray) -> np.ndarray:
+    low, high = np.percentile(flux, (100 - _BRIGHT_PERCENTILE, _BRIGHT_PERCENTILE))
+    grey = (flux - low) * (255 / max(float(high - low), 1e-30))
+    return _bytes(np.broadcast_to(grey[::-1], (3, *flux.shape[1:])))
 
 
-def _unit(light: np.ndarray) -> np.ndarray:
-    low, high = float(light.min()), float(light.max())
+def _unit(flux: np.ndarray) -> np.ndarray:
+    low, high = float(flux.min()), float(flux.max())
     if low < 0 or high > 1:
         raise StretchError(
-            f"values from {low:.3g} to {high:.3g} are no picture from 0 to 1; say what they are: "
+            f"values from {low:.3g} to {high:.3g} are not from 0 to 1; type "
             "--stretch legacy (nanomaggies), asinh or linear"
         )
-    return _bytes(np.broadcast_to(light * np.float32(255), (3, *light.shape[1:])))
+    return _bytes(np.broadcast_to(flux * np.float32(255), (3, *flux.shape[1:])))
 
 
 def _bytes(colours: np.ndarray) -> np.ndarray:
-    """(3, H, W) on the 0–255 scale → (H, W, 3) uint8."""
+    """Round (3, H, W) on the 0–255 scale to (H, W, 3) uint8."""
     return np.ascontiguousarray(np.clip(np.rint(colours), 0, 255).astype(np.uint8).transpose(1, 2, 0))
 
 

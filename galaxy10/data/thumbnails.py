@@ -1,4 +1,4 @@
-"""Small images kept beside a run, and the files they are kept in."""
+"""Small images of a run, and the .npz files that hold them."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ THUMBNAIL_PX = 128
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
-    """An .npz file of plain arrays, whole or not at all."""
+    """Write an .npz file of plain arrays atomically."""
     with replacing(path) as part, part.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def thumbnails(images: np.ndarray) -> np.ndarray:
-    """(n, H, W, 3) uint8 → (n, s, s, 3) uint8 with s at most 128 px."""
+    """Return the central squares of images (n, H, W, 3) uint8 as (n, s, s, 3) uint8, with s at most 128 px."""
     if len(images) == 0:
         return np.empty((0, THUMBNAIL_PX, THUMBNAIL_PX, 3), dtype=np.uint8)
     planes = center_square(torch.from_numpy(images)).permute(0, 3, 1, 2).float()

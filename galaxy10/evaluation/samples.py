@@ -9,7 +9,7 @@ import torch
 from galaxy10.classes import slugs
 from galaxy10.data.augment import Augmentation, Preprocessing
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.resampling import NUM_ORIENTATIONS
+from galaxy10.data.resampling import NUM_DIHEDRAL
 from galaxy10.data.thumbnails import save_arrays, thumbnails
 from galaxy10.runs.files import RunFiles
 
@@ -42,7 +42,7 @@ def save_demonstrations(data: GalaxyData, files: RunFiles) -> None:
     upright = torch.zeros_like(batch["rows"])
     noisy = [
         preprocessing.train_transform(
-            batch["images"], Augmentation(noise=beta), data.seed, 0, batch["rows"], batch["copies"], upright
+            batch["images"], Augmentation(noise=beta), data.seed, 0, batch["rows"], batch["repeat_index"], upright
         )
         for beta in NOISE_STEPS
     ]
@@ -54,7 +54,7 @@ def save_demonstrations(data: GalaxyData, files: RunFiles) -> None:
         return
     shown = [preprocessing.eval_transform(batch["images"])]
     for epoch in range(len(NOISE_STEPS) - 1):
-        turned = upright + epoch % NUM_ORIENTATIONS if turns else upright
+        turned = upright + epoch % NUM_DIHEDRAL if turns else upright
         shown.append(data.augmented({**batch, "dihedral": turned}, epoch))
     variant = np.tile(np.arange(len(shown)), len(rows))
     save_arrays(files.samples("augmentation"), **_side_by_side(shown, preprocessing, rows, labels), variant=variant)

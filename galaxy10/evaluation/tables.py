@@ -7,7 +7,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 
-from galaxy10.data.contract import store_of
+from galaxy10.data.custom_datamodule import store_of
 from galaxy10.data.split import SUBSETS
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import replacing

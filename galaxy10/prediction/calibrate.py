@@ -96,7 +96,7 @@ def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
         Galaxy10Error: the file is gone, has changed, or the run was trained on a custom data module.
     """
     config = run_config(run)
-    if about["data"]["name"] == "own":
+    if about["data"]["name"] == "custom":
         raise Galaxy10Error(
             f"{run} was trained on a custom data module ({about['data']['path']}), whose images cannot be read again: "
             f"it is calibrated for one mode only; type --tta-views {config['model'].get('tta_views')}"

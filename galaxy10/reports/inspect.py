@@ -10,11 +10,11 @@ import pandas as pd
 
 from galaxy10.classes import GALAXY10_CLASSES
 from galaxy10.data.dataset_stats import (
-    Pixels,
-    contradictory_twins,
+    PixelStats,
+    conflicting_duplicates,
+    count_same_label_duplicates,
     find_overlaps,
-    read_pixels,
-    same_label_repeats,
+    pixel_stats,
 )
 from galaxy10.data.groups import has_positions
 from galaxy10.data.hdf5 import SourceFile, open_source
@@ -51,9 +51,9 @@ def inspect_file(
     out = Path(out_dir)
     source, guessed = _with_names(open_source(Path(path), class_names, key="FILE"))
     store = open_store(source, store_directory(source.path, store_dir, out))
-    pixels = read_pixels(store.images)
-    figures = {d.name: write_figure(d, out / "figures") for d in _drawings(source, store, pixels)}
-    duplicates = contradictory_twins(store.table)
+    pixels = pixel_stats(store.images)
+    pictures = {d.name: write_picture(d, out / "figures") for d in _drawings(source, store, pixels)}
+    twins = conflicting_duplicates(store.table)
     page = render(
         "inspect.html.j2",
         source=source,
@@ -63,11 +63,11 @@ def inspect_file(
         warnings=_warnings(source),
         figures=figures,
         samples=_sample_sheet(source, store),
-        duplicates=_duplicate_rows(source, duplicates),
-        num_duplicates=int(duplicates["galaxy"].nunique()),
-        duplicate_kinds=_duplicate_kinds(source, duplicates),
-        duplicate_cards=_duplicate_cards(source, store, duplicates),
-        repeats=same_label_repeats(store.table),
+        twins=_twin_rows(source, twins),
+        num_twins=int(twins["galaxy"].nunique()),
+        twin_kinds=_twin_kinds(source, twins),
+        twin_cards=_twin_cards(source, store, twins),
+        repeats=count_same_label_duplicates(store.table),
         blanks=_blanks(source, store),
         overlaps=find_overlaps(store.table) if has_positions(store.table) else None,
         channels=list(zip(("red", "green", "blue"), pixels.mean, pixels.std, pixels.saturated, strict=True)),
@@ -120,7 +120,7 @@ def _warnings(source: SourceFile) -> list[str]:
     return found
 
 
-def _drawings(source: SourceFile, store: Store, pixels: Pixels) -> list[Drawing]:
+def _drawings(source: SourceFile, store: Store, pixels: PixelStats) -> list[Drawing]:
     table = source.table
     counts = np.bincount(table["label"], minlength=source.num_classes)
     drawings = [
@@ -201,7 +201,7 @@ def _blanks(source: SourceFile, store: Store) -> list[tuple[int, str, int]]:
     ]
 
 
-def _class_rows(source: SourceFile, pixels: Pixels) -> list[dict[str, Any]]:
+def _class_rows(source: SourceFile, pixels: PixelStats) -> list[dict[str, Any]]:
     table = source.table.assign(brightness=pixels.brightness)
     rows = []
     for label, name in enumerate(source.names):

@@ -18,13 +18,13 @@ from galaxy10.compat import leave_signals_alone
 from galaxy10.config.building import build
 from galaxy10.config.trust import trust_configuration
 from galaxy10.console import quiet_libraries
-from galaxy10.data.build import build_datamodule, set_up
-from galaxy10.data.contract import describe_datamodule, store_of
+from galaxy10.data.build import build_datamodule, setup_datamodule
+from galaxy10.data.custom_datamodule import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.own_order import repeat_order
+from galaxy10.data.epoch_seeding import seed_epochs
 from galaxy10.data.record import data_record
 from galaxy10.data.resampling import samples_per_class
-from galaxy10.data.settings import is_own
+from galaxy10.data.settings import uses_galaxy_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
@@ -79,10 +79,10 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
 
     # Data
     data = build_datamodule(config["data"], config["augment"], config["seed"])
-    set_up(data, directory.path / ".data.lock")
+    setup_datamodule(data, directory.path / ".data.lock")
     facts = describe_datamodule(data)
     if not isinstance(data, GalaxyData):
-        repeat_order(data, config["seed"])
+        seed_epochs(data, config["seed"])
 
     # Network
     context = {
@@ -208,7 +208,7 @@ def build_trainer(
 ) -> L.Trainer:
     """Build Lightning's Trainer with every run's callbacks and those of the configuration."""
     options = {**config["trainer"], "precision": precision}
-    options["use_distributed_sampler"] = not is_own(config["data"])  # ours shards by itself
+    options["use_distributed_sampler"] = not uses_galaxy_data(config["data"])  # ours shards by itself
     options.pop("compile")  # the network is compiled already, in place
     options.pop("scheduler_interval")
     bar = options.pop("enable_progress_bar")

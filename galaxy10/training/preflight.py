@@ -10,7 +10,7 @@ from galaxy10.config.fields import did_you_mean, field_of
 from galaxy10.config.groups import trainer_keys
 from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
-from galaxy10.data.settings import is_own
+from galaxy10.data.settings import uses_galaxy_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.measures import USUAL_NAMES, better, directions_of
 from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, not_a_classifier_message
@@ -47,7 +47,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
         check_devices(config["trainer"])
         check_job(config["trainer"])
     check_loggers(config["logger"])
-    if is_own(config["data"]):
+    if uses_galaxy_data(config["data"]):
         _check_batches(config, here)
         _check_device_cache(config, here)
     _check_precision(config)

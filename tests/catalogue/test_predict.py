@@ -143,7 +143,7 @@ def test_a_tables_columns_come_along_and_its_paths_count_from_its_folder(run, ga
     assert np.isnan(found["objid"][2])
     failed = pd.read_csv(tmp_path / "cat.failed.csv")
     assert failed["row"].tolist() == [2, 3]
-    assert failed["reason"].tolist() == ["the table names no file here", "no such file"]
+    assert failed["reason"].tolist() == ["the table has no path in this line", "no such file"]
 
 
 def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10, tmp_path):

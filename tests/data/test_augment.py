@@ -11,7 +11,7 @@ from galaxy10.data.augment import (
     Augmentation,
     Preprocessing,
     apply_dihedral,
-    compose,
+    compose_dihedral,
     dihedral_matrices,
     resample,
     resize,
@@ -32,9 +32,11 @@ def galaxies(n: int = 8, size: int = 24) -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(1).integers(0, 256, (n, size, size, 3), dtype=np.uint8))
 
 
-def augment(images, recipe, rows, epoch=0, seed=0, copies=None):
+def augment(images, recipe, rows, epoch=0, seed=0, repeat_index=None):
     none = torch.zeros(len(images), dtype=torch.int64)
-    return PREPROCESSING.train_transform(images, recipe, seed, epoch, rows, none if copies is None else copies, none)
+    return PREPROCESSING.train_transform(
+        images, recipe, seed, epoch, rows, none if repeat_index is None else repeat_index, none
+    )
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -114,7 +116,7 @@ def test_noise_has_the_size_that_was_asked_for():
 
 def test_the_same_galaxy_shown_twice_is_varied_twice():
     images, rows = galaxies(1).expand(2, -1, -1, -1), torch.tensor([4, 4])
-    shown = augment(images, RECIPES["baseline_cnn"], rows, copies=torch.tensor([0, 1]))
+    shown = augment(images, RECIPES["baseline_cnn"], rows, repeat_index=torch.tensor([0, 1]))
     assert not torch.equal(shown[0], shown[1])
 
 
@@ -181,7 +183,7 @@ def test_two_orientations_are_one():
     image = galaxies(1).expand(64, -1, -1, -1)
     first, second = torch.arange(8).repeat_interleave(8), torch.arange(8).repeat(8)
     assert torch.equal(
-        apply_dihedral(image, compose(first, second)), apply_dihedral(apply_dihedral(image, first), second)
+        apply_dihedral(image, compose_dihedral(first, second)), apply_dihedral(apply_dihedral(image, first), second)
     )
 
 

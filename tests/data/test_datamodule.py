@@ -133,7 +133,7 @@ def test_settings_that_do_not_fit_are_refused_at_once(settings, said):
 
 
 def test_before_setup_it_says_what_to_call():
-    with pytest.raises(Galaxy10Error, match=r"no split yet: call its prepare_data\(\) and setup\(\)"):
+    with pytest.raises(Galaxy10Error, match=r"no split yet; call its prepare_data\(\) and setup\(\)"):
         GalaxyData(path="x.h5").labels("train")
 
 

@@ -135,14 +135,14 @@ def test_a_file_is_found_under_its_name_or_where_the_user_says(tmp_path):
     assert locate_published(elsewhere, tmp_path, "full", published=table) == elsewhere
     with pytest.raises(Galaxy10Error, match=r"data.path=.*none.h5 does not exist"):
         locate_published(tmp_path / "none.h5", tmp_path, "full", published=table)
-    with pytest.raises(Galaxy10Error, match=r"no variant half .* type full or no_duplicates"):
+    with pytest.raises(Galaxy10Error, match=r"no variant half; type full or no_duplicates"):
         locate_published(None, tmp_path, "half")
 
 
 def test_half_a_file_from_elsewhere_is_told_at_the_door(tmp_path):
     (tmp_path / NAME).write_bytes(CONTENT[:1000])
     for call in (locate_published, check_published_available):
-        with pytest.raises(Galaxy10Error, match="has 1,000 bytes, the published file 2,735,267,419: it is not whole"):
+        with pytest.raises(Galaxy10Error, match="has 1,000 bytes, the published file 2,735,267,419; it is incomplete"):
             call(None, tmp_path, "full")
 
 
@@ -190,7 +190,7 @@ def test_many_processes_download_once(tmp_path):
 
 def test_the_table_is_the_published_one():
     full, reduced = PUBLISHED["full"], PUBLISHED["no_duplicates"]
-    assert full.addresses[0] == "https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5"
+    assert full.urls[0] == "https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5"
     assert full.checksum == "sha256:19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
     assert (full.num_bytes, full.num_images, reduced.num_images) == (2_735_267_419, 17_736, 17_675)
     assert reduced.checksum == "md5:a920094d5e470e3705f4691c0d6dff54"

@@ -9,8 +9,8 @@ import tifffile
 from astropy.io import fits
 from PIL import Image
 
-from galaxy10.data.images import ImageReadError, as_picture, read_picture
-from galaxy10.data.stretch import STRETCHES, stretched
+from galaxy10.data.images import ImageReadError, as_image, read_image
+from galaxy10.data.stretch import STRETCHES, apply_stretch
 from galaxy10.simulation.render import legacy_rgb
 from tests.galaxies import galaxy
 
@@ -21,7 +21,7 @@ def save(tmp_path):
 
     def write(image: Image.Image, name: str):
         image.save(tmp_path / name)
-        return read_picture(tmp_path / name)
+        return read_image(tmp_path / name)
 
     return write
 
@@ -53,21 +53,21 @@ def test_colour_tiffs_of_more_than_eight_bits_are_read(tmp_path):
         ("planar", (colour / 255).astype(np.float32).transpose(2, 0, 1), planar),
     ):
         tifffile.imwrite(tmp_path / f"{name}.tif", values, **options)
-        assert np.array_equal(read_picture(tmp_path / f"{name}.tif").pixels, colour), name
+        assert np.array_equal(read_image(tmp_path / f"{name}.tif").pixels, colour), name
     whole = (tmp_path / "float.tif").read_bytes()
     for size in (9, 100, len(whole) - 1000):
         (tmp_path / "cut.tif").write_bytes(whole[:size])
         with pytest.raises(ImageReadError, match="broken TIFF file"):
-            read_picture(tmp_path / "cut.tif")
+            read_image(tmp_path / "cut.tif")
 
 
 def test_the_content_decides_what_a_file_is(tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(galaxy()).save(buffer, "PNG")
     (tmp_path / "png.jpg").write_bytes(buffer.getvalue())
-    assert np.array_equal(read_picture(tmp_path / "png.jpg").pixels, galaxy())
+    assert np.array_equal(read_image(tmp_path / "png.jpg").pixels, galaxy())
     np.save(tmp_path / "a.npy", galaxy().transpose(2, 0, 1))
-    assert np.array_equal(read_picture(tmp_path / "a.npy").pixels, galaxy())
+    assert np.array_equal(read_image(tmp_path / "a.npy").pixels, galaxy())
 
 
 def test_fits_is_stretched_as_the_viewer_does_and_gaps_are_filled(tmp_path):
@@ -75,7 +75,7 @@ def test_fits_is_stretched_as_the_viewer_does_and_gaps_are_filled(tmp_path):
     light = rng.normal(0.05, 0.02, (3, 40, 30)).astype(np.float32)
     fits.writeto(tmp_path / "three.fits", light)
     expected = np.rint(legacy_rgb(light)).transpose(1, 2, 0)[::-1]  # FITS counts rows from below
-    picture = read_picture(tmp_path / "three.fits")
+    picture = read_image(tmp_path / "three.fits")
     assert np.array_equal(picture.pixels, expected)
     assert picture.filled == 0
     holes = light[1].copy()
@@ -84,20 +84,20 @@ def test_fits_is_stretched_as_the_viewer_does_and_gaps_are_filled(tmp_path):
     fits.writeto(tmp_path / "one.fits", holes)
     with (tmp_path / "one.fits").open("rb") as file:
         (tmp_path / "one.fits.gz").write_bytes(gzip.compress(file.read()))
-    picture = read_picture(tmp_path / "one.fits")
+    picture = read_image(tmp_path / "one.fits")
     assert picture.filled == pytest.approx(121 / 1200)
     assert (picture.pixels == picture.pixels[..., :1]).all()
     assert np.ptp(picture.pixels[-4:]) == 0
-    assert np.array_equal(read_picture(tmp_path / "one.fits.gz").pixels, picture.pixels)
+    assert np.array_equal(read_image(tmp_path / "one.fits.gz").pixels, picture.pixels)
     fits.CompImageHDU(light[0]).writeto(tmp_path / "packed.fits")
-    assert read_picture(tmp_path / "packed.fits").pixels.shape == (40, 30, 3)
+    assert read_image(tmp_path / "packed.fits").pixels.shape == (40, 30, 3)
 
 
 def test_stretches_do_not_care_for_units_where_they_say_so():
     light = np.random.default_rng(0).normal(0, 1, (3, 40, 40)).astype(np.float32)
     light[:, 15:25, 15:25] += 50
     for stretch in ("asinh", "linear"):
-        first, second = stretched(light, stretch), stretched(light * 1e5 + 3e4, stretch)
+        first, second = apply_stretch(light, stretch), apply_stretch(light * 1e5 + 3e4, stretch)
         assert np.abs(first.astype(int) - second).max() <= 1
         assert first[20, 20].min() > 180
         assert np.median(first[:10]) < 70
@@ -126,13 +126,13 @@ def test_what_is_no_picture_says_why(tmp_path):
         "": "a folder",
     }.items():
         with pytest.raises(ImageReadError, match=reason):
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
     with pytest.raises(ImageReadError, match="--stretch"):
-        as_picture(np.full((20, 20), 90.0))  # as galaxy10.load(…).predict gives it
+        as_image(np.full((20, 20), 90.0))  # as galaxy10.load(…).predict gives it
 
 
 def test_a_picture_larger_than_memory_is_refused(tmp_path, monkeypatch):
     Image.fromarray(galaxy()).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ImageReadError, match="more pixels"):
-        read_picture(tmp_path / "huge.png")
+        read_image(tmp_path / "huge.png")

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from galaxy10.data.inputs import find_inputs, pictures_below
-from galaxy10.data.path_tables import read_table
+from galaxy10.data.inputs import find_inputs, images_below
+from galaxy10.data.path_tables import read_path_table
 from galaxy10.errors import Galaxy10Error
 from tests.galaxies import galaxy
 
@@ -88,7 +88,7 @@ def test_identifiers_of_a_table_keep_their_digits(tmp_path):
         "b.png,, 04567,,8,,\n"
         "0012,1237648720693755919,,0.25,-9,1,False\n"
     )
-    table, _ = read_table(tmp_path / "list.csv", None)
+    table, _ = read_path_table(tmp_path / "list.csv", None)
     assert table["path"].to_pylist() == ["a.png", "b.png", "0012"]
     assert table["objid"].to_pylist() == [1237648720693755918, None, 1237648720693755919]
     assert table["specobjid"].to_pylist() == ["00123", "04567", None]
@@ -96,7 +96,7 @@ def test_identifiers_of_a_table_keep_their_digits(tmp_path):
     assert table["plate"].to_pylist() == [7, 8, -9]
     assert table["flag"].to_pylist() == [True, None, False]
     pq.write_table(table, tmp_path / "list.parquet")
-    again, _ = read_table(tmp_path / "list.parquet", None)
+    again, _ = read_path_table(tmp_path / "list.parquet", None)
     assert again["objid"].to_pylist() == table["objid"].to_pylist()
 
 
@@ -107,7 +107,7 @@ def test_linked_folders_count_once_and_loops_end(tmp_path):
     (tmp_path / "cutouts/linked").symlink_to(tmp_path / "disk")
     (tmp_path / "cutouts/twice").symlink_to(tmp_path / "disk/north")
     (tmp_path / "disk/back").symlink_to(tmp_path / "cutouts")
-    found = [os.path.relpath(path, tmp_path) for path in pictures_below(tmp_path / "cutouts")]
+    found = [os.path.relpath(path, tmp_path) for path in images_below(tmp_path / "cutouts")]
     assert found == ["cutouts/a.png", "cutouts/linked/north/b.png"]
 
 

@@ -30,7 +30,7 @@ def test_processes_share_each_batch_of_the_single_process(balance):
 def test_an_epoch_shows_every_galaxy_once_but_for_the_incomplete_batch():
     batches = epoch_of(EpochSampler(LABELS, 8, 0), 0)
     repeating = EpochSampler(LABELS, 8, 0)
-    repeating.repeats = True  # trainer.overfit_batches
+    repeating.same_order = True  # trainer.overfit_batches
     assert epoch_of(repeating, 5) == batches
     shown = [position for batch in batches for position in batch[0]]
     assert len(shown) == len(set(shown)) == 80
@@ -48,13 +48,13 @@ def epoch_positions(sampler):
 
 
 def test_orientations_fill_rare_classes_with_different_orientations_of_the_same_rows():
-    positions, copies, dihedral = epoch_plan(LABELS, "dihedral", np.random.default_rng(0))
+    positions, repeat_index, dihedral = epoch_plan(LABELS, "dihedral", np.random.default_rng(0))
     shown = np.bincount(LABELS[positions])
     assert shown.tolist() == [64, 64, 32]  # the third class at its limit: eight dihedral of four galaxies
     assert samples_per_class(LABELS, "dihedral", 3).tolist() == [64, 64, 32]
     pairs = set(zip(positions.tolist(), dihedral.tolist(), strict=True))
     assert len(pairs) == len(positions)
-    assert (copies < 8).all()
+    assert (repeat_index < 8).all()
 
 
 def test_weighted_draws_classes_equally():

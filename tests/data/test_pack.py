@@ -43,7 +43,7 @@ def test_a_folder_per_class(folder, here, tmp_path):
     assert failed["reason"].tolist() == ["empty file (0 bytes)"]
     again = here("galaxy10", "pack", folder, "mine.h5")
     assert again.code == 2
-    assert "is there already" in again.message
+    assert "exists already" in again.message
 
 
 def test_a_table_of_paths_and_labels(folder, tmp_path):
@@ -87,7 +87,7 @@ def test_what_a_fits_table_leaves_empty_is_neither_a_class_nor_a_file(folder, tm
     assert pack(tmp_path / "list.fits", tmp_path / "f.h5") == {"catalogued": 2, "failed": 2}
     assert open_source(tmp_path / "f.h5").names == ("edge-on", "spiral")
     reasons = pd.read_csv(tmp_path / "f.failed.csv")["reason"].tolist()
-    assert reasons == ["no label", "the table names no file here"]
+    assert reasons == ["no label", "the table has no path in this line"]
 
 
 def test_labels_may_be_a_column_that_a_catalogue_uses_itself(folder, tmp_path):

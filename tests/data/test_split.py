@@ -78,7 +78,7 @@ def test_contradictory_twins(duplicates, dropped):
     split = make_split(make_table(labels, ra, np.zeros(20)), "x", ("a", "b"), duplicates=duplicates)
     rows = split.table[split.table["subset"] == "dropped"]
     assert rows["row"].tolist() == dropped
-    assert (rows["reason"] == "twin with a contradictory label").all()
+    assert (rows["reason"] == "duplicate with a conflicting label").all()
 
 
 def test_groups_link_through_a_galaxy_that_is_dropped():
@@ -105,7 +105,7 @@ def test_missing_positions_are_counted_and_a_file_of_twins_alone_is_refused():
     labels, ra = np.repeat([0, 1], 15), np.linspace(10, 50, 30)
     ra[[2, 20]] = np.nan
     assert any(note.startswith("2 images have no sky position") for note in split_of(labels, ra).notes)
-    with pytest.raises(Galaxy10Error, match=r"no image is left to train on \(30 twin with a contradictory label\)"):
+    with pytest.raises(Galaxy10Error, match=r"no image is left to train on \(30 duplicate with a conflicting label\)"):
         split_of(labels, np.full(30, 10.0))
 
 

@@ -20,7 +20,7 @@ def demonstrations(tmp_path, balance="none", **augmentation):
     store = open_store(source, tmp_path)
     split = make_split(store.table, store.content, source.names)
     data = GalaxyData.from_store(
-        store, split, source.names, batch_size=8, balance=balance, augmentation=Augmentation.of(augmentation)
+        store, split, source.names, batch_size=8, balance=balance, augmentation=Augmentation.from_config(augmentation)
     )
     data.preprocessing = Preprocessing(32, [0.2] * 3, [0.1] * 3, [SIGMA] * 3)
     save_demonstrations(data, RunFiles(tmp_path))

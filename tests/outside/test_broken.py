@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from galaxy10.config.building import build
 from galaxy10.config.own_code import TRUST_VARIABLE, describe_failure
-from galaxy10.data.own_order import repeat_order
+from galaxy10.data.epoch_seeding import seed_epochs
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.metrics.extra import measure_extra
 from galaxy10.models.factory import _without_pretrained
@@ -148,7 +148,7 @@ def test_their_loader_shuffles_alike_wherever_the_random_stream_stands():
         trainer = SimpleNamespace(current_epoch=epoch, global_rank=rank, fit_loop=loop)
         loader = functools.partial(torch.utils.data.DataLoader, range(20), 4, shuffle=True)
         data = SimpleNamespace(train_dataloader=loader, trainer=trainer)
-        repeat_order(data, seed)
+        seed_epochs(data, seed)
         torch.rand(torch.randint(9, ()) + 1)
         found = data.train_dataloader()
         assert (len(found), len(found.dataset)) == (5, 20)

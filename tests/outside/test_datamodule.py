@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler
 
 from galaxy10.data import GalaxyData
 from galaxy10.data.build import build_datamodule, check_data
-from galaxy10.data.contract import check_datamodule, describe_datamodule, hash_of
+from galaxy10.data.custom_datamodule import check_datamodule, describe_datamodule, label_hash
 from galaxy10.errors import Galaxy10Error
 from tests.data.test_datamodule import Plain, quiet_trainer
 from tests.outside.conftest import HERE
@@ -39,8 +39,8 @@ def test_everything_is_known_after_one_look():
     assert facts.table.columns.tolist() == ["row", "subset", "fold", "group", "reason", "label"]
     assert facts.table["row"].tolist() == list(range(81))
     assert facts.table["label"].tolist() == [*range(3)] * 16 + data.sets["val"].labels + data.sets["test"].labels
-    assert "hash is over labels and order" in facts.notes[0]
-    assert "rows are the order of its loaders" in facts.notes[1]
+    assert "hash covers labels and order" in facts.notes[0]
+    assert "numbered in the order of its loaders" in facts.notes[1]
 
 
 def test_the_hash_names_labels_order_and_subsets():
@@ -52,8 +52,8 @@ def test_the_hash_names_labels_order_and_subsets():
         table.assign(subset=["val", *table["subset"][1:]]),
         table.assign(row=table["row"] + 1),
     ):
-        assert hash_of(changed, facts.class_names) != facts.hash
-    assert hash_of(table, facts.class_names[::-1]) != facts.hash
+        assert label_hash(changed, facts.class_names) != facts.hash
+    assert label_hash(table, facts.class_names[::-1]) != facts.hash
 
 
 def labels_match(batches, table):
@@ -190,7 +190,7 @@ def test_rows_of_its_own_stay():
         setup(self)
         self.sets["test"] = numbered_by_themselves(0)(range(18))
 
-    with pytest.raises(Galaxy10Error, match=r"several images have row 0; a row is to name one image"):
+    with pytest.raises(Galaxy10Error, match=r"several images have row 0; give each image"):
         describe_datamodule(theirs(setup=clash))
 
 
@@ -210,12 +210,12 @@ def test_a_random_split_is_the_same_whenever_it_is_set_up():
 
 def test_what_varies_by_itself_is_not_given_our_augmentation():
     theirs = {"_target_": "outsider.data.TheirData", "batch_size": 4}
-    with pytest.raises(Galaxy10Error, match=r"takes no argument `augmentation`\); type augment=none"):
+    with pytest.raises(Galaxy10Error, match="takes no argument `augmentation`, so .* type augment=none"):
         check_data(theirs, {"name": "dihedral"})
     check_data(theirs, {"name": "none", "before": [], "after": []})
     with pytest.raises(Galaxy10Error, match="takes no batch_sise: did you mean batch_size"):
         check_data({**theirs, "batch_sise": 3}, {"name": "none"})
-    with pytest.raises(Galaxy10Error, match="makes a Jitter, no LightningDataModule"):
+    with pytest.raises(Galaxy10Error, match="builds a Jitter; name a LightningDataModule"):
         build_datamodule({"_target_": "outsider.data.Jitter"}, {"name": "none"}, 0)
     assert build_datamodule(theirs, {"name": "none"}, 0).batch_size == 4
     asks = {"_target_": "outsider.data.OurFileTheirWay", "path": "g.h5"}
@@ -285,7 +285,7 @@ def test_inputs_may_be_made_in_a_hook():
 
     data = theirs(on_after_batch_transfer=later, **with_batches(inputs=None, images=torch.zeros(4, 3, 16, 16)))
     check_datamodule(data)
-    with pytest.raises(Galaxy10Error, match="label 7 among its val images"):
+    with pytest.raises(Galaxy10Error, match="its val images have label 7"):
         describe_datamodule(theirs(class_names=["a", "b", "c"], **_wrong_validation()))
 
 

@@ -129,14 +129,14 @@ NONSENSE = {
     "labels too few": ((GOOD[0], [0, 1], GOOD[2]), r"returns 4 images and 2 labels"),
     "images too few": ((iter(GOOD[0][:3]), *GOOD[1:]), r"returns 3 images and 4 labels"),
     "images too many": ((iter(GOOD[0]), [0, 1, 0], GOOD[2]), r"returns more than 3 images and 3 labels"),
-    "no rows": ((GOOD[0][:0], [], GOOD[2]), r"returns no images"),
+    "no rows": ((GOOD[0][:0], [], GOOD[2]), r"returns no labels"),
     "one-hot": ((GOOD[0], np.eye(4), GOOD[2]), r"labels of shape \(4, 4\); expected \(N,\)"),
-    "ragged labels": ((GOOD[0], [[0], [0, 1]], GOOD[2]), r"returns labels that are no \(N,\)"),
+    "ragged labels": ((GOOD[0], [[0], [0, 1]], GOOD[2]), r"returns labels that are no array"),
     "float labels": ((GOOD[0], [0.0, 1.0, 0.0, 1.0], GOOD[2]), r"labels of type float64"),
     "a negative label": ((GOOD[0], [0, 1, 0, -1], GOOD[2]), r"image 3 has label -1"),
     "a label too high": ((GOOD[0], [0, 1, 0, 2], GOOD[2]), r"label 2, but only 2 class names \(a, b\)"),
-    "an unknown name": ((GOOD[0], ["a", "b", "a", "c"], GOOD[2]), r"the label 'c', which is none of its classes"),
-    "one name for two": ((*GOOD[:2], ["a", "a"]), r"class names that do not differ: a, a"),
+    "an unknown name": ((GOOD[0], ["a", "b", "a", "c"], GOOD[2]), r"the label 'c', which is not among its class names"),
+    "one name for two": ((*GOOD[:2], ["a", "a"]), r"a class name twice \(a, a\)"),
     "names that are none": ((*GOOD[:2], "ab"), r"class names 'ab'; expected a list"),
     "one class": ((GOOD[0], [0, 0, 0, 0], GOOD[2]), r"of 4 images 4 can be used, of 1 class"),
     "sizes differ": (([GOOD[0][0], np.zeros((16, 20, 3), np.uint8)], [0, 1], None), r"image 1 is 16×20 px.*16×16"),
@@ -145,7 +145,7 @@ NONSENSE = {
     "a torn table": ((*GOOD, {"ra": [1.0], "dec": [1.0, 2.0]}), r"columns do not fit together"),
     "no table": ((*GOOD, [1, 2, 3, 4]), r"a table of type list"),
     "places as words": ((*GOOD, {"ra": ["1h"] * 4}), r"a column ra of type \w+; expected numbers"),
-    "our own column": ((*GOOD, {"ans": [1] * 4}), r"a column ans, which holds the file's own"),
+    "our own column": ((*GOOD, {"ans": [1] * 4}), r"a column ans, a name that the file uses"),
 }
 
 
@@ -226,7 +226,7 @@ def test_a_folder_per_class_is_read_as_it_is(tmp_path):
     listed.to_csv(tmp_path / "list.csv", index=False)
     assert set_up(tmp_path / "list.csv").store.content == set_up(tmp_path / "mine").store.content
     inside = GalaxyData(path=tmp_path / "mine", store_dir=tmp_path / "mine" / "stores")
-    with pytest.raises(Galaxy10Error, match=r"would be written into it .*set data\.store_dir to another"):
+    with pytest.raises(Galaxy10Error, match=r"would be converted into that folder .*set data\.store_dir to another"):
         inside.prepare_data()
     (tmp_path / "mine/ring/back").symlink_to(tmp_path / "mine")
     (tmp_path / "mine/ring/gone.png").symlink_to(tmp_path / "nowhere.png")
@@ -249,7 +249,7 @@ def test_memory_is_that_of_a_few_images(tmp_path):
     program = (
         "from pathlib import Path; import sys; sys.path.insert(0, '.')\n"
         "from galaxy10.data.readers import Reader, convert\n"
-        "path = convert(Reader.of({'_target_': 'huge.read'}), Path('huge.py'), Path('.'))\n"
+        "path = convert(Reader.from_config({'_target_': 'huge.read'}), Path('huge.py'), Path('.'))\n"
         "print(path, next(x.split()[1] for x in open('/proc/self/status') if x.startswith('VmHWM')))\n"
     )
     done = subprocess.run(

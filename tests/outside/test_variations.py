@@ -170,6 +170,6 @@ def test_what_is_no_variation_is_refused_by_its_key(where, said, galaxies):
 
 
 def test_a_recipe_of_ones_own_is_an_augmentation_like_any(galaxies):
-    assert Augmentation.of({"after": [ERASING]}).after == (ERASING,)
-    assert Augmentation() == Augmentation.of({"before": [], "after": []})
+    assert Augmentation.from_config({"after": [ERASING]}).after == (ERASING,)
+    assert Augmentation() == Augmentation.from_config({"before": [], "after": []})
     assert "outsider" not in sys.modules or sys.modules["outsider"].__file__.endswith("outside/outsider/__init__.py")

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from galaxy10.data.dataset_stats import read_pixels
+from galaxy10.data.dataset_stats import pixel_stats
 from galaxy10.errors import Galaxy10Error
 from galaxy10.reports.inspect import inspect_file
 from tests.reports.conftest import run_without_torch
@@ -73,7 +73,7 @@ def test_the_published_file_gets_its_class_names(tmp_path):
 
 def test_channel_statistics_are_those_of_all_pixels():
     images = np.random.default_rng(1).integers(0, 256, (700, 9, 8, 3), dtype=np.uint8)
-    pixels = read_pixels(images)
+    pixels = pixel_stats(images)
     np.testing.assert_allclose(pixels.mean, images.mean(axis=(0, 1, 2)) / 255)
     np.testing.assert_allclose(pixels.std, images.std(axis=(0, 1, 2)) / 255)
     np.testing.assert_allclose(pixels.saturated, (images == 255).mean(axis=(0, 1, 2)))

@@ -1,8 +1,8 @@
-"""A user's own modules in the preparation of training batches, with randomness that a restart repeats.
+"""Custom modules in the augmentation of training batches, with draws that a restart repeats.
 
 Such a module draws from the global generators of torch, numpy and `random`, which the training step (dropout) uses,
-too. So it runs in the main thread, between the steps, under states of its own: a function of the seed, the epoch and
-the first image of the batch. Afterwards the generators are as they were.
+too. So it runs in the main thread, between the steps, with a seed that is a function of the run's seed, the epoch and
+the first image of the batch. The generators are restored afterwards.
 """
 
 import random
@@ -21,14 +21,16 @@ from galaxy10.errors import Galaxy10Error, first_line
 _SALTS = {"before": 0x6265666F7265, "after": 0x6166746572}
 
 
-class Variations:
-    """Modules on batches: `before` our own variations, on (B, 3, H, W) from 0 to 1; `after`, on the network's input.
+class CustomTransforms:
+    """Custom modules on batches.
 
     Args:
-        before, after: modules or functions, or what hydra.utils.instantiate builds them from.
+        before: applied before the built-in augmentation, to (B, 3, H, W) from 0 to 1.
+        after: applied to the network's input (B, 3, S, S). Both hold modules, functions, or configurations of them for
+            hydra.utils.instantiate.
 
     Raises:
-        Galaxy10Error: one cannot be built, or is not callable.
+        Galaxy10Error: a module cannot be built, or is not callable.
     """
 
     def __init__(self, before: Sequence[Any] = (), after: Sequence[Any] = ()):
@@ -38,30 +40,31 @@ class Variations:
         return bool(self._modules[place])
 
     def apply(self, place: str, images: torch.Tensor, seed: int, epoch: int, first: tuple[int, int]) -> torch.Tensor:
-        """Return a batch (B, 3, H, W) float32 as the modules of one place leave it, the same for the same arguments.
+        """Apply the modules of one place to a batch (B, 3, H, W) float32; equal arguments give equal results.
 
         Args:
-            first: row and copy number of the batch's first image.
+            place: before or after.
+            first: row and repeat_index of the batch's first image.
 
         Raises:
-            Galaxy10Error: a module fails, or does not give back such a batch.
+            Galaxy10Error: a module fails, or returns a batch of another form.
         """
         modules = self._modules[place]
         if not modules:
             return images
-        row, copy = (torch.tensor([number]) for number in first)
-        key = int(counter_rng.splitmix64(counter_rng.sample_seeds(seed, epoch, row, copy) + _SALTS[place]))
-        with torch.no_grad(), generators_seeded(key, images.device):
+        row, repeat_index = (torch.tensor([number]) for number in first)
+        key = int(counter_rng.splitmix64(counter_rng.sample_seeds(seed, epoch, row, repeat_index) + _SALTS[place]))
+        with torch.no_grad(), temporary_seed(key, images.device):
             for number, module in enumerate(modules):
                 images = _applied(module, images, f"augment.{place}[{number}]", same_size=place == "after")
         return images
 
 
 class PerImage(nn.Module):
-    """A module on one image at a time: with draws of its own for each.
+    """A module that applies another one to each image of a batch, with separate draws.
 
-    The random transforms of torchvision.transforms.v2 draw once per call: given a batch, they would cut the same piece
-    out of all its images, or turn all by the same angle.
+    The random transforms of torchvision.transforms.v2 draw once per call: they would crop or turn all images of a batch
+    in the same way.
 
     Args:
         module: from (3, H, W) to (3, H, W).
@@ -93,26 +96,27 @@ def _applied(module: Any, images: torch.Tensor, key: str, same_size: bool) -> to
     if isinstance(module, nn.Module):
         module.to(images.device)
     try:
-        varied = module(images)
-    except Exception as error:  # whatever a user's module raises
+        result = module(images)
+    except Exception as error:  # a custom module may raise anything
         raise Galaxy10Error(
             f"{key} ({name}) fails on a batch {tuple(images.shape)}: {type(error).__name__}: {first_line(error)}"
         ) from error
     expected = tuple(images.shape) if same_size else (*images.shape[:2], "H", "W")
-    found = tuple(varied.shape) if isinstance(varied, torch.Tensor) else type(varied).__name__
-    fits = isinstance(varied, torch.Tensor) and varied.is_floating_point() and varied.ndim == 4
+    found = tuple(result.shape) if isinstance(result, torch.Tensor) else type(result).__name__
+    fits = isinstance(result, torch.Tensor) and result.is_floating_point() and result.ndim == 4
     if not fits or found[: 4 if same_size else 2] != expected[: 4 if same_size else 2]:
-        kind = f" {varied.dtype}" if isinstance(varied, torch.Tensor) else ""
-        told = ", ".join(map(str, expected))
-        raise Galaxy10Error(f"{key} ({name}) returns {found}{kind}; expected ({told}) float32")
-    return varied.to(torch.float32)
+        kind = f" {result.dtype}" if isinstance(result, torch.Tensor) else ""
+        shape = ", ".join(map(str, expected))
+        raise Galaxy10Error(f"{key} ({name}) returns {found}{kind}; expected ({shape}) float32")
+    batch: torch.Tensor = result.to(torch.float32)
+    return batch
 
 
 @contextmanager
-def generators_seeded(key: int, device: torch.device) -> Iterator[None]:
-    """Seed the global generators of torch (of the CPU and of one device), numpy and `random`; restore them at the end.
+def temporary_seed(key: int, device: torch.device) -> Iterator[None]:
+    """Seed the global generators of torch (of the CPU and of one device), numpy and `random`; restore them on exit.
 
-    Not torch.manual_seed, which would seed the generators of every GPU.
+    torch.manual_seed would seed the generators of every GPU.
     """
     accelerator: Any = None if device.type == "cpu" else torch.get_device_module(device)
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - theirs

@@ -1,4 +1,4 @@
-"""What a reader returns, checked, and as an HDF5 file of the layout that open_source reads."""
+"""Check the output of a reader, and write it as an HDF5 file that open_source reads."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from galaxy10.data.hdf5 import COORDINATES, MIN_SIZE_PX, REQUIRED
+from galaxy10.data.hdf5 import MIN_SIZE_PX, OPTIONAL_COLUMNS, REQUIRED
 from galaxy10.data.sidecars import Failure
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.progress import progress
@@ -20,11 +20,11 @@ _CONTRACT = "expected (images, labels, class names[, table])"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Checked but for the images, which may come one after another.
+class ReaderOutput:
+    """The checked output of a reader; the images are checked when they are written.
 
-    labels: (N,) int64; below 0 only where the image is an exception. names: in label order; None for numbers.
-    columns: N lines; who: the reader's name, for messages.
+    labels: (N,) int64; negative only if the image is an exception. names: in label order; None for numbers.
+    columns: N lines. who: the reader's name, for messages.
     """
 
     images: Any
@@ -34,17 +34,17 @@ class Reading:
     who: str
 
 
-def check_reading(returned: Any, who: str) -> Reading:
-    """Check what a reader has returned.
+def check_output(returned: Any, who: str) -> ReaderOutput:
+    """Check the value that a reader has returned.
 
     Args:
         returned: (images, labels, class names[, table]). images: (N, H, W, 3) uint8, or an iterable of (H, W, 3) uint8
             with an exception, or None, in place of each that cannot be read. labels: (N,) class numbers or names.
             class names: in label order; None: the numbers, or the names that occur, sorted. table: a DataFrame or a
-            mapping of columns with N lines: ra, dec, redshift, pxscale, group, and whatever else.
+            mapping of columns with N lines: ra, dec, redshift, pxscale, group, and any others.
 
     Raises:
-        Galaxy10Error: it is something else; says what, and which reader.
+        Galaxy10Error: the value has another form; the message names the reader.
     """
     if not isinstance(returned, tuple | list) or len(returned) not in (3, 4):
         found = f"{len(returned)} values" if isinstance(returned, tuple | list) else type(returned).__name__
@@ -62,7 +62,7 @@ def check_reading(returned: Any, who: str) -> Reading:
         )
     if shape is not None and shape[0] != len(labels):
         raise _counts_differ(who, str(shape[0]), len(labels))
-    return Reading(images, labels, names, _columns(tables[0] if tables else None, len(labels), who), who)
+    return ReaderOutput(images, labels, names, _columns(tables[0] if tables else None, len(labels), who), who)
 
 
 def _counts_differ(who: str, images: str, labels: int) -> Galaxy10Error:
@@ -77,7 +77,7 @@ def _names(given: Any, who: str) -> list[str] | None:
         raise Galaxy10Error(f"{who} returns class names {given!r}; expected a list of names in label order")
     names = [str(name) for name in given]
     if len(set(names)) != len(names):
-        raise Galaxy10Error(f"{who} returns class names that do not differ: {', '.join(names)}")
+        raise Galaxy10Error(f"{who} returns a class name twice ({', '.join(names)}); name every class differently")
     return names
 
 
@@ -85,11 +85,13 @@ def _labels(given: Any, names: list[str] | None, who: str) -> tuple[np.ndarray, 
     try:
         values = np.asarray(given)
     except ValueError as error:  # lists of several lengths
-        raise Galaxy10Error(f"{who} returns labels that are no (N,): {first_line(error)}") from error
+        raise Galaxy10Error(
+            f"{who} returns labels that are no array ({first_line(error)}); expected (N,), one label per image"
+        ) from error
     if values.ndim != 1:
         raise Galaxy10Error(f"{who} returns labels of shape {values.shape}; expected (N,), one label per image")
     if len(values) == 0:
-        raise Galaxy10Error(f"{who} returns no images: its labels are empty")
+        raise Galaxy10Error(f"{who} returns no labels; expected one label per image")
     if values.dtype.kind in "iu":
         labels = values.astype(np.int64)
         if names is not None and labels.max() >= len(names):
@@ -103,7 +105,9 @@ def _labels(given: Any, names: list[str] | None, who: str) -> tuple[np.ndarray, 
     order = {name: number for number, name in enumerate(names)}
     unknown = next((value for value in values.tolist() if value not in order), None)
     if unknown is not None:
-        raise Galaxy10Error(f"{who} returns the label {unknown!r}, which is none of its classes ({', '.join(names)})")
+        raise Galaxy10Error(
+            f"{who} returns the label {unknown!r}, which is not among its class names ({', '.join(names)})"
+        )
     return np.array([order[value] for value in values.tolist()], dtype=np.int64), names
 
 
@@ -117,18 +121,20 @@ def _columns(table: Any, number: int, who: str) -> pd.DataFrame:
     except ValueError as error:
         raise Galaxy10Error(f"{who} returns a table whose columns do not fit together ({first_line(error)})") from error
     if len(columns) != number:
-        raise Galaxy10Error(f"{who} returns a table of {len(columns)} lines and {number} labels; expected as many")
+        raise Galaxy10Error(
+            f"{who} returns a table of {len(columns)} lines and {number} labels; expected one line per label"
+        )
     taken = next((name for name in REQUIRED if name in columns), None)
     if taken:
-        raise Galaxy10Error(f"{who} returns a table with a column {taken}, which holds the file's own; rename it")
-    for name in COORDINATES:
+        raise Galaxy10Error(f"{who} returns a table with a column {taken}, a name that the file uses; rename it")
+    for name in OPTIONAL_COLUMNS:
         if name in columns and not pd.api.types.is_numeric_dtype(columns[name]):
             raise Galaxy10Error(f"{who} returns a column {name} of type {columns[name].dtype}; expected numbers")
     return columns
 
 
 def blocks_of(images: Any) -> Iterator[Sequence[Any]]:
-    """Yield the images of a reading, a few at a time."""
+    """Yield the images of a reader's output in blocks."""
     if hasattr(images, "shape"):
         for start in range(0, images.shape[0], _BLOCK):
             yield list(np.asarray(images[start : start + _BLOCK]))
@@ -138,33 +144,33 @@ def blocks_of(images: Any) -> Iterator[Sequence[Any]]:
         yield block
 
 
-def write_reading(part: Path, reading: Reading, blocks: Iterable[Sequence[Any]]) -> tuple[np.ndarray, list[Failure]]:
-    """Write `images`, `ans` with its class names, and the table's columns; a block of images at a time is in memory.
+def write_output(part: Path, output: ReaderOutput, blocks: Iterable[Sequence[Any]]) -> tuple[np.ndarray, list[Failure]]:
+    """Write `images`, `ans` with its class names, and the table's columns to an HDF5 file, block by block.
 
     Args:
-        blocks: the reading's images, as blocks_of yields them.
+        blocks: the images, as blocks_of yields them.
 
     Returns:
-        Which rows (n,) of the reading are in the file, and path, row and reason of those that could not be read.
+        The rows (n,) that are in the file, and path, row and reason of the images that could not be read.
 
     Raises:
-        Galaxy10Error: an image that is none, or of another size than the others; fewer or more images than labels.
+        Galaxy10Error: an image has another form or size than the others, or the numbers of images and labels differ.
     """
-    total = len(reading.labels)
+    total = len(output.labels)
     kept: list[int] = []
     failures: list[Failure] = []
     row = 0
-    with h5py.File(part, "w") as file, progress("reading images", total) as tell:
+    with h5py.File(part, "w") as file, progress("reading images", total) as update:
         images: h5py.Dataset | None = None
         for block in blocks:
             good: list[np.ndarray] = []
             for image in block:
                 if row >= total:
-                    raise _counts_differ(reading.who, f"more than {total}", total)
+                    raise _counts_differ(output.who, f"more than {total}", total)
                 if image is None or isinstance(image, Exception):
-                    failures.append((_path_of(reading, row), row, first_line(image) if image else "not readable"))
+                    failures.append((_path_of(output, row), row, first_line(image) if image else "not readable"))
                 else:
-                    good.append(_checked(image, row, None if images is None else images.shape[1:], reading, good))
+                    good.append(_checked(image, row, None if images is None else images.shape[1:], output, good))
                     kept.append(row)
                 row += 1
             if good:
@@ -176,57 +182,57 @@ def write_reading(part: Path, reading: Reading, blocks: Iterable[Sequence[Any]])
                     )
                 images.resize(len(kept), axis=0)
                 images[len(kept) - len(good) :] = stacked
-            tell(row)
+            update(row)
         if row < total:
-            raise _counts_differ(reading.who, str(row), total)
+            raise _counts_differ(output.who, str(row), total)
         rows = np.array(kept, dtype=np.int64)
         if images is not None:
-            _write_columns(file, reading, rows)
+            _write_columns(file, output, rows)
     return rows, failures
 
 
 def _checked(
-    image: Any, row: int, shape: tuple[int, ...] | None, reading: Reading, before: Sequence[np.ndarray]
+    image: Any, row: int, shape: tuple[int, ...] | None, output: ReaderOutput, before: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """An image that may stand beside those before it."""
+    """Return an image after a check of its type, size and label."""
     pixels = np.asarray(image)
     shape = shape or (before[0].shape if before else None)
     if pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise Galaxy10Error(f"{reading.who}: image {row} has shape {pixels.shape}; expected (H, W, 3) uint8")
+        raise Galaxy10Error(f"{output.who}: image {row} has shape {pixels.shape}; expected (H, W, 3) uint8")
     if pixels.dtype != np.uint8:
         raise Galaxy10Error(
-            f"{reading.who}: image {row} is {pixels.dtype}; expected (H, W, 3) uint8 (scale the colours to 0–255 first)"
+            f"{output.who}: image {row} is {pixels.dtype}; expected (H, W, 3) uint8 (scale the colours to 0–255 first)"
         )
     if min(pixels.shape[:2]) < MIN_SIZE_PX:
         raise Galaxy10Error(
-            f"{reading.who}: image {row} is {pixels.shape[0]}×{pixels.shape[1]} px; at least {MIN_SIZE_PX}"
+            f"{output.who}: image {row} is {pixels.shape[0]}×{pixels.shape[1]} px; at least {MIN_SIZE_PX}"
         )
     if shape is not None and pixels.shape != shape:
         raise Galaxy10Error(
-            f"{reading.who}: image {row} is {pixels.shape[0]}×{pixels.shape[1]} px, those before it "
-            f"{shape[0]}×{shape[1]}; bring all to one size"
+            f"{output.who}: image {row} is {pixels.shape[0]}×{pixels.shape[1]} px, those before it "
+            f"{shape[0]}×{shape[1]}; resize all to one size"
         )
-    label = reading.labels[row]
+    label = output.labels[row]
     if not 0 <= label <= 65535:
-        raise Galaxy10Error(f"{reading.who}: image {row} has label {label}; expected class numbers from 0 without gaps")
+        raise Galaxy10Error(f"{output.who}: image {row} has label {label}; expected class numbers from 0 without gaps")
     return pixels
 
 
-def _path_of(reading: Reading, row: int) -> str:
-    return str(reading.columns["path"].iloc[row]) if "path" in reading.columns else ""
+def _path_of(output: ReaderOutput, row: int) -> str:
+    return str(output.columns["path"].iloc[row]) if "path" in output.columns else ""
 
 
-def _write_columns(file: h5py.File, reading: Reading, rows: np.ndarray) -> None:
-    labels = reading.labels[rows]
+def _write_columns(file: h5py.File, output: ReaderOutput, rows: np.ndarray) -> None:
+    labels = output.labels[rows]
     text = h5py.string_dtype()
     file["ans"] = labels.astype(np.uint8 if labels.max(initial=0) < 256 else np.uint16)
-    if reading.names is not None:
-        file["ans"].attrs["class_names"] = np.array(reading.names, dtype=text)
-    for name in reading.columns:
-        values, key = reading.columns[name].iloc[rows], str(name).replace("/", "_")
+    if output.names is not None:
+        file["ans"].attrs["class_names"] = np.array(output.names, dtype=text)
+    for name in output.columns:
+        values, key = output.columns[name].iloc[rows], str(name).replace("/", "_")
         if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iufb":
             file[key] = values.to_numpy()
-        elif pd.api.types.is_numeric_dtype(values):  # pandas' own, where some may be missing
+        elif pd.api.types.is_numeric_dtype(values):  # a nullable type of pandas
             file[key] = values.to_numpy(np.float64, na_value=np.nan)
         else:
             texts = ["" if pd.isna(value) else str(value) for value in values]

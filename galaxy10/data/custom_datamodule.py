@@ -1,8 +1,7 @@
-"""Somebody's own LightningDataModule: whether its batches can be trained on, and what is to be known of its images.
+"""Check a custom LightningDataModule, and summarise its images.
 
 Its batches are {"inputs": (B, 3, S, S) float32, "labels": (B,) whole numbers[, "rows": (B,)]}, and it has
-`class_names`. Whatever else galaxy10 wants to know it looks up: how many images of each class train, the names of the
-images (rows), and a hash of who trains, validates and tests.
+`class_names`. The rest is derived: training images per class, row numbers, and a hash of the split.
 """
 
 import hashlib
@@ -19,26 +18,26 @@ import torch
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.numbering import in_order, number_rows, places_of
+from galaxy10.data.numbering import dataset_indices, number_rows, sequential_batches
 from galaxy10.data.split import SUBSETS
 from galaxy10.data.store import Store
 from galaxy10.errors import Galaxy10Error
 
 _NO_STORE = (
-    "the data module keeps no store of its images: the split's hash is over labels and order, duplicates are not "
-    "looked for, mistakes are not shown, and there is no out-of-distribution score"
+    "the data module has no store of its images: the split's hash covers labels and order, duplicates are not "
+    "searched, misclassified images are not shown, and there is no out-of-distribution score"
 )
-_NO_ROWS = "the data module does not number its images: their rows are the order of its loaders"
+_NO_ROWS = "the data module's batches have no rows: images are numbered in the order of its loaders"
 _EXPECTED = '{"inputs": (B, 3, S, S) float32, "labels": (B,) whole numbers[, "rows": (B,)]}'
 
 
 @dataclass(frozen=True)
-class DataFacts:
-    """What is known of a data module's images.
+class DataSummary:
+    """A summary of a data module's images.
 
-    class_counts: (C,) int64, of the training images. image_size: px of the file's images, or of the inputs; None where
-    only a hook of the data module makes them. table: as a Split's, with a line for each image. notes: what a report
-    should say.
+    class_counts: (C,) int64, of the training images. image_size: px of the file's images, or of the inputs; None if
+    only a hook of the data module makes the inputs. table: as Split.table, one line per image. hash: of the split.
+    notes: remarks for the report.
     """
 
     class_names: tuple[str, ...]
@@ -50,38 +49,38 @@ class DataFacts:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are."""
+        """Return the number of classes."""
         return len(self.class_names)
 
     def counts(self) -> dict[str, int]:
-        """Images per subset, as a Split's."""
+        """Return the number of images per subset, the dropped included."""
         found = self.table["subset"].value_counts()
         return {subset: int(found.get(subset, 0)) for subset in (*SUBSETS, "dropped")}
 
 
 def check_datamodule(data: L.LightningDataModule) -> None:
-    """Check class names and first training batch of a data module that has been set up.
+    """Check the class names and the first training batch of a data module after its setup.
 
     Raises:
-        Galaxy10Error: no class names, no training batches, or batches of another kind; says which.
+        Galaxy10Error: there are no class names or no training batches, or batches have another form.
     """
     if not isinstance(data, GalaxyData):
         _check(data)
 
 
-def describe_datamodule(data: L.LightningDataModule) -> DataFacts:
-    """Return what is known of the images of a data module that has been set up; see that its batches have rows.
+def describe_datamodule(data: L.LightningDataModule) -> DataSummary:
+    """Return the summary of a data module after its setup, and add missing rows to its batches.
 
-    Of somebody's own, labels come from `labels(subset)` (n,) if it has such a method; otherwise its loaders are gone
-    through, once. Rows that its batches lack are its loaders' order, and are added to them from now on.
+    The labels of a custom data module come from its method `labels(subset)` (n,) if it has one; otherwise its loaders
+    are read once. Missing rows are the order of its loaders; its later batches have them.
 
     Raises:
-        Galaxy10Error: see check_datamodule; labels that are no classes, rows that name several images.
+        Galaxy10Error: see check_datamodule; also labels outside the classes, or several images with one row.
     """
     if isinstance(data, GalaxyData):
         size, split = min(data.store.images.shape[1:3]), data.split
-        return DataFacts(data.class_names, data.class_counts, size, split.table, split.hash, split.notes)
-    who = name_of(data)
+        return DataSummary(data.class_names, data.class_counts, size, split.table, split.hash, split.notes)
+    who = class_path(data)
     names, image_size, numbered = _check(data)
     parts = {subset: _labels_and_rows(data, subset, len(names), numbered) for subset in SUBSETS}
     found, start = {}, 0
@@ -92,21 +91,23 @@ def describe_datamodule(data: L.LightningDataModule) -> DataFacts:
     table = pd.concat(found.values(), ignore_index=True)
     if table["row"].duplicated().any():
         raise Galaxy10Error(
-            f"{who}: several images have row {table['row'][table['row'].duplicated()].iloc[0]}; a row is to name one "
-            "image of all subsets; or leave rows out"
+            f"{who}: several images have row {table['row'][table['row'].duplicated()].iloc[0]}; give each image of "
+            "all subsets its own row, or leave rows out"
         )
     if not numbered:
-        number_rows(data, {subset: _by_place(data, subset, part["row"].to_numpy()) for subset, part in found.items()})
+        number_rows(
+            data, {subset: _rows_by_index(data, subset, part["row"].to_numpy()) for subset, part in found.items()}
+        )
     counts = getattr(data, "class_counts", None)
     if counts is None:
         counts = np.bincount(parts["train"][0], minlength=len(names))
     table = table.assign(fold=-1, group=table["row"], reason="")[["row", "subset", "fold", "group", "reason", "label"]]
     notes = (_NO_STORE,) if numbered else (_NO_STORE, _NO_ROWS)
-    return DataFacts(names, np.asarray(counts, np.int64), image_size, table, hash_of(table, names), notes)
+    return DataSummary(names, np.asarray(counts, np.int64), image_size, table, label_hash(table, names), notes)
 
 
-def hash_of(table: pd.DataFrame, class_names: Sequence[str]) -> str:
-    """Name who is in which subset, by labels and order: the same for the same data module on any machine."""
+def label_hash(table: pd.DataFrame, class_names: Sequence[str]) -> str:
+    """Return a hash of subsets, labels and rows: equal for the same data module on every machine."""
     codes = table["subset"].map({name: number for number, name in enumerate((*SUBSETS, "dropped"))}).to_numpy(np.uint8)
     digest = hashlib.sha256("\n".join(class_names).encode())
     for column in (codes, table["label"].to_numpy("<i8"), table["row"].to_numpy("<i8")):
@@ -117,8 +118,8 @@ def hash_of(table: pd.DataFrame, class_names: Sequence[str]) -> str:
 def _labels_and_rows(
     data: L.LightningDataModule, subset: str, num_classes: int, numbered: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """(n,) labels of a subset in the order of in_order, and its rows if the batches are numbered."""
-    who, loader = name_of(data), _loader(data, subset)
+    """Return labels (n,) of a subset in the order of sequential_batches, and its rows if the batches have them."""
+    who, loader = class_path(data), _loader(data, subset)
     given = None if numbered else getattr(data, "labels", None)
     if loader is None:
         labels, rows = np.zeros(0, np.int64), np.zeros(0, np.int64)
@@ -128,32 +129,34 @@ def _labels_and_rows(
         if not _is_sized(loader):
             raise Galaxy10Error(
                 f"{who}: its {subset} loader has no length, and may be endless; give the data module a method "
-                "labels(subset) that returns all labels in their order"
+                "labels(subset) that returns all labels in order"
             )
-        with generators_kept():
-            found = [(batch["labels"], batch.get("rows")) for batch in in_order(loader)]
+        with preserved_rng_state():
+            found = [(batch["labels"], batch.get("rows")) for batch in sequential_batches(loader)]
         if not found or any((row is None) == numbered for _, row in found):
             raise Galaxy10Error(f"{who}: its {subset} loader is empty, or only some of its batches have rows")
         labels = np.concatenate([np.asarray(part, dtype=np.int64) for part, _ in found])
         rows = np.concatenate([np.asarray(part, dtype=np.int64) for _, part in found]) if numbered else None
     if len(labels) and not (labels.min() >= 0 and labels.max() < num_classes):
         wrong = labels.min() if labels.min() < 0 else labels.max()
-        raise Galaxy10Error(f"{who}: label {wrong} among its {subset} images; there are {num_classes} class names")
+        raise Galaxy10Error(f"{who}: its {subset} images have label {wrong}, but there are {num_classes} class names")
     return labels, rows
 
 
-def _by_place(data: L.LightningDataModule, subset: str, rows: np.ndarray) -> np.ndarray:
-    """Rows (n,) in the order of in_order, by the place in the data set; −1 for places that the subset does not have."""
+def _rows_by_index(data: L.LightningDataModule, subset: str, rows: np.ndarray) -> np.ndarray:
+    """Return rows (n,), in the order of sequential_batches, by index in the data set; −1 for indices not in use."""
     loader = _loader(data, subset)
-    with generators_kept():
-        places = places_of(loader)
-    if places is None:
+    with preserved_rng_state():
+        indices = dataset_indices(loader)
+    if indices is None:
         return rows
-    if len(places) != len(rows):
-        raise Galaxy10Error(f"{name_of(data)}: {len(rows)} labels for the {len(places)} {subset} images of its loader")
-    by_place = np.full(len(loader.dataset), -1, dtype=np.int64)
-    by_place[places] = rows
-    return by_place
+    if len(indices) != len(rows):
+        raise Galaxy10Error(
+            f"{class_path(data)}: {len(rows)} labels for the {len(indices)} {subset} images of its loader"
+        )
+    by_index = np.full(len(loader.dataset), -1, dtype=np.int64)
+    by_index[indices] = rows
+    return by_index
 
 
 def _is_sized(loader: Any) -> bool:
@@ -169,33 +172,33 @@ def _loader(data: L.LightningDataModule, subset: str) -> Any:
         return None
     loader = getattr(data, method)()
     if isinstance(loader, list | tuple | Mapping):
-        raise Galaxy10Error(f"{name_of(data)}: {method} returns {type(loader).__name__}; expected one loader")
+        raise Galaxy10Error(f"{class_path(data)}: {method} returns {type(loader).__name__}; expected one loader")
     return loader
 
 
 def _check(data: L.LightningDataModule) -> tuple[tuple[str, ...], int | None, bool]:
-    """Class names, the size of the inputs, and whether batches have rows."""
-    who = name_of(data)
+    """Return class names, the size of the inputs, and whether batches have rows."""
+    who = class_path(data)
     names = _class_names(data, who)
     loader = _loader(data, "train")
     if loader is None:
         raise Galaxy10Error(f"{who} has no train_dataloader; a run needs one")
-    with generators_kept():
-        batch = next(iter(in_order(loader)), None)
+    with preserved_rng_state():
+        batch = next(iter(sequential_batches(loader)), None)
     if batch is None:
         raise Galaxy10Error(f"{who}: its training loader is empty")
     return names, _check_batch(batch, data, names, who), "rows" in batch
 
 
 def store_of(data: L.LightningDataModule) -> Store | None:
-    """Return the store that a data module keeps of its images; None where it keeps none."""
+    """Return the store of a data module's images; None for a custom data module."""
     return data.store if isinstance(data, GalaxyData) else None
 
 
 # --- the checks -------------------------------------------------------------------------------------------------------
 
 
-def name_of(data: Any) -> str:
+def class_path(data: Any) -> str:
     """Return the dotted name of a data module's class."""
     return f"{type(data).__module__}.{type(data).__qualname__}"
 
@@ -213,7 +216,7 @@ def _class_names(data: Any, who: str) -> tuple[str, ...]:
 
 
 def _check_batch(batch: Any, data: Any, names: Sequence[str], who: str) -> int | None:
-    """The size of a batch's inputs."""
+    """Return the size of a batch's inputs; None if a hook makes them later."""
     if not isinstance(batch, Mapping):
         raise Galaxy10Error(f"{who}: its batches are of type {type(batch).__name__}; expected {_EXPECTED}")
     labels: Any = batch.get("labels")
@@ -243,8 +246,8 @@ def _check_batch(batch: Any, data: Any, names: Sequence[str], who: str) -> int |
 
 
 @contextmanager
-def generators_kept() -> Iterator[None]:
-    """Leave the global generators of torch, numpy and `random` as they were: looking at data changes no run."""
+def preserved_rng_state() -> Iterator[None]:
+    """Restore the global generators of torch, numpy and `random` on exit, so that reading data changes no run."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002 - theirs
     try:
         yield
