@@ -104,7 +104,7 @@ def main() -> None:
             num_images=arguments.images,
             size_px=arguments.size,
             seed=arguments.seed,
-            traps=False,
+            defects=False,
         )
         with h5py.File(path) as file:
             simulated, simulated_labels = file["images"][:], file["ans"][:]

@@ -1,8 +1,8 @@
-"""A simulated survey: galaxies drawn from physics, in a file with the shape, the order and the traps of the real one.
+"""A simulated survey: model galaxies in a file with the layout, the order and the defects of the real one.
 
-`survey` decides what stands in which row; `galaxies`, `spirals` and `irregulars` draw one galaxy's parts; `profiles`
-turns a part into surface brightness and `encounter` computes a tidal passage; `sky` adds everything around it, `render`
-makes the 8-bit picture, and `file` writes it all down.
+`survey` plans the rows; `galaxies`, `spirals` and `irregulars` draw the components of a galaxy; `profiles` computes
+their surface brightness, and `encounter` a tidal encounter; `sky` draws seeing, noise, stars and background galaxies;
+`render` makes the 8-bit image, and `file` writes the HDF5 file.
 """
 
 from galaxy10.simulation.file import simulate_survey

@@ -14,28 +14,40 @@ MASS_AT_FIVE = 5.0  # v² R at five scale lengths, where the companion's orbit m
 STEP = 0.25
 
 
-def pull_of_host(position: Vectors) -> Vectors:
-    """Acceleration in the host's logarithmic halo, whose rotation curve is flat: positions (3, P), host at 0."""
-    return -position / (np.sum(position**2, axis=0) + np.float32(CORE**2))
+def host_acceleration(position: Vectors) -> Vectors:
+    """Return the acceleration (3, P) at positions (3, P) in the host's logarithmic halo, with the host at 0.
+
+    The rotation curve of this halo is flat.
+    """
+    acceleration: Vectors = -position / (np.sum(position**2, axis=0) + np.float32(CORE**2))
+    return acceleration
 
 
-def pull_of_companion(position: Vectors, mass: float, softening: float) -> Vectors:
-    """Acceleration by a Plummer sphere at the origin."""
-    return np.float32(-mass) * position / (np.sum(position**2, axis=0) + np.float32(softening**2)) ** np.float32(1.5)
+def companion_acceleration(position: Vectors, mass: float, softening: float) -> Vectors:
+    """Return the acceleration (3, P) at positions (3, P) by a Plummer sphere at the origin."""
+    distance = (np.sum(position**2, axis=0) + np.float32(softening**2)) ** np.float32(1.5)
+    acceleration: Vectors = np.float32(-mass) * position / distance
+    return acceleration
 
 
-def encounter(
+def simulate_encounter(
     rng: np.random.Generator, *, particles: int, mass_ratio: float, pericentre: float, tilt: float, after: float
 ) -> tuple[Vectors, Vectors, Vectors]:
-    """Where the disc's stars are some time after closest approach.
+    """Simulate the stars of a disc until some time after the closest approach of a companion.
 
-    `pericentre` is in scale lengths, `tilt` (radians) is between disc and orbit: below π/2 the passage is prograde and
-    draws long tails; `after` is the time since pericentre. Returns positions (3, P), the particles' birth radii (P,),
-    and the companion's position (3,).
+    Args:
+        particles: number of particles, P.
+        mass_ratio: of companion and host.
+        pericentre: smallest distance, in scale lengths.
+        tilt: radians between disc and orbit: below π/2 the passage is prograde and makes long tails.
+        after: time since pericentre.
+
+    Returns:
+        Positions (3, P), initial radii (P,) of the particles, and the position (3,) of the companion.
     """
     mass = mass_ratio * MASS_AT_FIVE
     softening = 0.8 * np.sqrt(mass_ratio)
-    # A little above parabolic about the two masses together.
+    # About the parabolic speed for the sum of the masses.
     speed = float(np.sqrt(2 * (MASS_AT_FIVE + mass) / pericentre)) * rng.uniform(0.85, 1.05)
     axis = rng.uniform(0, 2 * np.pi)
     along = np.array([np.cos(axis), np.sin(axis), 0.0])
@@ -59,9 +71,9 @@ def encounter(
         position = position + np.float32(0.5 * STEP) * motion
         companion_half = companion + np.float32(0.5 * STEP) * companion_velocity
         to_companion = companion_half[:, None]
-        force = pull_of_host(position) + pull_of_companion(position - to_companion, mass, softening)
-        # The host is the origin and falls towards the companion itself.
-        force -= pull_of_companion(-to_companion, mass, softening)
+        force = host_acceleration(position) + companion_acceleration(position - to_companion, mass, softening)
+        # The host is the origin of the coordinates and is accelerated by the companion.
+        force -= companion_acceleration(-to_companion, mass, softening)
         motion = motion + np.float32(STEP) * force
         position = position + np.float32(0.5 * STEP) * motion
         companion, companion_velocity = _leap_companion(companion, companion_velocity, mass, softening)
@@ -70,7 +82,7 @@ def encounter(
 
 def _leap_companion(position: Vectors, velocity: Vectors, mass: float, softening: float) -> tuple[Vectors, Vectors]:
     half = position + np.float32(0.5 * STEP) * velocity
-    # Relative acceleration of two bodies: each falls towards the other.
-    force = pull_of_host(half[:, None])[:, 0] + pull_of_companion(half[:, None], mass, softening)[:, 0]
+    # Relative acceleration of two bodies that attract each other.
+    force = host_acceleration(half[:, None])[:, 0] + companion_acceleration(half[:, None], mass, softening)[:, 0]
     velocity = velocity + np.float32(STEP) * force
     return half + np.float32(0.5 * STEP) * velocity, velocity

@@ -28,7 +28,7 @@ MIN_IMAGES, MIN_SIZE_PX, MAX_SIZE_PX = 10, 16, 1024
 GZIP_LEVEL = 4
 CHUNKS_IN_FILE = 32  # the real file's 17,736 rows are cut into 32 chunks of up to 555
 CHUNK_SIZE_PX = 16
-BLANK_BYTE = 32  # what the viewer's stretch makes of no light
+BLANK_BYTE = 32  # zero flux in the viewer's stretch
 IN_PROCESS_PIXELS = 4_000_000  # below this, starting worker processes takes longer than the work
 
 
@@ -38,40 +38,44 @@ def simulate_survey(
     num_images: int = 2000,
     size_px: int = 256,
     seed: int = 0,
-    traps: bool = True,
+    defects: bool = True,
     workers: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Write a file like Galaxy10_DECals.h5 filled with simulated galaxies, and return its path.
 
     Keys: `images` (N, size, size, 3) uint8; `ans` (N,) uint8, sorted, with the attribute `class_names`; `ra`, `dec`
-    (degrees), `redshift`, `pxscale` (arcsec per pixel), (N,) float64. A picture spans 67″, up to twice that for the
-    brightest galaxies, whatever its size in pixels. With `traps`, the real file's are there in its proportions: missing
-    redshifts and, from 200 images on, twins with contradictory labels, blank pictures and overlapping fields.
+    (degrees), `redshift`, `pxscale` (arcsec per pixel), (N,) float64. At any size an image spans 67″, up to twice that
+    for the brightest galaxies. An existing file is replaced when the new one is complete.
 
-    The bytes depend on `num_images`, `size_px`, `seed` and `traps` alone, not on `workers` (default: the CPUs that this
-    process may use). `progress` is called with the rows done. A file that is there already is replaced once the new
-    one is complete.
+    Args:
+        num_images: at least 10.
+        size_px: 16 to 1024.
+        seed: from 0. The bytes depend only on num_images, size_px, seed and defects.
+        defects: include the real file's defects in its proportions: missing redshifts and, from 200 images on,
+            duplicates with conflicting labels, blank images and overlapping fields.
+        workers: number of processes; None: the usable CPU cores.
+        progress: called with the number of finished rows.
 
-    Raises Galaxy10Error for fewer than 10 images, a size outside 16–1024 pixels, a negative seed, or a path that cannot
-    be written.
+    Raises:
+        Galaxy10Error: an argument is out of range, or the path cannot be written.
     """
     if num_images < MIN_IMAGES:
-        raise Galaxy10Error(f"num_images is {num_images}: a survey of ten classes needs at least {MIN_IMAGES} images")
+        raise Galaxy10Error(f"num_images is {num_images}: give at least {MIN_IMAGES}, one for each class")
     if not MIN_SIZE_PX <= size_px <= MAX_SIZE_PX:
-        raise Galaxy10Error(f"size_px is {size_px}: expected {MIN_SIZE_PX} to {MAX_SIZE_PX} pixels")
+        raise Galaxy10Error(f"size_px is {size_px}: give {MIN_SIZE_PX} to {MAX_SIZE_PX} pixels")
     if seed < 0:
-        raise Galaxy10Error(f"seed is {seed}: expected 0 or a positive whole number")
+        raise Galaxy10Error(f"seed is {seed}: give a whole number from 0")
     if workers is not None and workers < 1:
-        raise Galaxy10Error(f"workers is {workers}: expected at least 1")
+        raise Galaxy10Error(f"workers is {workers}: give at least 1")
     path = Path(path)
     if path.is_dir():
-        raise Galaxy10Error(f"{path} is a folder: expected the name of the file to write, such as {path}/simulated.h5")
+        raise Galaxy10Error(f"{path} is a folder: give the name of a file, such as {path}/simulated.h5")
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _write(part, plan_survey(num_images, size_px, seed, traps), seed, workers or usable_cpus(), progress)
+            _write(part, plan_survey(num_images, size_px, seed, defects), seed, workers or usable_cpus(), progress)
             os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
@@ -80,49 +84,50 @@ def simulate_survey(
     return path
 
 
-def draw_picture(survey: Survey, seed: int, row: int) -> NDArray[np.uint8]:
-    """The pixels (size, size, 3) of one row, the same whatever was drawn before."""
+def draw_image(survey: Survey, seed: int, row: int) -> NDArray[np.uint8]:
+    """Return the pixels (size, size, 3) uint8 of one row, independent of all other rows."""
     size = survey.size_px
     if survey.blank[row]:
         return np.full((size, size, 3), BLANK_BYTE, dtype=np.uint8)
     field: Field = survey.fields[row]
-    # Two rows that look at one field draw all of it from the same generator and cut their own picture out.
+    # Two rows of one field draw all of it from the same generator, and each cuts out its own image.
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(field.seed_row,)))
-    columns, rows = zip(*field.views.values(), strict=True)
+    columns, rows = zip(*field.image_offsets.values(), strict=True)
     left, top = min(columns), min(rows)
     centre = (size - 1) / 2
     galaxies = [
-        (draw_galaxy(g.label, g.view, rng), centre + g.column - left, centre + g.row - top) for g in field.galaxies
+        (draw_galaxy(g.label, g.properties, rng), centre + g.column - left, centre + g.row - top)
+        for g in field.galaxies
     ]
-    picture = render_field(
+    image = render_field(
         rng,
         galaxies,
         width_px=size + max(columns) - left,
         height_px=size + max(rows) - top,
         pixel_arcsec=float(survey.pixel_scale[row]),
     )
-    x, y = field.views[row][0] - left, field.views[row][1] - top
-    return picture[y : y + size, x : x + size]
+    x, y = field.image_offsets[row][0] - left, field.image_offsets[row][1] - top
+    return image[y : y + size, x : x + size]
 
 
 def chunk_shape(num_images: int, size_px: int) -> tuple[int, int, int, int]:
-    """The real file's awkward chunks: a 32nd of the rows, 16 × 16 pixels, one colour."""
+    """Return chunks like those of the real file: a 32nd of the rows, 16 × 16 pixels, one channel."""
     side = min(CHUNK_SIZE_PX, size_px)
     return max(-(-num_images // CHUNKS_IN_FILE), min(num_images, 10)), side, side, 1
 
 
 def draw_compressed_rows(survey: Survey, seed: int, first_row: int) -> list[tuple[tuple[int, int, int, int], bytes]]:
-    """Every gzip chunk that begins at `first_row`, with its offset in the data set.
+    """Return every gzip chunk that begins at `first_row`, with its offset in the data set.
 
-    Compressing here lets all workers share the work that HDF5 would do in one thread.
+    The workers compress, since HDF5 would compress in one thread.
     """
     num_images, size = len(survey.labels), survey.size_px
     chunk = chunk_shape(num_images, size)
     rows, side = chunk[0], chunk[1]
     full = -(-size // side) * side
-    block = np.zeros((rows, full, full, 3), dtype=np.uint8)  # chunks at the edge are stored whole
+    block = np.zeros((rows, full, full, 3), dtype=np.uint8)  # chunks at the edge have full size
     for i, row in enumerate(range(first_row, min(first_row + rows, num_images))):
-        block[i, :size, :size] = draw_picture(survey, seed, row)
+        block[i, :size, :size] = draw_image(survey, seed, row)
     return [
         ((first_row, y, x, band), zlib.compress(block[:, y : y + side, x : x + side, band].tobytes(), GZIP_LEVEL))
         for y in range(0, full, side)
@@ -164,13 +169,13 @@ def _write(part: Path, survey: Survey, seed: int, workers: int, progress: Callab
 def _blocks(
     survey: Survey, seed: int, starts: range, workers: int
 ) -> Iterator[list[tuple[tuple[int, int, int, int], bytes]]]:
-    """The compressed chunks of each block of rows, in order, drawn here or by worker processes."""
+    """Yield the compressed chunks of each block of rows in order, drawn in this process or by workers."""
     draw = partial(draw_compressed_rows, survey, seed)
     workers = min(workers, len(starts))
     if workers == 1 or len(survey.labels) * survey.size_px**2 < IN_PROCESS_PIXELS:
         yield from map(draw, starts)
         return
-    # Not forked: the parent may run torch's threads, which do not survive a fork.
+    # "spawn", since the parent may run threads of torch, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
         try:
@@ -183,7 +188,7 @@ def _blocks(
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Keep workers from running the user's script again, which need not guard itself with `__name__ == "__main__"`."""
+    """Hide the user's script from the workers, which would run it again if it has no `__name__ == "__main__"`."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -193,7 +198,7 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """Let a worker end when its parent is killed: the pool's own workers would wait for work for ever."""
+    """End a worker when its parent is killed: otherwise it would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()

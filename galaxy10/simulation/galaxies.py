@@ -1,7 +1,7 @@
-"""Which galaxies there are: for each of the ten classes, parts drawn from the distributions nearby galaxies have.
+"""Draw the galaxies of the ten classes: their components, from the distributions of nearby galaxies.
 
-Luminosities and sizes are physical (M_r, kiloparsecs) and seen from a redshift, so that magnitude, size and redshift
-of a simulated galaxy belong together. How size goes with luminosity: Shen et al. 2003 (MNRAS 343, 978).
+Luminosities and sizes are physical (M_r, kiloparsecs) and observed at a redshift, so that magnitude, size and redshift
+of a simulated galaxy are consistent. The relation of size and luminosity: Shen et al. 2003 (MNRAS 343, 978).
 """
 
 import numpy as np
@@ -9,12 +9,12 @@ import numpy as np
 from galaxy10.simulation.irregulars import disturbed, merging
 from galaxy10.simulation.profiles import Arms, Component, Disc, EdgeOnDisc, Spheroid, plane_noise
 from galaxy10.simulation.spirals import barred_spiral, loose_spiral, tight_spiral
-from galaxy10.simulation.stellar_light import View, bluer, disc_stars, old_stars, view_of
+from galaxy10.simulation.stellar_light import GalaxyProperties, bluer, disc_stars, old_stars, properties_at
 
 Rng = np.random.Generator
 Parts = list[Component]
 
-# By class: mean and scatter of M_r, and the faintest r at which volunteers could still tell the class.
+# By class: mean and scatter of M_r, and the faintest r magnitude at which volunteers could recognise the class.
 SELECTION = (
     (-20.5, 0.7, 17.4),
     (-21.3, 0.6, 16.5),
@@ -27,69 +27,72 @@ SELECTION = (
     (-20.2, 0.8, 16.3),
     (-20.9, 0.7, 17.1),
 )
-BRIGHTEST = 4.0  # magnitudes above that limit
-NOT_QUITE_EDGE_ON = 0.15  # share of the edge-on classes that is seen from up to about 12° above the plane
+BRIGHTEST = 4.0  # magnitudes brighter than that limit
+NOT_QUITE_EDGE_ON = 0.15  # share of the edge-on classes that is inclined by up to about 12° from edge-on
 REDSHIFT_RANGE = (0.005, 0.16)
 
 
-def draw_view(label: int, rng: Rng) -> View:
-    """From where a galaxy of the class is seen: galaxies fill space evenly, so most lie near the magnitude limit."""
+def draw_properties(label: int, rng: Rng) -> GalaxyProperties:
+    """Draw redshift and luminosity of a galaxy of a class (0–9).
+
+    Galaxies fill space evenly, so most are near the magnitude limit.
+    """
     mean, scatter, limit = SELECTION[label]
     apparent = max(limit + np.log10(1 - rng.random()) / 0.6, limit - BRIGHTEST)
-    return view_of(apparent, rng.normal(mean, scatter), REDSHIFT_RANGE)
+    return properties_at(apparent, rng.normal(mean, scatter), REDSHIFT_RANGE)
 
 
-def draw_galaxy(label: int, view: View, rng: Rng) -> Parts:
-    """The parts of one galaxy of the class (0–9, in the order of GALAXY10_CLASSES), centred on the origin."""
-    return DRAWERS[label](view, rng)
+def draw_galaxy(label: int, galaxy: GalaxyProperties, rng: Rng) -> Parts:
+    """Draw the components of a galaxy of a class (0–9, in the order of GALAXY10_CLASSES), centred on the origin."""
+    return DRAWERS[label](galaxy, rng)
 
 
-def smooth(view: View, rng: Rng, axis_ratio: float, disky: float) -> Parts:
-    """An elliptical, or with probability `disky` a disc without structure."""
+def smooth(galaxy: GalaxyProperties, rng: Rng, axis_ratio: float, disky: float) -> Parts:
+    """Draw an elliptical, or with probability `disky` a disc without structure."""
     angle = rng.uniform(0, np.pi)
     scatter = 10 ** rng.normal(0, 0.10)
-    # Seen from near, a disc would show its arms and be called something else.
-    if rng.random() < disky and view.magnitude > 15.5:
-        radius = view.arcsec(view.size_kpc(3.3, -0.12) * scatter)
-        colour = disc_stars(rng, rng.uniform(0.2, 1.0), view.redshift)
+    # A nearby disc would show its arms and be labelled differently.
+    if rng.random() < disky and galaxy.magnitude > 15.5:
+        radius = galaxy.arcsec(galaxy.size_kpc(3.3, -0.12) * scatter)
+        colour = disc_stars(rng, rng.uniform(0.2, 1.0), galaxy.redshift)
         bulge_share, sersic = rng.uniform(0.0, 0.3), rng.uniform(0.8, 1.5)
     else:
-        radius = view.arcsec(view.size_kpc(3.4, -0.24) * scatter)
-        colour = old_stars(rng, view.redshift)
+        radius = galaxy.arcsec(galaxy.size_kpc(3.4, -0.24) * scatter)
+        colour = old_stars(rng, galaxy.redshift)
         bulge_share, sersic = rng.uniform(0.1, 0.4), rng.uniform(1.2, 3.4)
     radius = max(radius, 1.2) / np.sqrt(axis_ratio)
-    parts: Parts = [Spheroid(view.flux(1 - bulge_share, colour), radius, sersic, axis_ratio, angle)]
+    parts: Parts = [Spheroid(galaxy.flux(1 - bulge_share, colour), radius, sersic, axis_ratio, angle)]
     if bulge_share > 0.02:
         rounder = axis_ratio ** rng.uniform(0.6, 1.0)
-        parts.append(Spheroid(view.flux(bulge_share, bluer(colour, -0.04)), 0.35 * radius, 1.5, rounder, angle))
+        parts.append(Spheroid(galaxy.flux(bulge_share, bluer(colour, -0.04)), 0.35 * radius, 1.5, rounder, angle))
     return parts
 
 
-def round_smooth(view: View, rng: Rng) -> Parts:
-    """Axis ratios above 0.85."""
-    return smooth(view, rng, rng.uniform(0.85, 1.0), 0.55)
+def round_smooth(galaxy: GalaxyProperties, rng: Rng) -> Parts:
+    """Draw a smooth galaxy with an axis ratio above 0.85."""
+    return smooth(galaxy, rng, rng.uniform(0.85, 1.0), 0.55)
 
 
-def in_between_smooth(view: View, rng: Rng) -> Parts:
-    """Axis ratios around 0.6."""
-    return smooth(view, rng, rng.uniform(0.46, 0.77), 0.4)
+def in_between_smooth(galaxy: GalaxyProperties, rng: Rng) -> Parts:
+    """Draw a smooth galaxy with an axis ratio around 0.6."""
+    return smooth(galaxy, rng, rng.uniform(0.46, 0.77), 0.4)
 
 
-def cigar_smooth(view: View, rng: Rng) -> Parts:
-    """Elongated without a disc's sharp edge or a bulge that stands out."""
+def cigar_smooth(galaxy: GalaxyProperties, rng: Rng) -> Parts:
+    """Draw an elongated galaxy without the sharp edge of a disc or a conspicuous bulge."""
     axis_ratio, angle = rng.uniform(0.25, 0.50), rng.uniform(0, np.pi)
-    radius = view.arcsec(view.size_kpc(3.5, -0.15) * 10 ** rng.normal(0, 0.08)) / axis_ratio**0.25
+    radius = galaxy.arcsec(galaxy.size_kpc(3.5, -0.15) * 10 ** rng.normal(0, 0.08)) / axis_ratio**0.25
     old = rng.random() < 0.5
-    colour = old_stars(rng, view.redshift) if old else disc_stars(rng, rng.uniform(0.1, 0.8), view.redshift)
-    parts: Parts = [Spheroid(view.flux(1, colour), max(radius, 2.0), rng.uniform(0.8, 1.5), axis_ratio, angle)]
+    colour = old_stars(rng, galaxy.redshift) if old else disc_stars(rng, rng.uniform(0.1, 0.8), galaxy.redshift)
+    parts: Parts = [Spheroid(galaxy.flux(1, colour), max(radius, 2.0), rng.uniform(0.8, 1.5), axis_ratio, angle)]
     if rng.random() < 0.6:
-        inner = view.flux(rng.uniform(0.05, 0.25), bluer(colour, -0.05))
+        inner = galaxy.flux(rng.uniform(0.05, 0.25), bluer(colour, -0.05))
         parts.append(Spheroid(inner, 0.35 * radius, 1.2, min(1.4 * axis_ratio, 0.6), angle))
     return parts
 
 
 def nearly_edge_on(flux: np.ndarray, scale: float, angle: float, rng: Rng) -> Disc:
-    """A disc some degrees off edge-on, whose arms show as unevenness and a lane on the near side."""
+    """Draw a disc some degrees from edge-on, whose arms appear as unevenness and a dust lane on the near side."""
     sense = rng.choice([-1, 1])
     arms = Arms(
         number=2,
@@ -116,15 +119,15 @@ def nearly_edge_on(flux: np.ndarray, scale: float, angle: float, rng: Rng) -> Di
     )
 
 
-def edge_on_without_bulge(view: View, rng: Rng) -> Parts:
-    """A thin late-type disc: long, blue outside, dusty and redder inside."""
-    scale = view.arcsec(view.size_kpc(7.4, -0.15) * 10 ** rng.normal(0, 0.10))
+def edge_on_without_bulge(galaxy: GalaxyProperties, rng: Rng) -> Parts:
+    """Draw a thin late-type disc: long, blue outside, dusty and redder inside."""
+    scale = galaxy.arcsec(galaxy.size_kpc(7.4, -0.15) * 10 ** rng.normal(0, 0.10))
     scale = min(max(scale, 3.4), 14.0)
-    colour = disc_stars(rng, rng.uniform(-0.2, 0.8), view.redshift)
+    colour = disc_stars(rng, rng.uniform(-0.2, 0.8), galaxy.redshift)
     if rng.random() < NOT_QUITE_EDGE_ON:
-        return [nearly_edge_on(view.flux(1, colour), 0.8 * scale, rng.uniform(0, np.pi), rng)]
+        return [nearly_edge_on(galaxy.flux(1, colour), 0.8 * scale, rng.uniform(0, np.pi), rng)]
     part = EdgeOnDisc(
-        view.flux(1, colour),
+        galaxy.flux(1, colour),
         scale,
         scale * rng.uniform(0.12, 0.30),
         rng.uniform(0, np.pi),
@@ -140,12 +143,12 @@ def edge_on_without_bulge(view: View, rng: Rng) -> Parts:
     return [part]
 
 
-def edge_on_with_bulge(view: View, rng: Rng) -> Parts:
-    """A disc edge-on through a round or boxy bulge."""
-    scale = view.arcsec(view.size_kpc(6.4, -0.15) * 10 ** rng.normal(0, 0.08))
+def edge_on_with_bulge(galaxy: GalaxyProperties, rng: Rng) -> Parts:
+    """Draw an edge-on disc with a round or boxy bulge."""
+    scale = galaxy.arcsec(galaxy.size_kpc(6.4, -0.15) * 10 ** rng.normal(0, 0.08))
     scale = min(max(scale, 2.0), 10.0)
     angle, share = rng.uniform(0, np.pi), rng.uniform(0.2, 0.5)
-    disc_light = view.flux(1 - share, disc_stars(rng, rng.uniform(-0.7, 0.4), view.redshift))
+    disc_light = galaxy.flux(1 - share, disc_stars(rng, rng.uniform(-0.7, 0.4), galaxy.redshift))
     disc: Component = EdgeOnDisc(
         disc_light,
         scale,
@@ -164,7 +167,7 @@ def edge_on_with_bulge(view: View, rng: Rng) -> Parts:
         disc = nearly_edge_on(disc_light, 0.8 * scale, angle, rng)
     radius = max(scale * rng.uniform(0.24, 0.45), 0.7)
     boxiness = rng.choice([2.0, rng.uniform(2.2, 3.2)])
-    light = view.flux(share, bluer(old_stars(rng, view.redshift), -0.05))
+    light = galaxy.flux(share, bluer(old_stars(rng, galaxy.redshift), -0.05))
     flattening = rng.uniform(0.5, 0.85)
     return [disc, Spheroid(light, radius, rng.uniform(1.0, 2.6), flattening, angle, boxiness=boxiness)]
 

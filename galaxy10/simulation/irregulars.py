@@ -1,10 +1,10 @@
-"""Galaxies that another galaxy has pulled out of shape: disturbed and merging systems, after a computed encounter."""
+"""Draw disturbed and merging galaxies, after a simulated encounter."""
 
 import numpy as np
 
-from galaxy10.simulation.encounter import encounter
+from galaxy10.simulation.encounter import simulate_encounter
 from galaxy10.simulation.profiles import Arms, Component, Disc, Particles, Spheroid, plane_noise
-from galaxy10.simulation.stellar_light import View, bluer, disc_stars, fluxes, old_stars, relative
+from galaxy10.simulation.stellar_light import GalaxyProperties, bluer, disc_stars, flux_ratios, fluxes, old_stars
 
 Rng = np.random.Generator
 Parts = list[Component]
@@ -12,11 +12,11 @@ Parts = list[Component]
 NUM_PARTICLES = 6000
 
 
-def stirred_disc(
+def disc_after_encounter(
     rng: Rng, *, magnitude: float, colour: tuple[float, float], scale: float, mass_ratio: float, after: float
 ) -> tuple[Particles, tuple[float, float]]:
-    """A disc's light after an encounter, and where the companion is by then (arcsec)."""
-    position, birth, companion = encounter(
+    """Return a disc after an encounter, and the position of the companion (arcsec)."""
+    position, birth, companion = simulate_encounter(
         rng,
         particles=NUM_PARTICLES,
         mass_ratio=mass_ratio,
@@ -25,8 +25,8 @@ def stirred_disc(
         after=after,
     )
     cosine, angle = rng.uniform(0.35, 1.0), rng.uniform(0, 2 * np.pi)
-    x, y = on_the_sky(position, scale, cosine, angle)
-    there = on_the_sky(companion[:, None], scale, cosine, angle)
+    x, y = project_to_sky(position, scale, cosine, angle)
+    there = project_to_sky(companion[:, None], scale, cosine, angle)
     # Older stars were born further in.
     inner, outer = fluxes(magnitude, bluer(colour, -0.1)), fluxes(magnitude, bluer(colour, 0.08))
     mix = np.clip(birth / 4, 0, 1)
@@ -35,30 +35,30 @@ def stirred_disc(
     return disc, (float(there[0][0]), float(there[1][0]))
 
 
-def on_the_sky(position: np.ndarray, scale: float, cosine: float, angle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Positions (3, P) in scale lengths, seen at an inclination of the given cosine: two (P,) in arcsec."""
+def project_to_sky(position: np.ndarray, scale: float, cosine: float, angle: float) -> tuple[np.ndarray, np.ndarray]:
+    """Project positions (3, P) in scale lengths at an inclination of the given cosine: two (P,) in arcsec."""
     along, across = position[0], position[1] * cosine + position[2] * np.sqrt(1 - cosine**2)
     c, s = scale * np.cos(angle), scale * np.sin(angle)
     return along * c - across * s, along * s + across * c
 
 
-def disturbed(view: View, rng: Rng) -> Parts:
-    """One galaxy, lopsided, with tails, plumes or knots of young stars; what did it has gone or is small."""
-    scale = max(view.arcsec(view.size_kpc(3.5, -0.15) * 10 ** rng.normal(0, 0.08)), 1.2)
+def disturbed(galaxy: GalaxyProperties, rng: Rng) -> Parts:
+    """Draw a lopsided galaxy with tails, plumes or knots of young stars, whose companion is far or small."""
+    scale = max(galaxy.arcsec(galaxy.size_kpc(3.5, -0.15) * 10 ** rng.normal(0, 0.08)), 1.2)
     early = rng.random() < 0.2
-    old = old_stars(rng, view.redshift)
-    colour = bluer(old, 0.05) if early else disc_stars(rng, rng.uniform(0.1, 0.9), view.redshift)
-    share = 0.4 * 10 ** -rng.random()  # of the light that the encounter has moved visibly
-    disc, _ = stirred_disc(
+    old = old_stars(rng, galaxy.redshift)
+    colour = bluer(old, 0.05) if early else disc_stars(rng, rng.uniform(0.1, 0.9), galaxy.redshift)
+    share = 0.4 * 10 ** -rng.random()  # of the light, visibly displaced by the encounter
+    disc, _ = disc_after_encounter(
         rng,
-        magnitude=view.magnitude - 2.5 * np.log10(share),
+        magnitude=galaxy.magnitude - 2.5 * np.log10(share),
         colour=colour,
         scale=scale * rng.uniform(0.8, 1.3),
         mass_ratio=rng.uniform(0.15, 0.7),
         after=rng.uniform(4, 12),
     )
     parts: Parts = [disc]
-    rest = view.magnitude - 2.5 * np.log10(1 - share)
+    rest = galaxy.magnitude - 2.5 * np.log10(1 - share)
     angle, axis_ratio, shift = rng.uniform(0, np.pi), rng.uniform(0.3, 0.95), 0.25 * scale
     if early:
         parts.append(Spheroid(fluxes(rest, old), 1.3 * scale, rng.uniform(1.5, 3.5), max(axis_ratio, 0.5), angle))
@@ -81,21 +81,21 @@ def disturbed(view: View, rng: Rng) -> Parts:
     )
     nucleus = fluxes(rest - 2.5 * np.log10(nucleus_share), old if rng.random() < 0.35 else colour)
     parts.append(Spheroid(nucleus, 0.4 * scale, rng.uniform(0.8, 2), max(axis_ratio, 0.4), angle))
-    return parts + knots(rng, view.magnitude, scale, colour, int(rng.integers(0, 3)))
+    return parts + knots(rng, galaxy.magnitude, scale, colour, int(rng.integers(0, 3)))
 
 
-def merging(view: View, rng: Rng) -> Parts:
-    """Two galaxies in one envelope: a disc drawn out by the other one, or two ellipticals whose haloes run together."""
-    scale = max(view.arcsec(view.size_kpc(2.6, -0.15) * 10 ** rng.normal(0, 0.10)), 1.5)
-    brighter, fainter = view.magnitude + 0.4, view.magnitude + 0.4 + rng.uniform(0.0, 2.2)
-    old = old_stars(rng, view.redshift)
+def merging(galaxy: GalaxyProperties, rng: Rng) -> Parts:
+    """Draw two galaxies in one envelope: a disc with tails and a companion, or two ellipticals in a common halo."""
+    scale = max(galaxy.arcsec(galaxy.size_kpc(2.6, -0.15) * 10 ** rng.normal(0, 0.10)), 1.5)
+    brighter, fainter = galaxy.magnitude + 0.4, galaxy.magnitude + 0.4 + rng.uniform(0.0, 2.2)
+    old = old_stars(rng, galaxy.redshift)
     kind = rng.random()
     if kind < 0.35:
         return dry_merger(rng, brighter, fainter, scale, old)
     if kind < 0.5:
-        return minor_merger(view, rng, scale)
-    colour = disc_stars(rng, rng.uniform(-0.4, 0.8), view.redshift)
-    disc, companion = stirred_disc(
+        return minor_merger(galaxy, rng, scale)
+    colour = disc_stars(rng, rng.uniform(-0.4, 0.8), galaxy.redshift)
+    disc, companion = disc_after_encounter(
         rng,
         magnitude=brighter + 0.4,
         colour=colour,
@@ -112,7 +112,7 @@ def merging(view: View, rng: Rng) -> Parts:
     else:
         parts.append(
             Disc(
-                fluxes(fainter, disc_stars(rng, rng.uniform(-0.2, 0.8), view.redshift)),
+                fluxes(fainter, disc_stars(rng, rng.uniform(-0.2, 0.8), galaxy.redshift)),
                 scale * rng.uniform(0.5, 0.9),
                 rng.uniform(0.3, 0.9),
                 rng.uniform(0, np.pi),
@@ -123,11 +123,11 @@ def merging(view: View, rng: Rng) -> Parts:
             )
         )
         parts.append(Spheroid(fluxes(fainter + 1.2, old), 0.35 * scale, 1.2, 0.9, 0, companion))
-    return parts + knots(rng, view.magnitude, scale, colour, int(rng.integers(0, 4)))
+    return parts + knots(rng, galaxy.magnitude, scale, colour, int(rng.integers(0, 4)))
 
 
 def dry_merger(rng: Rng, brighter: float, fainter: float, scale: float, colour: tuple[float, float]) -> Parts:
-    """Two or three ellipticals without gas in a common envelope."""
+    """Draw two or three ellipticals without gas in a common envelope."""
     direction, separation = rng.uniform(0, 2 * np.pi), scale * rng.uniform(1.3, 4.5)
     centre = (separation * np.cos(direction), separation * np.sin(direction))
     parts: Parts = [
@@ -144,21 +144,21 @@ def dry_merger(rng: Rng, brighter: float, fainter: float, scale: float, colour: 
     return parts
 
 
-def minor_merger(view: View, rng: Rng, scale: float) -> Parts:
-    """A large galaxy, hardly moved yet, and a small one that touches it."""
-    old = old_stars(rng, view.redshift)
+def minor_merger(galaxy: GalaxyProperties, rng: Rng, scale: float) -> Parts:
+    """Draw a large galaxy, hardly disturbed, and a small one that touches it."""
+    old = old_stars(rng, galaxy.redshift)
     direction, separation = rng.uniform(0, 2 * np.pi), scale * rng.uniform(1.8, 4.5)
     centre = (separation * np.cos(direction), separation * np.sin(direction))
     small = elliptical(
-        rng, view.magnitude + rng.uniform(1.3, 3.0), 0.45 * scale, bluer(old, rng.uniform(0, 0.3)), centre
+        rng, galaxy.magnitude + rng.uniform(1.3, 3.0), 0.45 * scale, bluer(old, rng.uniform(0, 0.3)), centre
     )
     if rng.random() < 0.4:
-        halo = Spheroid(fluxes(view.magnitude + 0.9, old), 2.6 * scale, 0.8, rng.uniform(0.6, 1), direction)
-        return [elliptical(rng, view.magnitude + 0.5, scale, old, (0.0, 0.0)), halo, small]
-    colour = disc_stars(rng, rng.uniform(-0.2, 0.8), view.redshift)
+        halo = Spheroid(fluxes(galaxy.magnitude + 0.9, old), 2.6 * scale, 0.8, rng.uniform(0.6, 1), direction)
+        return [elliptical(rng, galaxy.magnitude + 0.5, scale, old, (0.0, 0.0)), halo, small]
+    colour = disc_stars(rng, rng.uniform(-0.2, 0.8), galaxy.redshift)
     angle, axis_ratio = rng.uniform(0, np.pi), rng.uniform(0.3, 0.95)
     disc = Disc(
-        fluxes(view.magnitude + 0.3, colour),
+        fluxes(galaxy.magnitude + 0.3, colour),
         1.1 * scale,
         axis_ratio,
         angle,
@@ -168,11 +168,11 @@ def minor_merger(view: View, rng: Rng, scale: float) -> Parts:
         blueing=rng.uniform(0, 0.3),
         arms=uneven_arms(rng, colour, 2),
     )
-    return [disc, Spheroid(fluxes(view.magnitude + 1.8, old), 0.4 * scale, 1.5, axis_ratio**0.5, angle), small]
+    return [disc, Spheroid(fluxes(galaxy.magnitude + 1.8, old), 0.4 * scale, 1.5, axis_ratio**0.5, angle), small]
 
 
 def uneven_arms(rng: Rng, colour: tuple[float, float], number: int) -> Arms:
-    """Open arms of unequal strength, as a passage leaves them."""
+    """Draw open arms of unequal strength, as after an encounter."""
     return Arms(
         number=number,
         pitch=float(rng.choice([-1, 1]) * np.radians(rng.uniform(13, 42))),
@@ -181,7 +181,7 @@ def uneven_arms(rng: Rng, colour: tuple[float, float], number: int) -> Arms:
         phase=rng.uniform(0, 2 * np.pi),
         start=rng.uniform(0.3, 0.7),
         end=rng.uniform(2.0, 5.0),
-        colour=relative(bluer(colour, 0.1), colour),
+        colour=flux_ratios(bluer(colour, 0.1), colour),
         raggedness=rng.uniform(0.3, 1.1),
         imbalance=rng.uniform(0.1, 0.9),
         growth=rng.uniform(0, 0.5),
@@ -191,14 +191,14 @@ def uneven_arms(rng: Rng, colour: tuple[float, float], number: int) -> Arms:
 def elliptical(
     rng: Rng, magnitude: float, radius: float, colour: tuple[float, float], centre: tuple[float, float]
 ) -> Spheroid:
-    """An early-type galaxy as a partner."""
+    """Draw an early-type galaxy at a centre (arcsec)."""
     return Spheroid(
         fluxes(magnitude, colour), radius, rng.uniform(1.5, 3.5), rng.uniform(0.5, 1), rng.uniform(0, np.pi), centre
     )
 
 
 def knots(rng: Rng, magnitude: float, scale: float, colour: tuple[float, float], number: int) -> Parts:
-    """Young clusters of a few per cent of the light each."""
+    """Draw young star clusters, each with a few per cent of the light."""
     young = bluer(colour, 0.2)
     return [
         Spheroid(

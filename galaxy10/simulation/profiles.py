@@ -1,6 +1,6 @@
-"""Surface brightness of the parts a galaxy is made of: spheroids, inclined discs with arms and bars, edge-on discs.
+"""Surface brightness of the components of a galaxy: spheroids, inclined discs with arms and bars, edge-on discs.
 
-Every part is evaluated on a grid of offsets `x`, `y` (arcsec, (H, W) float32, x to the right and y downwards) and
+Every component is evaluated on a grid of offsets `x`, `y` (arcsec, (H, W) float32, x to the right and y downwards) and
 returns (3, H, W) in nanomaggies per square arcsecond, bands in the order g, r, z. Position angles run from +x towards
 +y, in radians.
 """
@@ -30,18 +30,18 @@ class Spheroid:
     centre: tuple[float, float] = (0.0, 0.0)  # arcsec
     boxiness: float = 2.0  # exponent of the generalised ellipse: 2 is an ellipse, above it a box
 
-    def on(self, x: Array, y: Array) -> Array:
-        """Surface brightness on the grid, (3, H, W)."""
-        along, across = turned(x, y, self.angle, self.centre)
+    def surface_brightness(self, x: Array, y: Array) -> Array:
+        """Return the surface brightness (3, H, W) on the grid."""
+        along, across = rotate_coordinates(x, y, self.angle, self.centre)
         c = self.boxiness
         ellipse = (np.abs(along) ** c + np.abs(across / self.axis_ratio) ** c) ** (1 / c)
-        # The centre of a steep profile is sharper than any pixel; this much softening is far inside the seeing.
+        # The centre of a steep profile is sharper than any pixel; this softening is far smaller than the seeing.
         radius = np.hypot(ellipse, np.float32(0.1))
         n = self.sersic
         b = 2 * n - 1 / 3 + 4 / (405 * n)  # Ciotti & Bertin 1999, eq. 18
         area = 2 * np.pi * self.radius_arcsec**2 * self.axis_ratio * n * np.exp(b) * b ** (-2 * n) * gamma(2 * n)
         shape = np.exp(-b * ((radius / self.radius_arcsec) ** (1 / n) - 1)) / area
-        return per_band(self.flux, shape)
+        return scale_bands(self.flux, shape)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Disc:
-    """An exponential disc (Freeman 1970) seen at an inclination, with whatever is drawn in its plane."""
+    """An inclined exponential disc (Freeman 1970), with optional arms, bar and ring in its plane."""
 
     flux: Array
     scale_arcsec: float
@@ -90,16 +90,16 @@ class Disc:
     ring: tuple[float, float, float] | None = None  # radius and width in scale lengths, brightness over the disc's
     dust: float = 0.0  # optical depth in r along the arms' inner edges
 
-    def on(self, x: Array, y: Array) -> Array:
-        """Surface brightness on the grid, (3, H, W)."""
-        along, across = turned(x, y, self.angle, self.centre)
+    def surface_brightness(self, x: Array, y: Array) -> Array:
+        """Return the surface brightness (3, H, W) on the grid."""
+        along, across = rotate_coordinates(x, y, self.angle, self.centre)
         along, across = along / self.scale_arcsec, across / (self.axis_ratio * self.scale_arcsec)
         theta = np.arctan2(across, along)
         radius = np.hypot(along, across) + np.float32(1e-3)
         if self.lopsidedness:
             radius *= 1 + self.lopsidedness * np.cos(theta) * np.clip(radius / 2, 0, 1.5)
         log_radius = np.log(radius)
-        noise = sampled(self.texture, log_radius, theta)
+        noise = sample_texture(self.texture, log_radius, theta)
         base = np.exp(-radius) * np.exp(self.clumpiness * noise * np.minimum(radius, 1))
         # Down-bending beyond the truncation (van der Kruit 1979; Pohlen & Trujillo 2006, type II).
         base *= np.exp(-2.0 * np.maximum(radius - self.truncation, 0))
@@ -107,7 +107,7 @@ class Disc:
         if self.ring:
             where, width, height = self.ring
             base *= 1 + height * np.exp(-0.5 * ((radius - where) / width) ** 2)
-        light = graded(per_band(self.flux, base), radius, self.blueing)
+        light = apply_colour_gradient(scale_bands(self.flux, base), radius, self.blueing)
         if self.arms:
             light = self._with_arms(light, self.arms, radius, log_radius, theta, noise)
         if self.bar:
@@ -123,25 +123,25 @@ class Disc:
         if arms.imbalance:
             ridge *= 1 + arms.imbalance * np.cos(winding)
         strength = arms.contrast * extent * ridge * np.exp(arms.growth * np.clip(radius - 1.5, 0, 4))
-        light = light * (1 - 0.35 * min(arms.contrast, 1.5) * extent / 1.5 + per_band(arms.colour, strength))
+        light = light * (1 - 0.35 * min(arms.contrast, 1.5) * extent / 1.5 + scale_bands(arms.colour, strength))
         if self.dust:
             inner = np.exp(
                 2.5 * arms.sharpness * (np.cos(arms.number * winding + 0.9 * float(np.sign(arms.pitch))) - 1)
             )
             depth = self.dust * extent * inner * np.clip(1 - radius / 4, 0, 1)
-            light = light * np.exp(-per_band(DUST_LAW, depth))
+            light = light * np.exp(-scale_bands(DUST_LAW, depth))
         return light
 
     def _with_bar(self, light: Array, bar: Bar, along: Array, across: Array, radius: Array) -> Array:
-        bar_along, bar_across = turned(along, across, bar.phase)
+        bar_along, bar_across = rotate_coordinates(along, across, bar.phase)
         m = (np.abs(bar_along) ** 2.4 + np.abs(bar_across / bar.axis_ratio) ** 2.4) ** (1 / 2.4) / bar.length
         # Flat along its length with a soft end; the integral of exp(-m^2.5) over the ellipse is 0.931 π a b.
         shape = np.exp(-(m**2.5)) / (
             0.931 * np.pi * bar.length**2 * bar.axis_ratio * self.scale_arcsec**2 * self.axis_ratio
         )
-        # A bar sweeps the disc beside it clean out to its own ends.
+        # A bar clears the disc beside it out to its own ends.
         swept = 1 - 0.55 * np.exp(-((radius / bar.length) ** 4))
-        return light * swept + per_band(bar.flux, shape)
+        return light * swept + scale_bands(bar.flux, shape)
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,9 @@ class EdgeOnDisc:
     truncation: float = 3.8
     lopsidedness: float = 0.0
 
-    def on(self, x: Array, y: Array) -> Array:
-        """Surface brightness on the grid, (3, H, W)."""
-        along, across = turned(x, y, self.angle, self.centre)
+    def surface_brightness(self, x: Array, y: Array) -> Array:
+        """Return the surface brightness (3, H, W) on the grid."""
+        along, across = rotate_coordinates(x, y, self.angle, self.centre)
         radius = along / self.scale_arcsec
         across = across - self.warp * self.scale_arcsec * np.sign(radius) * np.maximum(np.abs(radius) - 1.5, 0) ** 2
         radius = np.abs(radius * (1 + self.lopsidedness * np.sign(radius)))
@@ -172,27 +172,29 @@ class EdgeOnDisc:
         height = np.clip(np.abs(across) / self.height_arcsec, 0, 30)
         shape = profile / np.cosh(height) ** 2 / (2 * self.height_arcsec * np.pi * self.scale_arcsec)
         if self.texture is not None and self.clumpiness:
-            noise = sampled(self.texture, np.float32(0.8) * along / self.scale_arcsec, across / self.scale_arcsec * 3)
+            noise = sample_texture(
+                self.texture, np.float32(0.8) * along / self.scale_arcsec, across / self.scale_arcsec * 3
+            )
             shape = shape * np.exp(self.clumpiness * noise)
-        light = per_band(self.flux, shape)
-        light = graded(light, radius, self.blueing)
+        light = scale_bands(self.flux, shape)
+        light = apply_colour_gradient(light, radius, self.blueing)
         if self.dust:
             lane = np.exp(-0.5 * ((across - self.dust_offset_arcsec) / (0.45 * self.height_arcsec)) ** 2)
-            light = light * np.exp(-per_band(DUST_LAW, self.dust * lane * np.exp(-((radius / 2.3) ** 2))))
+            light = light * np.exp(-scale_bands(DUST_LAW, self.dust * lane * np.exp(-((radius / 2.3) ** 2))))
         return light
 
 
 @dataclass(frozen=True)
 class Particles:
-    """Light carried by test particles, as left by an encounter, smoothed to the eye's liking."""
+    """The light of test particles after an encounter, smoothed by a Gaussian."""
 
     x_arcsec: Array  # (P,)
     y_arcsec: Array
     flux: Array  # (3, P) nanomaggies
     smoothing_arcsec: float
 
-    def on(self, x: Array, y: Array) -> Array:
-        """Surface brightness on the grid, (3, H, W)."""
+    def surface_brightness(self, x: Array, y: Array) -> Array:
+        """Return the surface brightness (3, H, W) on the grid."""
         pixel = float(x[0, 1] - x[0, 0])
         column = np.rint((self.x_arcsec - x[0, 0]) / pixel).astype(np.int64)
         row = np.rint((self.y_arcsec - y[0, 0]) / pixel).astype(np.int64)
@@ -201,39 +203,45 @@ class Particles:
         layers = [np.bincount(place, weights=f[inside], minlength=x.size).reshape(x.shape) for f in self.flux]
         light = np.stack(layers).astype(np.float32) / pixel**2
         sigma = self.smoothing_arcsec / pixel
-        return gaussian_filter(light, (0, sigma, sigma), truncate=3.0, mode="constant")
+        smoothed: Array = gaussian_filter(light, (0, sigma, sigma), truncate=3.0, mode="constant")
+        return smoothed
 
 
 Component = Spheroid | Disc | EdgeOnDisc | Particles
 
 
-def per_band(weights: Array, plane: Array) -> Array:
-    """One (H, W) plane weighted for each of three bands: (3, H, W) float32."""
-    return np.asarray(weights, dtype=np.float32)[:, None, None] * plane.astype(np.float32)[None]
+def scale_bands(weights: Array, image: Array) -> Array:
+    """Return an image (H, W) multiplied by the weight (3,) of each band: (3, H, W) float32."""
+    return np.asarray(weights, dtype=np.float32)[:, None, None] * image.astype(np.float32)[None]
 
 
-def graded(light: Array, radius: Array, blueing: float) -> Array:
-    """Light made redder inside and bluer outside, about unchanged in r and at 1.2 scale lengths."""
+def apply_colour_gradient(light: Array, radius: Array, blueing: float) -> Array:
+    """Make light (3, H, W) redder inside and bluer outside; r, and all bands at 1.2 scale lengths, are unchanged.
+
+    radius: (H, W) in scale lengths; blueing: magnitudes of g − z per scale length.
+    """
     if not blueing:
         return light
     slope = np.array([-0.6, 0.0, 0.4], dtype=np.float32) * (0.4 * np.log(10) * blueing)
-    return light * np.exp(-per_band(slope, np.clip(radius, 0, 3) - 1.2))
+    return light * np.exp(-scale_bands(slope, np.clip(radius, 0, 3) - 1.2))
 
 
-def turned(x: Array, y: Array, angle: float, centre: tuple[float, float] = (0.0, 0.0)) -> tuple[Array, Array]:
-    """Coordinates from a centre along and across an axis at `angle` radians from +x towards +y."""
+def rotate_coordinates(
+    x: Array, y: Array, angle: float, centre: tuple[float, float] = (0.0, 0.0)
+) -> tuple[Array, Array]:
+    """Return coordinates from a centre, along and across an axis at `angle` radians from +x towards +y."""
     x, y = x - np.float32(centre[0]), y - np.float32(centre[1])
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     return x * c + y * s, y * c - x * s
 
 
 def smooth_step(t: Array) -> Array:
-    """From 0 to 1 around t = 0 without a kink."""
+    """Return a smooth step from 0 to 1 around t = 0."""
     return (0.5 * (1 + np.tanh(t))).astype(np.float32)
 
 
 def plane_noise(rng: np.random.Generator, shear: float = 0.0) -> NDArray[np.float32]:
-    """A periodic (64, 64) noise map over (ln R, θ), unit variance; `shear` winds its spots into spiral pieces."""
+    """Draw a periodic (64, 64) noise map over (ln R, θ) of unit variance; `shear` winds its spots into spirals."""
     frequency = np.fft.fftfreq(64) * 64
     f_radius, f_angle = np.meshgrid(frequency, frequency, indexing="ij")
     size = np.hypot((f_radius - shear * f_angle) / 3, f_angle / 2.5)
@@ -243,11 +251,12 @@ def plane_noise(rng: np.random.Generator, shear: float = 0.0) -> NDArray[np.floa
     return (noise / noise.std()).astype(np.float32)
 
 
-def sampled(texture: NDArray[np.float32], log_radius: Array, theta: Array) -> Array:
-    """The noise map at every pixel; both axes wrap, ln R with a period of 4."""
+def sample_texture(texture: NDArray[np.float32], log_radius: Array, theta: Array) -> Array:
+    """Return the noise map at every pixel; both axes wrap, ln R with a period of 4."""
     rows = np.mod(log_radius * np.float32(16), 64)
     columns = np.mod(theta * np.float32(64 / (2 * np.pi)), 64)
-    return map_coordinates(texture, [rows, columns], order=1, mode="grid-wrap", output=np.float32)
+    noise: Array = map_coordinates(texture, [rows, columns], order=1, mode="grid-wrap", output=np.float32)
+    return noise
 
 
 _BESSEL_GRID = np.linspace(0, 12, 1201, dtype=np.float32)
@@ -255,5 +264,5 @@ _BESSEL_VALUES = np.concatenate([[1.0], _BESSEL_GRID[1:] * k1(_BESSEL_GRID[1:])]
 
 
 def bessel_disc(radius: Array) -> Array:
-    """(R/h) K1(R/h), the edge-on projection of an exponential disc, by table; 1 at the centre, 0 beyond 12 h."""
+    """Return (R/h) K1(R/h), the edge-on projection of an exponential disc: 1 at the centre, 0 beyond 12 h."""
     return np.interp(radius, _BESSEL_GRID, _BESSEL_VALUES, right=0.0).astype(np.float32)

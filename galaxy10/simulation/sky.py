@@ -1,4 +1,4 @@
-"""What lies around a galaxy: the field's depth and seeing, background galaxies, stars."""
+"""Draw the sky around a galaxy: depth and seeing, background galaxies, stars."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ NATIVE_PIXEL_ARCSEC = 0.262
 
 @dataclass(frozen=True)
 class Conditions:
-    """One field's seeing and depth."""
+    """Seeing and depth of one field."""
 
     seeing_arcsec: Array  # (3,) FWHM in g, r, z
     noise: Array  # (3,) nanomaggies per native pixel
-    background: Array  # (3,) what the sky subtraction left or took too much, nanomaggies per native pixel
+    background: Array  # (3,) residual of the sky subtraction, nanomaggies per native pixel
     resampling: tuple[float, float]  # sub-pixel shift of the coadd, which correlates its noise
 
 
@@ -38,7 +38,7 @@ class Star:
 
 
 def draw_conditions(rng: Rng) -> Conditions:
-    """Conditions of one field."""
+    """Draw the conditions of one field."""
     together, each = rng.normal(0, 0.10), rng.normal(0, 0.06, 3)
     depth = rng.normal(0, 0.12) + rng.normal(0, 0.05, 3)
     noise = np.array(SKY_NOISE) * 10**depth
@@ -51,7 +51,7 @@ def draw_conditions(rng: Rng) -> Conditions:
 
 
 def draw_background_galaxies(rng: Rng, width_arcsec: float, height_arcsec: float) -> list[Spheroid]:
-    """Galaxies behind: counts rising as 10^(0.36 m), smaller and redder the fainter; centres from the grid's corner."""
+    """Draw background galaxies: counts ∝ 10^(0.36 m), smaller and redder if fainter; centres from the grid's corner."""
     number = rng.poisson(20.0 * width_arcsec * height_arcsec / 3600)  # r < 24
     galaxies = []
     for _ in range(number):
@@ -71,7 +71,7 @@ def draw_background_galaxies(rng: Rng, width_arcsec: float, height_arcsec: float
 
 
 def draw_stars(rng: Rng, width_px: float, height_px: float, pixel_arcsec: float) -> list[Star]:
-    """Stars of the Milky Way at high latitude: two per square arcminute down to r = 22.5, most of them red dwarfs."""
+    """Draw stars of the Milky Way at high latitude: two per square arcminute to r = 22.5, most of them red dwarfs."""
     area = width_px * height_px * pixel_arcsec**2 / 3600
     stars = []
     for _ in range(rng.poisson(2.0 * area)):
@@ -83,7 +83,7 @@ def draw_stars(rng: Rng, width_px: float, height_px: float, pixel_arcsec: float)
             colour = (g_r, 0.7 * g_r - 0.05 + rng.normal(0, 0.05))
         light = fluxes(magnitude, colour)
         if magnitude < 19 and rng.random() < 0.25:
-            # Exposures of different years: a star that moved, or saturated in one band only, has a colour no star has.
+            # A star that moved between exposures, or is saturated in one band, gets a colour that no star has.
             light = light * np.where(rng.random(3) < 0.4, rng.uniform(0.1, 0.5, 3), 1).astype(np.float32)
         stars.append(Star(light, rng.uniform(0, width_px), rng.uniform(0, height_px)))
     return stars

@@ -210,7 +210,7 @@ def test_a_random_split_is_the_same_whenever_it_is_set_up():
 
 def test_what_varies_by_itself_is_not_given_our_augmentation():
     theirs = {"_target_": "outsider.data.TheirData", "batch_size": 4}
-    with pytest.raises(Galaxy10Error, match="takes no argument `augmentation`, so .* type augment=none"):
+    with pytest.raises(Galaxy10Error, match=r"takes no argument `augmentation`, so .* type augment=none"):
         check_data(theirs, {"name": "dihedral"})
     check_data(theirs, {"name": "none", "before": [], "after": []})
     with pytest.raises(Galaxy10Error, match="takes no batch_sise: did you mean batch_size"):

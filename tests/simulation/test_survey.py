@@ -1,4 +1,4 @@
-"""The simulated survey keeps the real file's shape, order and traps, and is the same wherever it is made."""
+"""The simulated survey keeps the real file's shape, order and defects, and is the same wherever it is made."""
 
 import hashlib
 import subprocess
@@ -37,7 +37,7 @@ def separations_arcsec(survey: dict[str, np.ndarray]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def small_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 galaxies of 32 pixels, with traps."""
+    """300 galaxies of 32 pixels, with defects."""
     return simulate_survey(tmp_path_factory.mktemp("survey") / "new" / "small.h5", num_images=300, size_px=32, seed=3)
 
 
@@ -113,8 +113,8 @@ def test_no_other_galaxies_are_within_a_field(small: dict[str, np.ndarray]) -> N
     assert np.all((small["pxscale"] >= 67.07 / 32) & (small["pxscale"] <= 2 * 67.08 / 32))
 
 
-def test_no_traps_when_not_wanted(tmp_path: Path) -> None:
-    survey = content(simulate_survey(tmp_path / "s.h5", num_images=200, size_px=16, traps=False))
+def test_no_defects_when_not_wanted(tmp_path: Path) -> None:
+    survey = content(simulate_survey(tmp_path / "s.h5", num_images=200, size_px=16, defects=False))
     assert not np.isnan(survey["redshift"]).any()
     assert not np.all(survey["images"] == 32, axis=(1, 2, 3)).any()
     assert separations_arcsec(survey).min() > 67
