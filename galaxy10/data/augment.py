@@ -190,9 +190,10 @@ def apply_dihedral(images: torch.Tensor, dihedral: torch.Tensor) -> torch.Tensor
             image = image[:: -1 if bits & 2 else 1, :: -1 if bits & 1 else 1]
             out[:] = image.transpose(1, 0, 2) if bits & 4 else image
         return torch.from_numpy(turned_images)
-    for bit, turned in ((1, lambda x: x.flip(2)), (2, lambda x: x.flip(1)), (4, lambda x: x.transpose(1, 2))):
-        images = torch.where(((dihedral & bit) > 0)[:, None, None, None], turned(images), images)
-    return images
+    codes = dihedral[:, None, None, None]
+    images = torch.where((codes & 1) > 0, images.flip(2), images)
+    images = torch.where((codes & 2) > 0, images.flip(1), images)
+    return torch.where((codes & 4) > 0, images.transpose(1, 2), images)
 
 
 def compose_dihedral(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -69,7 +69,7 @@ def sampled_logits(network: nn.Module, inputs: torch.Tensor, keys: torch.Tensor,
     """Return logits (num_samples, B, C) of inputs (B, 3, S, S) with keys (B,) int64, a dropout mask for each sample."""
     try:
         with DeterministicMCDropout(keys, num_samples):
-            logits = network(inputs)
+            logits: torch.Tensor = network(inputs)
         return logits.reshape(num_samples, len(inputs), -1)
     except RuntimeError:
         # A branch around the dropout, as in a residual block, has not been repeated: compute samples one by one.

@@ -141,7 +141,8 @@ class Disc:
         )
         # A bar clears the disc beside it out to its own ends.
         swept = 1 - 0.55 * np.exp(-((radius / bar.length) ** 4))
-        return light * swept + scale_bands(bar.flux, shape)
+        barred: Array = light * swept + scale_bands(bar.flux, shape)
+        return barred
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,8 @@ def plane_noise(rng: np.random.Generator, shear: float = 0.0) -> NDArray[np.floa
     spectrum = np.fft.fft2(rng.standard_normal((64, 64))) / (1 + size**1.9)
     spectrum[0, 0] = 0
     noise = np.fft.ifft2(spectrum).real
-    return (noise / noise.std()).astype(np.float32)
+    normalised: Array = (noise / noise.std()).astype(np.float32)
+    return normalised
 
 
 def sample_texture(texture: NDArray[np.float32], log_radius: Array, theta: Array) -> Array:

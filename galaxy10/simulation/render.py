@@ -131,7 +131,8 @@ def legacy_rgb(light: Array) -> Array:
     intensity = scaled.mean(axis=0) + np.float32(1e-6)
     stretched = np.arcsinh(20 * intensity) / np.float32(np.sqrt(20))
     # z is red, g is blue.
-    return np.clip(scaled[::-1] * (stretched / intensity), 0, 1) * np.float32(255)
+    rgb: Array = np.clip(scaled[::-1] * (stretched / intensity), 0, 1) * np.float32(255)
+    return rgb
 
 
 def subsample_chroma(rgb: Array) -> NDArray[np.uint8]:

@@ -168,7 +168,7 @@ def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10
         (["RUN", "-o", "cat.csv"], "nothing follows the run"),
         (["images", "-o", "cat.csv"], "is no run directory"),
         (["RUN", "nowhere", "-o", "cat.csv"], "nowhere does not exist"),
-        (["RUN", "empty", "-o", "cat.csv"], "no picture in empty"),
+        (["RUN", "empty", "-o", "cat.csv"], "no image in empty"),
         (["RUN", "images", "-o", "cat.csv", "--coverage", "90"], "share from 0 to 1"),
         (["RUN", "images", "-o", "cat.csv", "--stretch", "legcy"], "did you mean legacy"),
         (["RUN", "images", "-o", "cat.csv", "--shard", "4/4"], "i from 0 to n − 1"),
