@@ -28,7 +28,7 @@ def write_split(path: Path, table: pd.DataFrame, class_names: Sequence[str], per
     distribution = pd.DataFrame({"class_id": classes, "class_name": class_names})
     for subset in (*SUBSETS, "dropped"):
         found[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
-    found["samples_per_class"] = np.round(shown, 1)
+    found["presented"] = np.round(shown, 1)
     with replacing(files.class_distribution) as part:
         distribution.to_csv(part, index=False)
 

@@ -79,7 +79,7 @@ def test_files_beside_an_output_are_not_taken_from_another(tmp_path):
     Catalogue(tmp_path / "mine.csv", {}).check_name(True)
     # Somebody's own JSON file, and a catalogue that is just being made.
     (tmp_path / "own.json").write_text("[1, 2]")
-    with pytest.raises(Galaxy10Error, match="no catalogue's"):
+    with pytest.raises(Galaxy10Error, match="belongs to no catalogue"):
         Catalogue(tmp_path / "own.csv", {}).check_name(True)
     (tmp_path / "both.parquet.parts").mkdir()
     with pytest.raises(Galaxy10Error, match=r"both\.parquet\.parts belongs to"):

@@ -26,9 +26,9 @@ _SUBSET_LABELS = {"train": "training", "val": "validation", "test": "test", "dro
 
 def is_balanced(distribution: pd.DataFrame) -> bool:
     """Whether an epoch shows other numbers per class than the training subset has."""
-    if not {"samples_per_class", "train"} <= set(distribution):
+    if not {"presented", "train"} <= set(distribution):
         return False
-    shown = distribution["samples_per_class"].dropna()
+    shown = distribution["presented"].dropna()
     return bool((shown != distribution.loc[shown.index, "train"]).any())
 
 
@@ -37,7 +37,7 @@ def class_distribution(distribution: pd.DataFrame, class_names: Sequence[str]) -
     """Draw the galaxies of each class by subset and, if balancing changes it, their number in an epoch.
 
     Args:
-        distribution: one line per class, in class order: train, val, test, dropped, samples_per_class (counts).
+        distribution: one line per class, in class order: train, val, test, dropped, presented (counts).
     """
     balanced = is_balanced(distribution)
     labels = class_labels(class_names)
@@ -61,7 +61,7 @@ def class_distribution(distribution: pd.DataFrame, class_names: Sequence[str]) -
 
 def _balancing_panel(axes: Axes, distribution: pd.DataFrame, position: np.ndarray) -> None:
     before = distribution["train"].fillna(0).to_numpy(float)
-    after = distribution["samples_per_class"].fillna(0).to_numpy(float)
+    after = distribution["presented"].fillna(0).to_numpy(float)
     axes.barh(position - 0.2, before, height=0.4, color=BLUE, label="before balancing")
     axes.barh(position + 0.2, after, height=0.4, color=SKY, hatch="//", edgecolor="white", label="after balancing")
     _write_ends(axes, position + 0.2, after, [f"{n:,.0f}" for n in after])
