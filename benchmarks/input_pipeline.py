@@ -38,7 +38,7 @@ class OurPipeline:
         self.loader = GalaxyLoader(images, np.arange(len(images)), labels, sampler, prepare=self.prepare)
 
     def prepare(self, batch: dict[str, Any], epoch: int) -> dict[str, Any]:
-        """As on CPUs in training: by the thread that reads ahead, on one core."""
+        """Prepare a batch as in training on CPUs: in the prefetching thread, on one core."""
         where = (batch["rows"], batch["repeat_index"], batch["dihedral"])
         return {"inputs": self.preprocessing.train_transform(batch["images"], self.augmentation, 0, epoch, *where)}
 

@@ -40,9 +40,9 @@ def input_px(module: Any) -> int:
     return module.known_preprocessing.image_size
 
 
-def augmentation_of(recipe: str, noise: float, size_px: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """(B, H, W, 3) uint8 and row numbers (B,) → (B, 3, S, S), as `augment=recipe` prepares epoch 1 for a network."""
-    augmentation = Augmentation.from_config({**settings("augment", f"augment={recipe}"), "noise": noise})
+def augmentation_of(name: str, noise: float, size_px: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Return a function from (B, H, W, 3) uint8 and rows (B,) to (B, 3, S, S), as `augment=name` in epoch 1."""
+    augmentation = Augmentation.from_config({**settings("augment", f"augment={name}"), "noise": noise})
     preprocessing = Preprocessing(size_px, MEAN, STD, STD)
 
     def prepare(images: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

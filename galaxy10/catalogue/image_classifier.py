@@ -44,13 +44,13 @@ class ImageClassifier:
         Raises:
             Galaxy10Error: an image cannot be read.
         """
-        size, networks = self._options.batch_size, self._judge.networks
-        tables: list[pa.Table] = [self._judge.nothing()]
+        size, networks = self._options.batch_size, self._predictor.networks
+        tables: list[pa.Table] = [self._predictor.empty_table()]
         batch: list[GalaxyImage] = []
 
-        def judge() -> None:
-            table = self._judge.columns(networks.predict([networks.prepare(picture.pixels) for picture in batch]))
-            tables.append(table.append_column("filled", pa.array([p.filled for p in batch], pa.float32())))
+        def flush() -> None:
+            table = self._predictor.columns(networks.predict([networks.prepare(image.pixels) for image in batch]))
+            tables.append(table.append_column("filled", pa.array([image.filled for image in batch], pa.float32())))
             batch.clear()
 
         for image in self._read(images):
@@ -67,7 +67,7 @@ class ImageClassifier:
         table = self.predict(images)
         return table[[f"p_{slug}" for slug in self._predictor.networks.slugs]].to_numpy(np.float32)
 
-    def _pictures(self, images: Any) -> Iterator[GalaxyImage]:
+    def _read(self, images: Any) -> Iterator[GalaxyImage]:
         for number, image in enumerate(_listed(images)):
             try:
                 if isinstance(image, str | Path):

@@ -24,9 +24,11 @@ BATCHES_PER_PART = 4
 
 
 def predict(
-    runs: Sequence[Path], words: Sequence[str], output: Path, options: PredictOptions
+    runs: Sequence[Path], paths: Sequence[str], output: Path, options: PredictOptions
 ) -> tuple[Path, dict[str, Any]]:
-    """Write the catalogue of all pictures that `words` stand for; its path and its record.
+    """Write the catalogue of all images under `paths`, and return the path and the record of the catalogue.
+
+    paths: files, folders, glob patterns, HDF5 files or tables of paths, as on the command line.
 
     Raises:
         Galaxy10Error: runs, paths, options or output are not valid; nothing was written.

@@ -36,7 +36,7 @@ class Predictor:
 
     Args:
         runs: run directories of the same classes.
-        options: those of `galaxy10 predict` (galaxy10.prediction.options.PredictOptions).
+        options: the options of `galaxy10 predict` (galaxy10.prediction.options.PredictOptions).
 
     Raises:
         Galaxy10Error: a run does not support the options.
@@ -55,7 +55,7 @@ class Predictor:
             return self.networks.calibration()
         try:
             return self.networks.calibration().without_temperature()
-        except Galaxy10Error:  # then there are no prediction sets either
+        except Galaxy10Error:  # without a calibration there are no prediction sets
             return None
 
     def columns(self, outputs: Outputs) -> pa.Table:
@@ -85,9 +85,9 @@ class Predictor:
                 if not good:
                     continue
                 prepared = [self.networks.placeholder()] * len(batch)
-                for i, (picture, _) in good.items():
-                    prepared[i] = picture
-                answers = self.networks.predict(prepared)
+                for i, (image, _) in good.items():
+                    prepared[i] = image
+                outputs = self.networks.predict(prepared)
                 kept = list(good)
                 table = self.columns(Outputs(outputs.samples[:, kept], outputs.ood_score[kept]))
                 filled = np.array([share for _, share in good.values()], dtype=np.float32)
@@ -95,11 +95,11 @@ class Predictor:
                 lines += [batch[i] for i in good]
             yield number, self._beside(inputs, lines, pa.concat_tables(tables)), failures
 
-    def nothing(self) -> pa.Table:
-        """The catalogue's own columns without a line."""
+    def empty_table(self) -> pa.Table:
+        """Return the prediction columns of the catalogue without rows."""
         members = sum(max(1, member.mode.dropout) for member in self.networks.members)
-        answers = Outputs(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
-        return self.columns(answers).append_column("filled", pa.array(np.empty(0, np.float32)))
+        outputs = Outputs(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
+        return self.columns(outputs).append_column("filled", pa.array(np.empty(0, np.float32)))
 
     @staticmethod
     def _beside(inputs: Inputs, lines: list[int], predictions: pa.Table) -> pa.Table:
@@ -115,7 +115,7 @@ class Predictor:
         return {
             "runs": [str(member.run.resolve()) for member in self.networks.members],
             "split_hashes": [member.provenance["split"]["hash"] for member in self.networks.members],
-            "ways": [member.mode.key for member in self.networks.members],
+            "modes": [member.mode.key for member in self.networks.members],
             "class_names": list(self.networks.class_names),
             "temperature": self.calibration.temperature if self.calibration else None,
             "prediction_set_threshold": self.threshold,

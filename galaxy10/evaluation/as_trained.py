@@ -97,7 +97,7 @@ def evaluation_split(
 def write_evaluation(
     out_dir: Path, data: GalaxyData, metrics: dict[str, float | None], provenance: dict[str, Any]
 ) -> dict[str, Any]:
-    """What stands beside the predictions of an evaluation; the JSON line's object."""
+    """Write split, provenance and status of an evaluation and return the object of the JSON line."""
     shown = samples_per_class(data.labels("train"), data.balance, len(data.class_names))
     write_split(out_dir, data.split.table, data.class_names, shown)
     files = RunFiles(out_dir)

@@ -17,7 +17,7 @@ from galaxy10.metrics.classification import classification_metrics
 from galaxy10.prediction.calibration import apply_temperature
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
-from galaxy10.prediction.prediction_columns import in_set, prediction_columns
+from galaxy10.prediction.prediction_columns import prediction_columns, prediction_set_mask
 from galaxy10.progress import progress
 from galaxy10.runs.trained import check_run
 
@@ -47,7 +47,7 @@ class EnsembleEvaluation:
 
     def coverage_error(self, coverage: float) -> float:
         """Return the standard error of the measured coverage, from the evaluated and the validation galaxies."""
-        return sqrt(coverage * (1 - coverage) * (1 / len(self.labels) + 1 / len(self.calibration.scores)))
+        return sqrt(coverage * (1 - coverage) * (1 / len(self.labels) + 1 / len(self.calibration.conformal_scores)))
 
     def metrics(self, class_names: Sequence[str]) -> dict[str, float | None]:
         """Return the metrics of the calibrated probabilities, of the uncalibrated ones and of the prediction sets.
@@ -90,7 +90,7 @@ def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> tuple[Ou
     with progress("evaluating", len(rows)) as show:
         for first in range(0, len(rows), BATCH_SIZE):
             images = [networks.prepare(np.array(store.images[row])) for row in rows[first : first + BATCH_SIZE]]
-            outputs.append(networks.ask(images))
+            outputs.append(networks.predict(images))
             forget_pages(store.images)
             show(first + len(images))
     seconds = max(time.perf_counter() - start, 1e-9)
@@ -110,7 +110,7 @@ def evaluate_ensemble(
     """
     calibration = networks.calibration()
     if not temperature:
-        calibration = calibration.raw()
+        calibration = calibration.without_temperature()
     outputs, rate = predict_rows(networks, store, rows)
     threshold = calibration.threshold(coverage)
     calibrated = apply_temperature(outputs.samples.astype(np.float64), calibration.temperature).mean(axis=0)
@@ -121,4 +121,6 @@ def evaluate_ensemble(
     table.insert(0, "label", labels)
     table.insert(0, "row", rows)
     raw = outputs.samples.astype(np.float64).mean(axis=0)
-    return EnsembleEvaluation(labels, raw, calibrated, in_set(calibrated, threshold), rate, calibration), table
+    return EnsembleEvaluation(
+        labels, raw, calibrated, prediction_set_mask(calibrated, threshold), rate, calibration
+    ), table

@@ -28,7 +28,10 @@ def evaluate_run(
         subset: train, val, test or all; None: the run's own test subset on the file that it was trained from, all rows
             of any other file.
         more_runs: the other members of an ensemble.
-        options: how the networks are asked (galaxy10.prediction.options.PredictOptions); None: as in training.
+        options: options of the prediction (galaxy10.prediction.options.PredictOptions); None: as in training.
+
+    Returns:
+        `run_dir`, `state`, `split_hash` and `test/<metric>`.
 
     Raises:
         Galaxy10Error: a run is not finished, does not support the options, or has another split than the first; the

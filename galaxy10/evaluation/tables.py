@@ -27,8 +27,8 @@ def write_split(path: Path, table: pd.DataFrame, class_names: Sequence[str], per
     classes = range(len(class_names))
     distribution = pd.DataFrame({"class_id": classes, "class_name": class_names})
     for subset in (*SUBSETS, "dropped"):
-        found[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
-    found["presented"] = np.round(shown, 1)
+        distribution[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
+    distribution["images_per_epoch"] = np.round(per_epoch, 1)
     with replacing(files.class_distribution) as part:
         distribution.to_csv(part, index=False)
 

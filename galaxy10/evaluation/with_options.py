@@ -43,7 +43,7 @@ def evaluate_with_options(
     options = options or PredictOptions()
     check_options(options)
     check_same_split(runs)
-    check_runs(runs, replace(options, temperature=True), hint="")  # sets and coverage need a calibration anyway
+    check_runs(runs, replace(options, temperature=True), hint="")  # prediction sets need a calibration anyway
     networks = Ensemble(runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device)
     store, split = evaluation_split(runs[0], provenance, source, labels, subset)
     rows = split.rows("test")
@@ -53,12 +53,12 @@ def evaluate_with_options(
     files.write_predictions("test", table)
     save_misclassified(store.images, table, networks.class_names, files.samples("misclassified_test"))
     shutil.copyfile(RunFiles(runs[0]).config, files.config)
-    metrics = {f"test/{key}": value for key, value in measured.metrics(networks.class_names).items()}
-    metrics["test/images_per_s"] = round(measured.images_per_s, 1)
-    asked = {
-        "ways": [member.mode.key for member in networks.members],
-        "temperature": measured.calibration.temperature,
-        "coverage_asked": options.coverage,
+    metrics = {f"test/{key}": value for key, value in evaluation.metrics(networks.class_names).items()}
+    metrics["test/images_per_s"] = round(evaluation.images_per_s, 1)
+    prediction = {
+        "modes": [member.mode.key for member in networks.members],
+        "temperature": evaluation.calibration.temperature,
+        "requested_coverage": options.coverage,
     }
     evaluated = evaluation_provenance(provenance, source, store.content, split, runs[0])
     trained = ", ".join(str(run.resolve()) for run in runs)

@@ -274,7 +274,7 @@ class Classifier(L.LightningModule):
         probabilities = torch.tensor(self.predictions[columns].to_numpy())
         labels = torch.tensor(self.predictions["label"].to_numpy())
         measured = classification_metrics(probabilities, labels, self.class_names)
-        measured |= measure_extra(self._extra_metrics[0], probabilities, labels)
+        measured |= compute_extra_metrics(self._extra_metrics[0], probabilities, labels)
         self.log_metrics({f"{subset}/{key}": value for key, value in measured.items()})
 
     # --- optimizer and checkpoint ---------------------------------------------------------------------------------

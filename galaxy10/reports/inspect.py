@@ -52,8 +52,8 @@ def inspect_file(
     source, guessed = _with_names(open_source(Path(path), class_names, key="FILE"))
     store = open_store(source, store_directory(source.path, store_dir, out))
     pixels = pixel_stats(store.images)
-    pictures = {d.name: write_picture(d, out / "figures") for d in _drawings(source, store, pixels)}
-    twins = conflicting_duplicates(store.table)
+    figures = {d.name: write_figure(d, out / "figures") for d in _drawings(source, store, pixels)}
+    duplicates = conflicting_duplicates(store.table)
     page = render(
         "inspect.html.j2",
         source=source,
@@ -63,10 +63,10 @@ def inspect_file(
         warnings=_warnings(source),
         figures=figures,
         samples=_sample_sheet(source, store),
-        twins=_twin_rows(source, twins),
-        num_twins=int(twins["galaxy"].nunique()),
-        twin_kinds=_twin_kinds(source, twins),
-        twin_cards=_twin_cards(source, store, twins),
+        duplicates=_duplicate_rows(source, duplicates),
+        num_duplicates=int(duplicates["galaxy"].nunique()),
+        duplicate_kinds=_duplicate_kinds(source, duplicates),
+        duplicate_cards=_duplicate_cards(source, store, duplicates),
         repeats=count_same_label_duplicates(store.table),
         blanks=_blanks(source, store),
         overlaps=find_overlaps(store.table) if has_positions(store.table) else None,

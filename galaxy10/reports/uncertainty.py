@@ -19,8 +19,8 @@ from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration_file import load_calibration
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
-from galaxy10.reports.figures.uncertainty import accuracy_when_choosing, reliability_grid
-from galaxy10.reports.html import Drawing, render, write_file, write_picture
+from galaxy10.reports.figures.uncertainty import reliability_grid, selective_accuracy
+from galaxy10.reports.html import Drawing, render, write_figure, write_file
 from galaxy10.runs.trained import check_run, run_config
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def compare_modes(
     if mc_dropout is None:
         check_run(runs[0])
         mc_dropout = DROPOUT_SAMPLES if run_config(runs[0])["model"].get("dropout") else 0
-    options = PredictOptions(mc_dropout=mc_dropout, coverage=coverage, temperature=False)  # it calibrates what is not
+    options = PredictOptions(mc_dropout=mc_dropout, coverage=coverage, temperature=False)  # runs are calibrated below
     check_options(options)
     check_runs(runs[:1], options)
     provenance = check_same_split(runs)
@@ -96,7 +96,7 @@ def compare_modes(
         runs=[str(run) for run in runs],
         file=str(source.path),
         num_galaxies=len(rows),
-        num_validation=len(next(iter(found.values())).calibration.conformal_scores),
+        num_validation=len(next(iter(evaluations.values())).calibration.conformal_scores),
         coverage=coverage,
         notes=split.notes,
         by_class=_by_class(evaluations, labels[rows], class_names),

@@ -12,7 +12,7 @@ from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import uses_galaxy_data
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.measures import USUAL_NAMES, better, directions_of
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, metric_directions, metric_mode
 from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, not_a_classifier_message
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.slurm import check_job

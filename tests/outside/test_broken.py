@@ -14,7 +14,7 @@ from galaxy10.config.building import build
 from galaxy10.config.own_code import TRUST_VARIABLE, describe_failure
 from galaxy10.data.epoch_seeding import seed_epochs
 from galaxy10.errors import Galaxy10Error, TrainingError
-from galaxy10.metrics.extra import measure_extra
+from galaxy10.metrics.extra import compute_extra_metrics
 from galaxy10.models.factory import _without_pretrained
 from galaxy10.training.callbacks import FiniteLoss, RestorePlateau
 from galaxy10.training.checkpoints import AtomicCheckpointIO

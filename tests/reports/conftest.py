@@ -157,7 +157,7 @@ def _write_tables(path: Path, rng, split: pd.DataFrame, class_names: Sequence[st
     distribution = pd.crosstab(split["label"], split["subset"])
     distribution = distribution.reindex(range(len(class_names)), fill_value=0).rename_axis(index="class_id")
     distribution.insert(0, "class_name", list(class_names))
-    distribution["presented"] = int(distribution["train"].max())
+    distribution["images_per_epoch"] = int(distribution["train"].max())
     distribution.reset_index().to_csv(path / "class_distribution.csv", index=False)
 
 

@@ -29,7 +29,7 @@ def random_counts(num_classes: int) -> np.ndarray:
 def class_figures(names) -> list[Figure]:
     counts = random_counts(len(names))
     table = pd.DataFrame({s: np.arange(len(names)) * 7 + 3 for s in ("train", "val", "test", "dropped")})
-    table["presented"] = 400
+    table["images_per_epoch"] = 400
     return [
         confusion_heat_map(counts, names, "test"),
         confusion_heat_map(counts, names, "test", by_row=True),

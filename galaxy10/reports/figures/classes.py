@@ -25,11 +25,11 @@ _SUBSET_LABELS = {"train": "training", "val": "validation", "test": "test", "dro
 
 
 def is_balanced(distribution: pd.DataFrame) -> bool:
-    """Whether an epoch shows other numbers per class than the training subset has."""
-    if not {"presented", "train"} <= set(distribution):
+    """Return whether the number of images of a class in an epoch differs from that in the training subset."""
+    if not {"images_per_epoch", "train"} <= set(distribution):
         return False
-    shown = distribution["presented"].dropna()
-    return bool((shown != distribution.loc[shown.index, "train"]).any())
+    per_epoch = distribution["images_per_epoch"].dropna()
+    return bool((per_epoch != distribution.loc[per_epoch.index, "train"]).any())
 
 
 @in_house_style
@@ -37,7 +37,7 @@ def class_distribution(distribution: pd.DataFrame, class_names: Sequence[str]) -
     """Draw the galaxies of each class by subset and, if balancing changes it, their number in an epoch.
 
     Args:
-        distribution: one line per class, in class order: train, val, test, dropped, presented (counts).
+        distribution: one row per class, in class order: train, val, test, dropped, images_per_epoch.
     """
     balanced = is_balanced(distribution)
     labels = class_labels(class_names)
@@ -61,7 +61,7 @@ def class_distribution(distribution: pd.DataFrame, class_names: Sequence[str]) -
 
 def _balancing_panel(axes: Axes, distribution: pd.DataFrame, position: np.ndarray) -> None:
     before = distribution["train"].fillna(0).to_numpy(float)
-    after = distribution["presented"].fillna(0).to_numpy(float)
+    after = distribution["images_per_epoch"].fillna(0).to_numpy(float)
     axes.barh(position - 0.2, before, height=0.4, color=BLUE, label="before balancing")
     axes.barh(position + 0.2, after, height=0.4, color=SKY, hatch="//", edgecolor="white", label="after balancing")
     _write_ends(axes, position + 0.2, after, [f"{n:,.0f}" for n in after])
