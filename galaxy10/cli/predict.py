@@ -178,13 +178,13 @@ def calibrate(
     device: Device = "auto",
     trust: Trust = None,
 ) -> None:
-    """Fit temperature and prediction sets to a run's validation galaxies, for one way of asking it."""
+    """Fit temperature and prediction sets to a run's validation galaxies, for one prediction mode."""
     from galaxy10.prediction.calibrate import calibrate_run
 
-    way, found = calibrate_run(run, tta_views, mc_dropout, device)
+    mode, found = calibrate_run(run, tta_views, mc_dropout, device)
     result = {
         "run_dir": str(run),
-        "way": way.key,
+        "mode": mode.key,
         "temperature": found.temperature,
         "validation_galaxies": len(found.conformal_scores),
         "loss": found.loss,
