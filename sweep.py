@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A hyperparameter study: python sweep.py sweep=resnet50 sweep.n_trials=40 (see --help). As `galaxy10 sweep`."""
+"""Run a hyperparameter study: python sweep.py sweep=resnet50 sweep.n_trials=40 (see --help). Like `galaxy10 sweep`."""
 
 import sys
 

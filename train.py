@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One experiment, or a grid of them: python train.py model=resnet50 data=galaxy10 (see --help). As `galaxy10 train`."""
+"""Run one experiment or a grid: python train.py model=resnet50 data=galaxy10 (see --help). Like `galaxy10 train`."""
 
 import sys
 

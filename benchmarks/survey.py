@@ -10,7 +10,7 @@ from side_by_side import WORK
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.source import obtain_source
 from galaxy10.data.store import Store, open_store
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 
 PUBLISHED_CHUNKS = (555, 16, 16, 1)
 SURVEY = {"name": "simulated", "path": None, "class_names": None, "num_images": 2000, "image_px": 256}
@@ -42,7 +42,7 @@ def published_layout(num_images: int) -> Path:
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     images = survey_store().images
-    with replacing(path) as part, h5py.File(part, "w") as file:
+    with atomic_write(path) as part, h5py.File(part, "w") as file:
         shape = (num_images, *images.shape[1:])
         chunks = (min(PUBLISHED_CHUNKS[0], num_images), *PUBLISHED_CHUNKS[1:])
         out = file.create_dataset("images", shape, np.uint8, chunks=chunks, compression="gzip")

@@ -44,7 +44,7 @@ def main() -> None:
         rows.append(
             alone(
                 f"data share of a simple-CNN run, augment={augment}",
-                lambda augment=augment: warm_rate(given.share_batches, f"augment={augment}")["data_share"],
+                lambda augment=augment: warm_rate(given.share_batches, f"augment={augment}")["data_time_fraction"],
                 repeats=given.repeats,
                 unit="of the time",
                 target=SHARE_TARGET,

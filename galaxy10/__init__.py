@@ -1,4 +1,4 @@
-"""galaxy10: train, judge and use networks that tell the shapes of galaxies apart."""
+"""galaxy10: train, evaluate and use networks that classify galaxies by morphology."""
 
 from typing import TYPE_CHECKING
 
@@ -23,19 +23,21 @@ def load(
     device: str = "auto",
     trust: "Sequence[str]" = (),
 ) -> "ImageClassifier":
-    """A trained run, or several as an ensemble, ready for `predict(images)`.
+    """Load a trained run, or several as an ensemble, for `predict(images)`.
 
     Args:
-        run, more: run directories of the same classes.
-        tta_views: flips and quarter turns to average: 1, 2, 4 or 8; None: as many as the run does.
-        mc_dropout: number of answers drawn with dropout, 0 for none.
-        temperature: probabilities as calibrated on the run's validation galaxies.
-        coverage: share of galaxies whose true class is to be in the prediction set.
-        trust: packages whose code runs if a checkpoint names it, such as a network of your own.
-        stretch: what becomes of values that are no picture yet; see `galaxy10 predict --help`.
+        run, more: run directories with the same classes.
+        tta_views: number of flips and quarter turns to average: 1, 2, 4 or 8; None: the run's own `model.tta_views`.
+        mc_dropout: number of Monte Carlo dropout samples; 0 for none.
+        temperature: whether to calibrate the probabilities with the temperature fitted on the validation images.
+        coverage: fraction of galaxies whose prediction set contains the true class, between 0 and 1.
+        stretch: how raw flux values are stretched to 8 bits; see `galaxy10 predict --help`.
+        batch_size: images per forward pass.
+        device: auto, cpu, cuda, cuda:1, mps.
+        trust: packages whose code may run if a checkpoint names it, such as the package of your own network.
 
     Raises:
-        galaxy10.errors.Galaxy10Error: no trained run, or one that cannot be asked like this; says what to type.
+        galaxy10.errors.Galaxy10Error: a directory is no trained run, or the run does not support an option.
     """
     from pathlib import Path
 

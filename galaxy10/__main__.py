@@ -1,4 +1,4 @@
-"""`python -m galaxy10`: the galaxy10 command."""
+"""Run the `galaxy10` command as `python -m galaxy10`."""
 
 from galaxy10.cli.entry import main
 

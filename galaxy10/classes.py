@@ -1,4 +1,4 @@
-"""The ten classes of Galaxy10 DECaLS, and how a class name becomes a column name."""
+"""The ten classes of Galaxy10 DECaLS, and the column names made from class names."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ GALAXY10_COUNTS = (1081, 1853, 2645, 2027, 334, 2043, 1829, 2628, 1423, 1873)
 
 
 def slug(name: str) -> str:
-    """A class name as part of a column name: lower case, every other character an underscore.
+    """Return a class name as part of a column name: lower case, every other character an underscore.
 
     >>> slug("In-between Round Smooth")
     'in_between_round_smooth'
@@ -29,6 +29,6 @@ def slug(name: str) -> str:
 
 
 def slugs(class_names: Sequence[str]) -> list[str]:
-    """Column names for all classes, kept distinct: a slug that two names share gets the class number behind it."""
+    """Return a distinct slug for each class; where two names have the same slug, the class number is appended."""
     plain = [slug(name) for name in class_names]
     return [s if plain.count(s) == 1 else f"{s}_{i}" for i, s in enumerate(plain)]

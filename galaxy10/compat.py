@@ -1,7 +1,7 @@
-"""Other libraries' private names, all in one place: why each is used, and of which version it was read.
+"""All uses of other libraries' private names, each with its reason and the version it was read from.
 
-`tests/test_compat.py` fails when one of them moves; `pyproject.toml` bounds the versions of these libraries. Every
-library is imported where its name is used, so that importing this file costs nothing.
+`tests/test_compat.py` fails when such a name moves; `pyproject.toml` bounds the versions of these libraries. Each
+library is imported inside the function that needs it, so that importing this file costs nothing.
 """
 
 from __future__ import annotations
@@ -14,56 +14,66 @@ if TYPE_CHECKING:
 
     import lightning as L
     import optuna
-    from lightning.pytorch.plugins.environments import SLURMEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from torch import nn
 
 
 def leave_signals_alone(trainer: L.Trainer) -> None:
-    """Keep Lightning from handling SIGTERM and SIGUSR1 during this trainer's fit, which would end with exit code 0.
+    """Keep Lightning from handling SIGTERM and SIGUSR1 during this trainer's fit: its handler ends with exit code 0.
 
-    Lightning (2.6.6) has no setting for it: `SLURMEnvironment(auto_requeue=False)` leaves out SIGUSR1 alone.
+    Lightning (2.6.6) has no setting for this: `SLURMEnvironment(auto_requeue=False)` only leaves out SIGUSR1.
     """
     trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
 
 
 def watch_started_processes(watch: Callable[[list[subprocess.Popen[bytes]]], None]) -> None:
-    """Have Lightning hand the processes it starts for DDP to `watch`, and not to its own watcher.
+    """Make Lightning pass the processes it starts for DDP to `watch` instead of its own watcher.
 
-    Its own (2.6.6) kills this process without a word when a child dies; the launcher that calls it takes no other.
+    Lightning's watcher (2.6.6) kills this process without a message when a child dies, and cannot be configured.
     """
     from lightning.pytorch.strategies.launchers import subprocess_script
 
-    subprocess_script._launch_process_observer = watch  # type: ignore[assignment]
+    launcher: Any = subprocess_script
+    launcher._launch_process_observer = watch
 
 
 def slurm_task_environment() -> SLURMEnvironment:
-    """Return Lightning's environment of processes that srun has started, without its comparison of their number.
+    """Return Lightning's SLURM environment without its check of the number of tasks.
 
-    Lightning (2.6.6) compares in its constructor, knows `--ntasks-per-node` alone and has no setting for it. The
-    number of tasks has been compared with the configuration before training.
+    Lightning (2.6.6) checks `--ntasks-per-node` in the constructor, ignores other ways to set the number of tasks, and
+    has no setting for this. `galaxy10.runs.slurm.check_job` compares the tasks with the configuration before training.
     """
-    from lightning.pytorch.plugins.environments import SLURMEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
     class SlurmTaskEnvironment(SLURMEnvironment):
         @staticmethod
         def _validate_srun_used() -> None:
-            """Nothing: compared before training."""
+            """Do nothing: check_job has compared the tasks."""
 
         @staticmethod
         def _validate_srun_variables() -> None:
-            """Nothing: compared before training."""
+            """Do nothing: check_job has compared the tasks."""
 
         def validate_settings(self, num_devices: int, num_nodes: int) -> None:
-            """Nothing: compared before training."""
+            """Do nothing: check_job has compared the tasks."""
 
     return SlurmTaskEnvironment(auto_requeue=False)
 
 
-def continue_trial(study: optuna.Study, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
-    """Return a running trial of a study, to go on with what another process began.
+def dummy_experiment() -> Any:
+    """Return an object on which every attribute and call does nothing, for a logger that has no experiment.
 
-    Optuna's (5.0.0) public calls only begin new trials; a Trial is made of the storage's id, which a FrozenTrial keeps
-    to itself.
+    Lightning's own loggers (2.6.6) use this class on ranks other than 0; the name is private.
+    """
+    from lightning.fabric.loggers.logger import _DummyExperiment
+
+    return _DummyExperiment()
+
+
+def continue_trial(study: optuna.Study, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
+    """Return a running trial of a study, to continue a trial that another process started.
+
+    Optuna's public API (5.0.0) only starts new trials; a Trial needs the storage's id, which is private in FrozenTrial.
     """
     from optuna import Trial
 
@@ -71,10 +81,10 @@ def continue_trial(study: optuna.Study, frozen: optuna.trial.FrozenTrial) -> opt
 
 
 def limit_hub_client(chunk_bytes: int) -> None:
-    """Let huggingface_hub download over plain HTTPS, in pieces of this many bytes.
+    """Make huggingface_hub download over plain HTTPS, in chunks of `chunk_bytes` bytes.
 
-    Its constants (2.4.0) are read from the environment when the package is first imported, which may be long ago; the
-    size of a piece has no variable at all.
+    huggingface_hub (2.4.0) reads its constants from the environment at import, which may have happened already; the
+    chunk size has no environment variable.
     """
     from huggingface_hub import constants
 
@@ -84,9 +94,12 @@ def limit_hub_client(chunk_bytes: int) -> None:
 
 
 def wandb_netrc_key(address: str) -> str | None:
-    """Return the key that `wandb login` has stored for a server, or None; raises if it is malformed.
+    """Return the API key that `wandb login` stored for a server; None without one.
 
-    wandb's (0.31.0) settings know the environment's key alone, and `wandb.login` may ask the user or the server.
+    wandb's settings (0.31.0) only know the key from the environment, and `wandb.login` may prompt or use the network.
+
+    Raises:
+        Exception: the stored key is malformed.
     """
     from wandb.sdk.lib.wbauth import read_netrc_auth
 
@@ -94,9 +107,9 @@ def wandb_netrc_key(address: str) -> str | None:
 
 
 def timm_state_dict_filter(network: nn.Module) -> Callable[..., Any] | None:
-    """Return timm's conversion of published weights to the names of this network's module; None where it has none.
+    """Return timm's function that converts published weights to this network's parameter names; None without one.
 
-    timm (1.0.31) applies it only within `create_model(pretrained=True)`, which would download the weights.
+    timm (1.0.31) only applies it within `create_model(pretrained=True)`, which would download the weights.
     """
     import sys
 

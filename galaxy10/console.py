@@ -1,6 +1,6 @@
-"""What a person reads while a command works: standard logging's messages, as plain lines on standard error.
+"""Logging for commands: messages as plain lines on standard error. Standard output is for results.
 
-Standard output stays for results. Modules write to `logging.getLogger(__name__)`.
+Modules log to `logging.getLogger(__name__)`.
 """
 
 import logging
@@ -16,7 +16,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 class _Lines(logging.Formatter):
-    """Messages as they are; details, which only somebody who looks for a cause asks for, with time and origin."""
+    """Format messages as they are, and debug messages with time, level and logger."""
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
@@ -26,21 +26,21 @@ class _Lines(logging.Formatter):
 
 
 class _StandardError(logging.Handler):
-    """Standard error as it is when a line comes: a progress bar puts itself in between."""
+    """Write to the current sys.stderr, which a progress bar may have replaced."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError, ValueError):  # whoever read it has gone; the work goes on
+        with suppress(OSError, ValueError):  # a closed pipe does not stop the work
             print(self.format(record), file=sys.stderr, flush=True)
 
 
 def set_up_logging(verbose: bool = False) -> None:
-    """Send messages to standard error; called once by every command. Without it, galaxy10 is silent in other programs.
+    """Send log messages to standard error. Every command calls this once; as a library, galaxy10 logs nothing.
 
     Args:
-        verbose: also show details, with time and level.
+        verbose: also show debug messages, with time and level.
 
     Raises:
-        Galaxy10Error: GALAXY10_LOG_LEVEL is not one of LEVELS; messages are shown nevertheless.
+        Galaxy10Error: GALAXY10_LOG_LEVEL is not one of LEVELS. Messages from INFO on are shown nevertheless.
     """
     logger = logging.getLogger("galaxy10")
     if not any(isinstance(handler, _StandardError) for handler in logger.handlers):
@@ -61,7 +61,7 @@ def set_up_logging(verbose: bool = False) -> None:
 
 
 def quiet_libraries() -> None:
-    """Advertisements and warnings that say nothing about this run."""
+    """Silence library messages that carry no information about the run, such as advertisements."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning", "torch.distributed", "timm"):
         logging.getLogger(name).setLevel(logging.ERROR)
     for message in (
@@ -83,6 +83,6 @@ def quiet_libraries() -> None:
         ".*could not find the monitored key in the returned metrics.*",
         ".*barrier\\(\\).*",
         ".*srun.*command is available.*",
-        ".*Using `DistributedSampler` with the dataloaders.*",  # what it shows twice is counted once, by its row
+        ".*Using `DistributedSampler` with the dataloaders.*",  # rows that it repeats are counted once
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -1,17 +1,17 @@
-"""The one family of exceptions a user is meant to see."""
+"""The exceptions that users see as one line instead of a traceback."""
 
 
 class Galaxy10Error(Exception):
-    """Something the person at the keyboard can mend: shown as one line, exit code 2, never as a traceback.
+    """An error that the user can correct: shown as one line, exit code 2, without a traceback.
 
     The message says what was found, what was expected, and what to type instead.
     """
 
 
 class TrainingError(Galaxy10Error):
-    """The same, once training has begun: the run has failed (exit code 1), and its directory is kept."""
+    """A Galaxy10Error raised after training has started: the run fails (exit code 1) and keeps its directory."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, or its class name where it has none."""
+    """Return the first line of an exception's message, or the exception's class name if the message is empty."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

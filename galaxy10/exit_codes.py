@@ -1,23 +1,23 @@
-"""How a command ends: its exit codes, and what other processes' codes mean."""
+"""The exit codes of commands."""
 
 import signal
 from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What every command returns; after a signal it is `signalled(number)`."""
+    """The exit codes of every command; after a signal, a command ends with `signal_exit_code(number)`."""
 
     FINISHED = 0
     FAILED = 1
-    REFUSED = 2  # before anything began: the same command would be refused again
-    PARTLY = 3  # all that could be done is done; some of it could not
+    REFUSED = 2  # before anything started: the same command would be refused again
+    PARTIAL = 3  # some inputs could not be processed, all others were
 
 
-def signalled(number: int) -> int:
-    """Return the exit code of a process that a signal has ended, as shells have it."""
+def signal_exit_code(number: int) -> int:
+    """Return the exit code of a process that a signal ended, as shells report it: 128 + number."""
     return 128 + number
 
 
 def describe_exit(code: int) -> str:
-    """Say how a process ended, from its return code: `killed by SIGKILL`, or `ended with exit code 1`."""
+    """Describe a process's return code: `killed by SIGKILL`, or `ended with exit code 1`."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"

@@ -1,4 +1,4 @@
-"""Writing so that a kill or a full disk at any moment leaves the old file or the new one, never half of one."""
+"""Atomic writes: after a kill or with a full disk, a file has its old or its new content, never half of it."""
 
 import errno
 import json
@@ -13,11 +13,13 @@ from galaxy10.errors import Galaxy10Error, first_line
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; synced and renamed onto `path` at the end, removed after an error.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on exit, sync the temporary file and rename it to `path`.
+
+    After an error, the temporary file is removed and `path` is unchanged.
 
     Raises:
-        Galaxy10Error: the disk is full or the folder cannot be written; `path` is then as it was.
+        Galaxy10Error: the disk is full or the folder cannot be written.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -28,51 +30,55 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as error:
-        raise disk_error(path, error) from error
+        raise write_error(path, error) from error
     finally:
         part.unlink(missing_ok=True)
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder and those above it, before the work whose result goes there.
+def make_directory(path: Path) -> None:
+    """Create a directory and its parents.
 
     Raises:
-        Galaxy10Error: it cannot be made.
+        Galaxy10Error: the directory cannot be created.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise disk_error(path, error) from error
+        raise write_error(path, error) from error
 
 
-def disk_error(path: Path, error: OSError) -> Galaxy10Error:
-    """What to tell the user when `path` could not be written."""
+def write_error(path: Path, error: OSError) -> Galaxy10Error:
+    """Return the error to raise when `path` could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Galaxy10Error(
-            f"no space left for {path}; what was there is untouched: free some space, then give the same command again"
+            f"no space left for {path} (its old content is unchanged); free some space, then run the same command again"
         )
     return Galaxy10Error(f"{path} cannot be written ({first_line(error)}); choose a folder that can")
 
 
-def strict(value: Any) -> Any:
-    """The same nested value with null where JSON has no number: NaN and the infinities."""
+def json_safe(value: Any) -> Any:
+    """Return a copy of a nested value with None in place of NaN and ±inf, which JSON has no numbers for."""
     if isinstance(value, dict):
-        return {key: strict(item) for key, item in value.items()}
+        return {key: json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
+        return [json_safe(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
 def write_json(path: Path, value: Any) -> None:
-    """A JSON file, whole or not at all."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(strict(value), indent=2, allow_nan=False) + "\n")
+    """Write a JSON file atomically; NaN and ±inf become null.
+
+    Raises:
+        Galaxy10Error: the disk is full or the folder cannot be written.
+    """
+    with atomic_write(path) as part:
+        part.write_text(json.dumps(json_safe(value), indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no readable file."""
+    """Return the JSON object in a file; an empty dict if the file is missing, unreadable or holds something else."""
     try:
         value = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What the network can give: which servers answer, and one file fetched whole."""
+"""HTTP: check which servers can be reached, and download one file."""
 
 import socket
 import sys
@@ -12,45 +12,45 @@ from urllib.request import getproxies, proxy_bypass
 
 PROBE_S = 2.0
 CONNECT_S = 5.0
-READ_S = 15.0  # between two pieces of an answer; Zenodo takes several seconds for the first
+READ_S = 15.0  # between two chunks of a response; Zenodo takes several seconds for the first
 _PORTS = {"https": 443, "http": 80}
 
 
 class DownloadError(Exception):
-    """Why an address gave nothing, in a few words."""
+    """A failed download; its message gives the reason in a few words."""
 
 
-def host_of(address: str) -> str:
-    """The server's name in an address, for messages."""
-    return urlsplit(address).hostname or address
+def hostname(url: str) -> str:
+    """Return the host name in a URL; the URL itself if it has none."""
+    return urlsplit(url).hostname or url
 
 
-def unreachable(addresses: Iterable[str], limit_s: float = PROBE_S) -> dict[str, str]:
-    """The addresses whose servers accept no connection, each with the reason; takes at most `limit_s` seconds.
+def find_unreachable(urls: Iterable[str], limit_s: float = PROBE_S) -> dict[str, str]:
+    """Return the URLs whose servers accept no connection, each with the reason; takes at most `limit_s` seconds.
 
-    Where the environment names a proxy (https_proxy, …) it is the proxy that must accept.
+    If the environment names a proxy (https_proxy, …), the connection to the proxy is checked.
     """
-    answers: SimpleQueue[tuple[str, str | None]] = SimpleQueue()
-    reasons = dict.fromkeys(addresses, f"no answer in {limit_s:g} s")
-    # Looking up a name can hang for minutes and cannot be interrupted: it is left behind in a daemon thread.
-    for address in reasons:
-        Thread(target=lambda a=address: answers.put((a, _refusal(a, limit_s))), daemon=True).start()
+    results: SimpleQueue[tuple[str, str | None]] = SimpleQueue()
+    reasons = dict.fromkeys(urls, f"no answer in {limit_s:g} s")
+    # A DNS lookup can hang for minutes and cannot be interrupted, so it runs in a daemon thread.
+    for url in reasons:
+        Thread(target=lambda u=url: results.put((u, _connection_error(u, limit_s))), daemon=True).start()
     deadline = time.monotonic() + limit_s
     for _ in range(len(reasons)):
         try:
-            address, reason = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            url, reason = results.get(timeout=max(0.0, deadline - time.monotonic()))
         except Empty:
             break
         if reason is None:
-            del reasons[address]
+            del reasons[url]
         else:
-            reasons[address] = reason
+            reasons[url] = reason
     return reasons
 
 
-def _refusal(address: str, limit_s: float) -> str | None:
+def _connection_error(url: str, limit_s: float) -> str | None:
     try:
-        host, port, via = _door(address)
+        host, port, via = _endpoint(url)
         socket.create_connection((host, port), timeout=limit_s).close()
     except socket.gaierror:
         return f"{via}its name is not known"
@@ -63,9 +63,9 @@ def _refusal(address: str, limit_s: float) -> str | None:
     return None
 
 
-def _door(address: str) -> tuple[str, int, str]:
-    """Host and port that a connection to this address goes to (the proxy's, if there is one), and how to tell of it."""
-    parts = urlsplit(address)
+def _endpoint(url: str) -> tuple[str, int, str]:
+    """Return the host and port to connect to (those of a proxy, if there is one), and a prefix for messages."""
+    parts = urlsplit(url)
     host = parts.hostname or ""
     proxies = getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -75,8 +75,8 @@ def _door(address: str) -> tuple[str, int, str]:
     return through.hostname or "", through.port or _PORTS.get(through.scheme, 1080), f"proxy {through.hostname}: "
 
 
-def fetch(
-    address: str,
+def download_file(
+    url: str,
     part: Path,
     *,
     checksum: str | None = None,
@@ -84,26 +84,26 @@ def fetch(
     timeout_s: float = READ_S,
     progress: bool = True,
 ) -> None:
-    """Write what lies at an address to the file `part`, and check it.
+    """Download a URL to the file `part`, and verify the file.
 
     Args:
         checksum: "sha256:…" or "md5:…", or the first digits of one.
-        num_bytes: its length, if known.
-        timeout_s: how long the server may be silent, seconds.
+        num_bytes: length of the file, if known.
+        timeout_s: longest time without data from the server, seconds.
         progress: draw a bar, if standard error is a terminal.
 
     Raises:
-        DownloadError: the server refuses, is silent, breaks off, or sends something else. `part` is then worthless.
+        DownloadError: the server refuses, sends nothing, breaks off, or sends another file. `part` is then invalid.
         OSError: `part` cannot be written.
     """
-    # Here and not above: who only asks whether a server answers need not wait for them.
+    # Imported here, because find_unreachable does not need them.
     import pooch
     import requests
     from tqdm import tqdm
 
     bar = tqdm(
         total=num_bytes or 1,  # without any total, tqdm counts as false and pooch leaves it alone
-        desc=part.name if num_bytes is None else host_of(address),
+        desc=part.name if num_bytes is None else hostname(url),
         disable=not (progress and sys.stderr.isatty()),
         unit="B",
         unit_scale=True,
@@ -112,7 +112,7 @@ def fetch(
     download = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 20, timeout=(min(CONNECT_S, timeout_s), timeout_s))
     with bar:
         try:
-            download(address, str(part), None)
+            download(url, str(part), None)
         except requests.RequestException as error:
             raise DownloadError(_reason(error, timeout_s)) from error
     size = part.stat().st_size
@@ -128,7 +128,7 @@ def fetch(
 
 
 def _reason(error: Exception, timeout_s: float) -> str:
-    """A failed request in a few words."""
+    """Describe a failed request in a few words."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -139,7 +139,7 @@ def _reason(error: Exception, timeout_s: float) -> str:
         return "the proxy does not let it through"
     # In the middle of a file, requests calls a timeout a ConnectionError around urllib3's own exception.
     if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
-        return f"accepts the connection and then is silent for {timeout_s:g} s"
+        return f"accepts the connection, then sends nothing for {timeout_s:g} s"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "breaks off in the middle of the file"
     if isinstance(error, requests.ConnectionError):

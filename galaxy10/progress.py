@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, a line a minute elsewhere."""
+"""Progress of long work: a bar on a terminal, one line per minute elsewhere."""
 
 import logging
 import sys
@@ -13,10 +13,10 @@ LINE_EVERY_S = 60.0
 
 
 class EveryMinute:
-    """When the next line is due. Works that follow each other share one, or none of them would last a minute.
+    """A timer that is due once a minute. Consecutive pieces of work share one: each may be shorter than a minute.
 
     Args:
-        clock: gives seconds; its zero does not matter.
+        clock: returns seconds since any fixed time.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
@@ -24,11 +24,11 @@ class EveryMinute:
         self.restart()
 
     def restart(self) -> None:
-        """Wait a minute from now: something else has just been said."""
+        """Start a new minute, because another message was just shown."""
         self._due_at = self.clock() + LINE_EVERY_S
 
     def is_due(self) -> bool:
-        """Whether a minute has passed; the next one then begins."""
+        """Return whether a minute has passed; if so, start a new one."""
         due = self.clock() >= self._due_at
         if due:
             self.restart()
@@ -36,20 +36,20 @@ class EveryMinute:
 
 
 class Progress:
-    """How far one long work is, shown on standard error.
+    """Progress of one piece of work, shown on standard error.
 
     Args:
-        what: the work, such as `reading images`.
-        total: how many units there are; None where nobody knows.
-        done: those that were done before, by an earlier command or before a restart.
-        unit: what is counted: images, batches of them, MB.
-        bar: whether to draw a bar; None: where standard error is a terminal.
-        every: when a line is due, where no bar is drawn.
+        description: the work, such as `reading images`.
+        total: number of units; None if unknown.
+        done: number of units done before, by an earlier command or before a restart.
+        unit: name of the unit: images, batches, MB.
+        bar: whether to draw a bar; None: if standard error is a terminal.
+        every: timer for the lines that are logged if no bar is drawn.
     """
 
     def __init__(
         self,
-        what: str,
+        description: str,
         total: int | None,
         done: int = 0,
         *,
@@ -57,22 +57,22 @@ class Progress:
         bar: bool | None = None,
         every: EveryMinute | None = None,
     ):
-        self.what, self.total, self.unit = what, total, unit
+        self.description, self.total, self.unit = description, total, unit
         self._every = every or EveryMinute()
         self._start, self._before, self._done = self._every.clock(), done, done
         self._rate = ""
         self._bar: Any = None
         if sys.stderr.isatty() if bar is None else bar:
-            self._bar = _bar(what)
-            self._task = self._bar.add_task(what, total=total, completed=done, rate="")
+            self._bar = _bar(description)
+            self._task = self._bar.add_task(description, total=total, completed=done, rate="")
             self._bar.start()
 
     def update(self, done: int, images: int | None = None) -> None:
-        """Say how much is done.
+        """Show how much is done.
 
         Args:
-            done: units, with those that were done before.
-            images: those seen since the beginning, where a unit is not an image.
+            done: number of units done, including those done before.
+            images: number of images processed since the start, if a unit is not an image.
         """
         self._done = done
         number, unit = (done - self._before, self.unit) if images is None else (images, "images")
@@ -83,31 +83,33 @@ class Progress:
             logger.info("%s", self.line())
 
     def line(self) -> str:
-        """Return how far it is, how fast, and what is left: `reading images: 1,200 of 17,736, 480 images/s, …`."""
+        """Return the progress, rate and time left: `reading images: 1,200 of 17,736, 480 images/s, 34 s left`."""
         of = "" if self.total is None else f" of {self.total:,}"
         unit = "" if self.unit == "images" else f" {self.unit}"
         left = self.seconds_left()
-        parts = [f"{self.what}: {self._done:,}{of}{unit}", self._rate, f"{duration(left)} left" if left else ""]
+        parts = [f"{self.description}: {self._done:,}{of}{unit}", self._rate, f"{duration(left)} left" if left else ""]
         return ", ".join(part for part in parts if part)
 
     def seconds_left(self) -> float | None:
-        """Return how long the rest takes at the pace so far; None where that is not known."""
+        """Return the remaining time at the average rate so far; None if total is unknown or nothing is done yet."""
         new = self._done - self._before
         if self.total is None or new <= 0:
             return None
         return max(0, self.total - self._done) * (self._every.clock() - self._start) / new
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
 @contextmanager
-def progress(what: str, total: int | None, done: int = 0, *, unit: str = "images") -> Iterator[Callable[[int], None]]:
-    """Show how far some work is: gives a function to call with what is done so far. Arguments as of Progress."""
-    shown = Progress(what, total, done, unit=unit)
+def progress(
+    description: str, total: int | None, done: int = 0, *, unit: str = "images"
+) -> Iterator[Callable[[int], None]]:
+    """Show progress; yield a function to call with the number of units done so far. Arguments as in Progress."""
+    shown = Progress(description, total, done, unit=unit)
     try:
         yield shown.update
     finally:
@@ -115,17 +117,17 @@ def progress(what: str, total: int | None, done: int = 0, *, unit: str = "images
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, or minutes and seconds: `2 h 05 min`, `3 min 20 s`, `40 s`."""
+    """Format a duration as hours and minutes, or minutes and seconds: `2 h 05 min`, `3 min 20 s`, `40 s`."""
     whole = round(seconds)
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
-def _bar(what: str) -> Any:
+def _bar(description: str) -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    columns = (TextColumn(description), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
     return Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)

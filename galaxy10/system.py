@@ -1,4 +1,4 @@
-"""What this process may use of the machine: processors, and memory that was freed."""
+"""CPU cores and memory of this process."""
 
 import ctypes
 import os
@@ -9,15 +9,15 @@ _LARGEST = 2**30
 
 
 def usable_cpus() -> int:
-    """How many processors this process may use: on a shared machine, fewer than there are."""
+    """Return how many CPU cores this process may use: on a shared machine, fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep freed blocks of up to 1 GiB; whether it does.
+    """Make glibc keep freed blocks of up to 1 GiB; return whether it does.
 
-    By default it hands activations and gradients above some MiB back to the system after every step, and the system
-    clears each page before it gives it out again: a third of the simple CNN's time on a CPU.
+    By default glibc returns large activations and gradients to the system after every step, and the system clears each
+    page before it is used again: a third of the simple CNN's training time on a CPU.
     """
     if sys.platform != "linux":
         return False

@@ -141,3 +141,7 @@ def test_launcher_for_slurm_names_a_launcher_of_hydras():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", ["hydra/launcher=slurm"], return_hydra_config=True)
     assert issubclass(get_class(config.hydra.launcher._target_), Launcher)
+
+
+def test_calls_of_the_dummy_experiment_do_nothing():
+    assert compat.dummy_experiment().add_scalar("train/loss", 1.0) is None

@@ -48,7 +48,7 @@ class Run:
         last = sorted(others, key=lambda row: row["images_per_s"])[len(others) // 2]
         return {
             "images_per_s": last["images_per_s"],
-            "data_share": last["data_share"],
+            "data_time_fraction": last["data_time_fraction"],
             "peak_memory_gib": last["peak_device_gib"] or last["peak_host_gib"],
             "first_epoch_extra_seconds": first["seconds"] - last["seconds"],
             "seconds": self.seconds,

@@ -30,7 +30,7 @@ from galaxy10.data.sidecars import (
     write_failures,
 )
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import disk_error, read_json, replacing, write_json
+from galaxy10.files import atomic_write, read_json, write_error, write_json
 
 
 class IncompleteCatalogue(Galaxy10Error):
@@ -99,7 +99,7 @@ class Catalogue:
         except Timeout:
             raise Galaxy10Error(f"another process is writing {self.output}; wait for it, or give another -o") from None
         except OSError as error:
-            raise disk_error(self.output, error) from error
+            raise write_error(self.output, error) from error
         try:
             # Another process may have completed the catalogue before the lock was acquired.
             record = None if overwrite else self.finished()
@@ -110,7 +110,7 @@ class Catalogue:
                     self._begin()
                 yield record
             except OSError as error:
-                raise IncompleteCatalogue(str(disk_error(self.output, error))) from error
+                raise IncompleteCatalogue(str(write_error(self.output, error))) from error
             except Galaxy10Error as error:
                 raise IncompleteCatalogue(str(error)) from error
             Path(lock.lock_file).unlink(missing_ok=True)
@@ -129,9 +129,9 @@ class Catalogue:
 
     def add(self, number: int, table: pa.Table, failures: Sequence[Failure]) -> None:
         """Write one part atomically."""
-        with replacing(self._part(number).with_suffix(".failed.csv")) as part:
+        with atomic_write(self._part(number).with_suffix(".failed.csv")) as part:
             write_failures(part, failures)
-        with replacing(self._part(number)) as part:
+        with atomic_write(self._part(number)) as part:
             pq.write_table(table, part)
 
     def finish(self, number_of_parts: int, more: dict[str, Any]) -> dict[str, Any]:
@@ -158,11 +158,11 @@ def join_parts(
     """Join Parquet files into a catalogue, write its failures and record, remove `leftover`, and return the record."""
     failed = failed_path(output)
     if failures:
-        with replacing(failed) as part:
+        with atomic_write(failed) as part:
             write_failures(part, failures)
     else:
         failed.unlink(missing_ok=True)
-    with replacing(output) as part:
+    with atomic_write(output) as part:
         catalogued = write_tables(part, output.suffix.lower(), parts)
     record = {"output": output.name, "plan": plan, "catalogued": catalogued, "failed": len(failures), **more}
     write_json(record_path(output), record)

@@ -12,7 +12,7 @@ import typer
 from galaxy10.cli.composed import run_composed
 from galaxy10.cli.output import print_error
 from galaxy10.cli.predict import app as inference_commands
-from galaxy10.config.own_code import describe_failure, own_place
+from galaxy10.config.user_code import describe_failure, user_code_location
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode
@@ -186,7 +186,7 @@ def main() -> None:
     except Galaxy10Error as error:
         sys.exit(print_error(error))
     except Exception as error:
-        if own_place(error):
+        if user_code_location(error):
             logger.error(f"error: {describe_failure(error)}")
             sys.exit(ExitCode.FAILED)
         if not hasattr(error, "format_message"):  # typer's and click's errors of usage have it

@@ -6,14 +6,14 @@ from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode
-from galaxy10.files import strict
+from galaxy10.files import json_safe
 
 logger = logging.getLogger(__name__)
 
 
 def print_result(result: dict[str, Any]) -> None:
     """Print the last line of standard output: one strict JSON object."""
-    print(json.dumps(strict(result), allow_nan=False), flush=True)
+    print(json.dumps(json_safe(result), allow_nan=False), flush=True)
 
 
 def print_error(error: Galaxy10Error) -> int:

@@ -10,7 +10,7 @@ import typer
 
 from galaxy10.cli.output import print_result
 from galaxy10.errors import Galaxy10Error
-from galaxy10.exit_codes import ExitCode, signalled
+from galaxy10.exit_codes import ExitCode, signal_exit_code
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ Stretch = Annotated[
 
 
 def _trust(packages: list[str] | None) -> list[str] | None:
-    from galaxy10.config.own_code import trusted_packages
     from galaxy10.config.paths import import_from_working_directory
     from galaxy10.config.trust import trust
+    from galaxy10.config.user_code import trusted_packages
 
     trust(packages or [])
     if trusted_packages():
@@ -92,7 +92,7 @@ def predict(
     from galaxy10.catalogue.predict import predict as run_predict
     from galaxy10.prediction.options import PredictOptions
 
-    runs, words = split_words(runs_and_inputs)
+    runs, words = split_runs_and_inputs(runs_and_inputs)
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
@@ -106,8 +106,8 @@ def predict(
         shard=shard,
         overwrite=overwrite,
     )
-    target, about = stoppable(lambda: run_predict(runs, words, output, options))
-    end_with(target, about)
+    target, about = run_interruptible(lambda: run_predict(runs, words, output, options))
+    finish(target, about)
 
 
 @app.command()
@@ -167,7 +167,7 @@ def merge(
     """Join the shards of a catalogue."""
     from galaxy10.catalogue.writer import merge_shards
 
-    end_with(output, merge_shards(output, overwrite))
+    finish(output, merge_shards(output, overwrite))
 
 
 @app.command()
@@ -232,7 +232,7 @@ def pack(
     """Make a file to train from out of labelled images: `python train.py data=hdf5 data.path=OUT.h5`."""
     from galaxy10.data.pack import pack as write
 
-    end_with(
+    finish(
         output,
         write(
             origin,
@@ -263,7 +263,7 @@ def export(
     print(output)
 
 
-def split_words(words: list[Path]) -> tuple[list[Path], list[str]]:
+def split_runs_and_inputs(words: list[Path]) -> tuple[list[Path], list[str]]:
     """The run directories at the beginning, and the rest.
 
     Raises:
@@ -284,7 +284,7 @@ def split_words(words: list[Path]) -> tuple[list[Path], list[str]]:
     return runs, [str(word) for word in words[len(runs) :]]
 
 
-def stoppable(work: Callable[[], Any]) -> Any:
+def run_interruptible(work: Callable[[], Any]) -> Any:
     """Do something that a signal may stop: what is finished by then is kept."""
     from galaxy10.catalogue.writer import IncompleteCatalogue
     from galaxy10.runs.signals import Interrupted, interruptible
@@ -297,11 +297,11 @@ def stoppable(work: Callable[[], Any]) -> Any:
         sys.exit(ExitCode.FAILED)
     except Interrupted as interrupted:
         logger.info("stopped; the same command goes on")
-        sys.exit(signalled(interrupted.number))
+        sys.exit(signal_exit_code(interrupted.number))
 
 
-def end_with(path: Path, about: dict[str, Any]) -> None:
+def finish(path: Path, about: dict[str, Any]) -> None:
     """The last line of standard output, and the exit code."""
     print(path)
     if about["failed"]:
-        sys.exit(ExitCode.PARTLY)
+        sys.exit(ExitCode.PARTIAL)

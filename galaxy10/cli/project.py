@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import disk_error
+from galaxy10.files import write_error
 
 _TEMPLATES = Path(__file__).with_name("project")
 _NAME, _SUFFIX = "my_project", ".txt"  # a template's: no tool takes it for code of ours
@@ -34,7 +34,7 @@ def create_project(folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(content)
         except OSError as error:
-            raise disk_error(target, error) from error
+            raise write_error(target, error) from error
 
 
 def _files(name: str) -> Iterator[tuple[str, str]]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from galaxy10.cli.output import print_error, print_result
-from galaxy10.config.command_line import SEARCH_PATH, asks_for_help_alone, in_our_words, own_config_dir
-from galaxy10.config.explain import Vocabulary, refuse_mistyped
+from galaxy10.config.command_line import SEARCH_PATH, is_help_only, translate_arguments, user_config_dir
+from galaxy10.config.explain import KnownSettings, check_setting_names
 from galaxy10.config.groups import config_folders, default_choice, help_text, read
 from galaxy10.config.paths import import_from_working_directory
 from galaxy10.console import set_up_logging
@@ -29,16 +29,16 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: the command line without the program's name.
     """
-    if asks_for_help_alone(arguments):
+    if is_help_only(arguments):
         print(help_text("sweep"))
         return ExitCode.FINISHED
     import_from_working_directory()
     try:
         set_up_logging()
-        words = Vocabulary.of("sweep", arguments, {*known_keys(), *_KEYS})
-        typed = in_our_words(arguments, words.choices)
-        refuse_mistyped(typed, words)
-        fixed, completed = insert_fixed(typed)
+        words = KnownSettings.of("sweep", arguments, {*known_keys(), *_KEYS})
+        typed = translate_arguments(arguments, words.choices)
+        check_setting_names(typed, words)
+        fixed, completed = insert_space_overrides(typed)
         from galaxy10.config.compose import compose
 
         composed = compose(completed, words, _check_settings)
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
                 "sweep.overrides stands in the space's file; type what is fixed as it is, e.g. model=resnet50"
             )
         own = metric_directions(config["metrics"])
-        sweep, remarks = read_sweep(section, fixed_settings(overrides), words.choices, own_config_dir(typed), own)
+        sweep, remarks = read_sweep(section, shared_overrides(overrides), words.choices, user_config_dir(typed), own)
         if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
             sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
         return _act(section, sweep, config, typed, remarks)
@@ -110,7 +110,7 @@ def _check_settings(config: dict[str, Any]) -> dict[str, Any]:
     return {**checked({key: value for key, value in config.items() if key != "sweep"}), "sweep": config["sweep"]}
 
 
-def insert_fixed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def insert_space_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Put what the space's file fixes for every trial before what was typed, so that both are composed and checked.
 
     Returns:
@@ -129,7 +129,7 @@ def insert_fixed(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return [], list(arguments)  # Hydra says that there is no such space
 
 
-def fixed_settings(overrides: list[str]) -> list[str]:
+def trial_overrides(overrides: list[str]) -> list[str]:
     """What of a command line is a setting of every trial, the last of each.
 
     Raises:

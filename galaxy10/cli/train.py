@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy10.cli.output import print_error, print_result
-from galaxy10.config.command_line import asks_for_help_alone, in_our_words
-from galaxy10.config.explain import Vocabulary, refuse_mistyped
+from galaxy10.config.command_line import is_help_only, translate_arguments
+from galaxy10.config.explain import KnownSettings, check_setting_names
 from galaxy10.config.groups import help_text
-from galaxy10.config.own_code import describe_failure, own_place
 from galaxy10.config.paths import import_from_working_directory
+from galaxy10.config.user_code import describe_failure, user_code_location
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error, TrainingError
-from galaxy10.exit_codes import ExitCode, signalled
-from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, is_main_process, process_number
+from galaxy10.exit_codes import ExitCode, signal_exit_code
+from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, global_rank, is_main_process
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
 from galaxy10.training.loggers import close_loggers
@@ -41,15 +41,15 @@ def main(arguments: Sequence[str]) -> int:
     Args:
         arguments: the command line without the program's name.
     """
-    if asks_for_help_alone(arguments):
+    if is_help_only(arguments):
         print(help_text("train"))
         return ExitCode.FINISHED
     import_from_working_directory()
     try:
         set_up_logging()
-        words = Vocabulary.of("train", arguments, known_keys())
-        typed = in_our_words(arguments, words.choices)
-        refuse_mistyped(typed, words)
+        words = KnownSettings.of("train", arguments, known_keys())
+        typed = translate_arguments(arguments, words.choices)
+        check_setting_names(typed, words)
         from galaxy10.config.compose import compose
 
         composed = compose(typed, words, checked)
@@ -101,24 +101,24 @@ def run_many(composed: "ComposedConfigs") -> int:
 def run(config: dict[str, Any], directory: RunDirectory) -> int:
     """One checked experiment in its directory; whatever ends it is written into status.json."""
     writes = is_main_process()
-    interruption = SignalHandler()
-    interruption.install()
+    signal_handler = SignalHandler()
+    signal_handler.install()
     made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
     new, taken, started = bool(made), False, False
     try:
         if not writes:
-            directory.take()
+            directory.acquire()
         else:
             create(directory, config)
             if directory.last_checkpoint.exists():
                 _check_resumable(directory, config)
-            directory.take()
+            directory.acquire()
             taken = True
             directory.start(config)
         started = True
         from galaxy10.training.experiment import run_experiment
 
-        result = run_experiment(config, directory, interruption)
+        result = run_experiment(config, directory, signal_handler)
     except Galaxy10Error as error:
         if not writes:
             return _failed_beside(directory, error)
@@ -133,8 +133,8 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
             return print_error(error)
         return _failed(directory, str(error))
     except (Interrupted, KeyboardInterrupt) as interrupted:
-        interruption.ignore()
-        return _interrupted(directory, getattr(interrupted, "number", signal.SIGINT), interruption.progressed)
+        signal_handler.ignore()
+        return _interrupted(directory, getattr(interrupted, "number", signal.SIGINT), signal_handler.progressed)
     except Exception as error:
         processes = sys.modules.get("galaxy10.training.distributed")  # it imports torch
         gone = processes.explain_dist_error(error) if processes and writes else None
@@ -145,7 +145,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
             where = where.with_name(f"traceback-{os.getpid()}.txt")
         with suppress(OSError):
             where.write_text(traceback.format_exc())
-        bug = "" if own_place(error) else "a bug? "
+        bug = "" if user_code_location(error) else "a bug? "
         told = Galaxy10Error(f"{describe_failure(error)} ({bug}the details are in {where})")
         return _failed(directory, str(told)) if writes else _failed_beside(directory, told)
     finally:
@@ -180,7 +180,7 @@ def _remove_if_empty(folders: list[Path]) -> None:
 def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
     in_vain = number == TIME_LIMIT and job_name() is not None and not progressed  # going on would not end either
     if not is_main_process():
-        return ExitCode.FAILED if in_vain else signalled(number)
+        return ExitCode.FAILED if in_vain else signal_exit_code(number)
     if directory.lost.is_set():
         logger.info(f"stopped: another process has taken over {directory.path}")
     elif directory.failure:
@@ -198,7 +198,7 @@ def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
     else:
         directory.end("interrupted", error=f"stopped by {signal.Signals(number).name}")
         logger.info(f"interrupted; the same command with run.dir={directory.path} goes on")
-    return signalled(number)
+    return signal_exit_code(number)
 
 
 def _failed(directory: RunDirectory, message: str) -> int:
@@ -214,12 +214,12 @@ def _failed_beside(directory: RunDirectory, error: Galaxy10Error) -> int:
     time.sleep(FIRST_PROCESS_FIRST_S)
     if directory.status.get("state") == "running":
         with suppress(Galaxy10Error):
-            directory.update_status(state="failed", error=f"{error} (process {process_number()})")
-        logger.error(f"error: {error} (process {process_number()})")
+            directory.update_status(state="failed", error=f"{error} (process {global_rank()})")
+        logger.error(f"error: {error} (process {global_rank()})")
     return ExitCode.FAILED
 
 
 def _refuse_later(error: Galaxy10Error) -> int:
     """What all processes of a run refuse, the first one says, before srun ends them all."""
     time.sleep(FIRST_PROCESS_FIRST_S)
-    return print_error(Galaxy10Error(f"{error} (process {process_number()})"))
+    return print_error(Galaxy10Error(f"{error} (process {global_rank()})"))

@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import Any
 
 from galaxy10.config.fields import did_you_mean
-from galaxy10.config.own_code import describe_failure
+from galaxy10.config.user_code import describe_failure
 from galaxy10.errors import Galaxy10Error, first_line
 
 TARGET = "_target_"
-HYDRA_WORDS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
+HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
 def resolve(path: str, key: str) -> Any:
@@ -99,7 +99,7 @@ def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | No
     return _named(function)
 
 
-def takes(function: Callable[..., Any], name: str) -> bool:
+def accepts(function: Callable[..., Any], name: str) -> bool:
     """Return whether a class or function names a keyword parameter, itself or in a class that it passes it on to."""
     if not inspect.isclass(function):
         return name in _signature(function)
@@ -119,16 +119,16 @@ def _hands_on(function: Callable[..., Any], name: str) -> bool:
     return name == "num_classes" and root in ("timm", "torchvision") and parameters_of(function) is None
 
 
-def targets(config: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+def iter_targets(config: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every node with a `_target_` in a plain configuration, at any depth, as (dotted key, node)."""
     if isinstance(config, Mapping):
         if isinstance(config.get(TARGET), str):
             yield key, dict(config)
         for name, value in config.items():
-            yield from targets(value, f"{key}.{name}" if key else str(name))
+            yield from iter_targets(value, f"{key}.{name}" if key else str(name))
     elif isinstance(config, list | tuple):
         for number, value in enumerate(config):
-            yield from targets(value, f"{key}[{number}]")
+            yield from iter_targets(value, f"{key}[{number}]")
 
 
 def check_signatures(config: Any, key: str = "", supplied: frozenset[str] = frozenset()) -> None:
@@ -141,7 +141,7 @@ def check_signatures(config: Any, key: str = "", supplied: frozenset[str] = froz
     Raises:
         Galaxy10Error: it cannot be imported, does not take a key, or needs one that is not there.
     """
-    for where, node in targets(config, key):
+    for where, node in iter_targets(config, key):
         check_signature(where, node, supplied)
 
 
@@ -154,7 +154,7 @@ def check_signature(
     """
     function = resolve(node[TARGET], f"{where}.{TARGET}" if where else TARGET)
     known = parameters_of(function)
-    given = [name for name in node if name not in HYDRA_WORDS]
+    given = [name for name in node if name not in HYDRA_KEYS]
     if known is None:
         return
     for name in given:
@@ -198,11 +198,11 @@ def build(node: Mapping[str, Any], context: Mapping[str, Any] | None = None, key
         raise Galaxy10Error(f"{key or 'this configuration'} ({node[TARGET]}) cannot be built: {said}") from error
 
 
-def supply(function: Callable[..., Any], context: Mapping[str, Any]) -> dict[str, Any]:
+def matching_arguments(function: Callable[..., Any], context: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the arguments that a function or a functools.partial names and has not been given yet."""
     given = getattr(function, "keywords", {})
     inner = getattr(function, "func", function)
-    return {name: value for name, value in context.items() if name not in given and takes(inner, name)}
+    return {name: value for name, value in context.items() if name not in given and accepts(inner, name)}
 
 
 def _fill(node: Any, context: Mapping[str, Any], key: str) -> Any:
@@ -214,6 +214,6 @@ def _fill(node: Any, context: Mapping[str, Any], key: str) -> Any:
     if isinstance(node.get(TARGET), str) and context:
         function = resolve(node[TARGET], f"{key}.{TARGET}" if key else TARGET)
         for name, value in context.items():
-            if name not in filled and (takes(function, name) or _hands_on(function, name)):
+            if name not in filled and (accepts(function, name) or _hands_on(function, name)):
                 filled[name] = value
     return filled

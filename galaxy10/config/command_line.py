@@ -25,7 +25,7 @@ _NULL = re.compile(r"\bnull\b", re.IGNORECASE)
 _NO_NAME = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|nan|[-+]?inf|true|false", re.IGNORECASE)  # to Hydra
 
 
-def options_and_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def split_options(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return them apart: Hydra's parser takes settings in one piece only, not `model=resnet50 -m seed=0,1`."""
     options: list[str] = []
     settings: list[str] = []
@@ -46,7 +46,7 @@ def option_value(arguments: Sequence[str], *names: str) -> str | None:
     return None
 
 
-def asks_for_help_alone(arguments: Sequence[str]) -> bool:
+def is_help_only(arguments: Sequence[str]) -> bool:
     """Whether nothing but --help is typed."""
     return len(arguments) == 1 and arguments[0] in _HELP
 
@@ -61,7 +61,7 @@ def is_multirun(arguments: Sequence[str]) -> bool:
     return any(word in ("-m", "--multirun") or word.lower() == "hydra.mode=multirun" for word in arguments)
 
 
-def own_config_dir(arguments: Sequence[str]) -> str | None:
+def user_config_dir(arguments: Sequence[str]) -> str | None:
     """Return the user's own folder of configurations, as it was typed."""
     return option_value(arguments, "--config-dir", "-cd")
 
@@ -99,12 +99,12 @@ def without_launcher(settings: Sequence[str]) -> list[str]:
 
 
 # Settings that every model has, whether or not its file names them: a user's own names little beside its class.
-OF_ANY_MODEL = frozenset(
+COMMON_MODEL_SETTINGS = frozenset(
     f"model.{name}" for name in ("image_size", "default_image_size", "min_image_size", "name", "freeze", "tta_views")
 )
 
 
-def in_our_words(arguments: Sequence[str], groups: Collection[str]) -> list[str]:
+def translate_arguments(arguments: Sequence[str], groups: Collection[str]) -> list[str]:
     """Return a command line with what Hydra's grammar and settings mean here.
 
     `~group` and `group=null` leave a group out, which Hydra's defaults list writes as `group=[]`; hydra.run.dir and
@@ -114,13 +114,13 @@ def in_our_words(arguments: Sequence[str], groups: Collection[str]) -> list[str]
     Raises:
         Galaxy10Error: something of Hydra's that a run cannot honour; says what to type.
     """
-    options, settings = options_and_settings(arguments)
+    options, settings = split_options(arguments)
     if any(word.startswith("--experimental-rerun") for word in options):
         raise Galaxy10Error(
             "--experimental-rerun reads notes that Hydra does not leave here; to go on with a run type its command "
             "again with run.dir=RUN, to repeat it with another run.dir (RUN/provenance.json has the command)"
         )
-    return [*_with_absolute_path(options), *(_in_our_words(word, groups) for word in settings)]
+    return [*_with_absolute_path(options), *(_translate(word, groups) for word in settings)]
 
 
 def _with_absolute_path(options: list[str]) -> list[str]:
@@ -137,7 +137,7 @@ def _with_absolute_path(options: list[str]) -> list[str]:
     return [*rest, names[0], path]
 
 
-def _in_our_words(word: str, groups: Collection[str]) -> str:
+def _translate(word: str, groups: Collection[str]) -> str:
     key, mark, value = word.lstrip("+~").partition("=")
     if word.startswith("~"):
         return f"{key}=[]" if key in groups and not mark else word
@@ -146,7 +146,7 @@ def _in_our_words(word: str, groups: Collection[str]) -> str:
         return f"{word.partition('=')[0]}{mark}{value}"
     if key in _OURS:
         return f"{_OURS[key]}={value}"
-    if key in OF_ANY_MODEL and word == f"{key}={value}":
+    if key in COMMON_MODEL_SETTINGS and word == f"{key}={value}":
         return f"++{word}"
     if key == "hydra.sweep.subdir":
         raise Galaxy10Error(f"{word}: trials are named after their settings; type run.root=… for where a grid goes")

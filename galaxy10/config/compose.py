@@ -17,14 +17,14 @@ from omegaconf.errors import OmegaConfBaseException
 from galaxy10.config.command_line import (
     config_options,
     is_multirun,
-    options_and_settings,
     prints_only,
+    split_options,
     without_launcher,
 )
-from galaxy10.config.explain import Vocabulary, explain
+from galaxy10.config.explain import KnownSettings, explain
 from galaxy10.config.launchers import check_launcher
 from galaxy10.config.paths import CONF, program
-from galaxy10.config.sections import check_needed, complete, refuse_taken_away
+from galaxy10.config.sections import check_deletions, check_required_groups, complete
 from galaxy10.errors import Galaxy10Error
 
 
@@ -58,7 +58,7 @@ class ComposedConfigs:
         """Turn what was captured into plain containers; outside of Hydra, which comments on every exception."""
         for config, overrides, experiment in self.captured:
             container = to_container(config)
-            refuse_taken_away(overrides, container)
+            check_deletions(overrides, container)
             self.experiments.append(({"experiment": experiment, **container}, overrides))
 
 
@@ -78,14 +78,14 @@ def to_container(config: DictConfig) -> dict[str, Any]:
     """
     unresolved = OmegaConf.to_container(config)
     assert isinstance(unresolved, dict)
-    check_needed([str(key) for key, value in unresolved.items() if value])
+    check_required_groups([str(key) for key, value in unresolved.items() if value])
     container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
     return complete({str(key): value for key, value in container.items()})
 
 
 def compose(
-    arguments: Sequence[str], words: Vocabulary, check: Callable[[dict[str, Any]], dict[str, Any]]
+    arguments: Sequence[str], words: KnownSettings, check: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> ComposedConfigs:
     """Let Hydra compose (or answer --help, --cfg …) and check every value of what comes out.
 
@@ -99,7 +99,7 @@ def compose(
     """
     primary, multirun = words.primary, is_multirun(arguments)
     composed = ComposedConfigs(options=config_options(arguments))
-    options, settings = options_and_settings(arguments)
+    options, settings = split_options(arguments)
     composed.launcher, composed.launcher_settings = check_launcher(settings, words.choices)
     try:
         if composed.launcher_settings:  # a plugin starts what was composed and checked here

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.command_line import COMPLETION, config_name, is_multirun, options_and_settings
+from galaxy10.config.command_line import COMPLETION, config_name, is_multirun, split_options
 from galaxy10.config.fields import did_you_mean
 from galaxy10.config.groups import config_folders, groups, settings
 from galaxy10.config.paths import program
@@ -16,7 +16,7 @@ _PLAIN_SETTING = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)=(.*)", re.DOTALL)
 
 
 @dataclass
-class Vocabulary:
+class KnownSettings:
     """The words of one command.
 
     primary: train or sweep; choices: of each group; having: of each setting, the choices that have it;
@@ -29,7 +29,7 @@ class Vocabulary:
     keys: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, primary: str, arguments: Sequence[str], keys: Collection[str] = ()) -> "Vocabulary":
+    def of(cls, primary: str, arguments: Sequence[str], keys: Collection[str] = ()) -> "KnownSettings":
         """Read it from the files that a command line composes from, the user's own included."""
         folders = [folder for folder in config_folders(arguments) if folder.is_dir()]
         return cls(primary, groups(folders), settings(folders, primary), {key for key in keys if key[-1] != "*"})
@@ -45,7 +45,7 @@ class Vocabulary:
         return key in self.having or key in self.keys or key.startswith(below)
 
 
-def refuse_mistyped(arguments: Sequence[str], words: Vocabulary) -> None:
+def check_setting_names(arguments: Sequence[str], words: KnownSettings) -> None:
     """Refuse a setting that no file has, before Hydra is imported.
 
     Only what is certain: a plain `key=value`, and nothing typed that brings files this has not read.
@@ -53,7 +53,7 @@ def refuse_mistyped(arguments: Sequence[str], words: Vocabulary) -> None:
     Raises:
         Galaxy10Error: the first such setting, with the nearest that exists.
     """
-    options, typed = options_and_settings(arguments)
+    options, typed = split_options(arguments)
     if config_name(arguments, words.primary) != words.primary or any("pkg://" in word for word in typed):
         return
     if COMPLETION.intersection(options):
@@ -71,7 +71,7 @@ def refuse_mistyped(arguments: Sequence[str], words: Vocabulary) -> None:
                 raise Galaxy10Error(complaint)
 
 
-def explain(error: Exception, arguments: Sequence[str], words: Vocabulary) -> str:
+def explain(error: Exception, arguments: Sequence[str], words: KnownSettings) -> str:
     """Return one line for a command line that Hydra could not compose."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -79,7 +79,7 @@ def explain(error: Exception, arguments: Sequence[str], words: Vocabulary) -> st
 
     if isinstance(error, MissingMandatoryValue):
         return _explain_missing(error)
-    _, typed = options_and_settings(arguments)
+    _, typed = split_options(arguments)
     for argument in typed:
         try:
             override = OverridesParser.create().parse_override(argument)
@@ -103,7 +103,7 @@ def explain(error: Exception, arguments: Sequence[str], words: Vocabulary) -> st
     return f"the configuration cannot be composed: {first_line(error)}"
 
 
-def _explain_primary(arguments: Sequence[str], words: Vocabulary) -> str:
+def _explain_primary(arguments: Sequence[str], words: KnownSettings) -> str:
     name = config_name(arguments, words.primary)
     return f"there is no {name}.yaml in the folders of the configuration; leave out --config-name, or give --config-dir"
 
@@ -113,7 +113,7 @@ def _explain_missing(error: Exception) -> str:
     return f"{key} is not set; add {key}=…" + (" (any network of timm)" if key == "model.backbone" else "")
 
 
-def _explain_override(override: Any, value: str, words: Vocabulary, complained: str) -> str | None:
+def _explain_override(override: Any, value: str, words: KnownSettings, complained: str) -> str | None:
     key = override.key_or_group
     if override.is_delete():
         if key in words.choices:
@@ -128,7 +128,7 @@ def _explain_override(override: Any, value: str, words: Vocabulary, complained: 
     return explain_setting(key, value, words, complained)
 
 
-def explain_setting(key: str, value: str, words: Vocabulary, complained: str = "") -> str | None:
+def explain_setting(key: str, value: str, words: KnownSettings, complained: str = "") -> str | None:
     """Return what is wrong with a group's choice or a setting, as one line; None where it is not that.
 
     complained: what Hydra said, if it did.

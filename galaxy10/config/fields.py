@@ -92,16 +92,16 @@ def optional(field: Field) -> Field:
     return Field(lambda v: v is None or field.allows(v), f"{field.expected}, or null", (*field.choices, "null"))
 
 
-def leaves(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def iter_settings(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All settings of a nested configuration as (dotted key, value); lists and empty sections are values."""
     for key, value in config.items():
         if isinstance(value, dict) and value:
-            yield from leaves(value, f"{prefix}{key}.")
+            yield from iter_settings(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def field_of(key: str, fields: dict[str, Field]) -> Field | None:
+def find_field(key: str, fields: dict[str, Field]) -> Field | None:
     """Return the field of a dotted key, else that of the nearest `section.*` above it; None where it is unknown."""
     parts = key.split(".")
     above = (".".join(parts[:depth]) + ".*" for depth in range(len(parts), 0, -1))
@@ -115,22 +115,22 @@ def check_fields(settings: dict[str, Any], fields: dict[str, Field]) -> None:
         Galaxy10Error: the first key that does not fit, in one line.
     """
     for key, value in settings.items():
-        field = field_of(key, fields)
+        field = find_field(key, fields)
         if field is None:
             raise Galaxy10Error(f"there is no setting {key}{did_you_mean(key, list(fields))}")
         if not field.allows(value):
             hint = did_you_mean(str(value), list(field.choices))
-            raise Galaxy10Error(f"{key}={show(value)} is not allowed{hint}; expected {field.expected}")
+            raise Galaxy10Error(f"{key}={format_value(value)} is not allowed{hint}; expected {field.expected}")
 
 
-def show(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value as it would be typed on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
         return "null"
     if isinstance(value, list):
-        return "[" + ",".join(show(item) for item in value) + "]"
+        return "[" + ",".join(format_value(item) for item in value) + "]"
     return str(value)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from galaxy10.config.command_line import SEARCH_PATH, own_config_dir
+from galaxy10.config.command_line import SEARCH_PATH, user_config_dir
 from galaxy10.config.paths import CONF, program
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -20,7 +20,7 @@ _SPACES = "sweep"  # a group of sweep.py's alone
 
 def config_folders(arguments: Sequence[str]) -> list[Path]:
     """Return the folders that a command line composes from: the user's own, then ours."""
-    own = own_config_dir(arguments)
+    own = user_config_dir(arguments)
     places = [own] if own else []
     for word in arguments:
         if word.startswith(SEARCH_PATH):

@@ -9,13 +9,13 @@ PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parent
 
 
-def data_folder(name: str) -> Path:
+def packaged_folder(name: str) -> Path:
     """Return the folder of a checkout that a wheel carries inside the package (setup.py maps it there)."""
     return CHECKOUT / name if CHECKOUT is not None else PACKAGE / name
 
 
-CONF = data_folder("conf")
-SLURM_SCRIPTS = data_folder("slurm")
+CONF = packaged_folder("conf")
+SLURM_SCRIPTS = packaged_folder("slurm")
 
 
 def program(command: str) -> str:
@@ -23,7 +23,7 @@ def program(command: str) -> str:
     return f"python {command}.py" if CHECKOUT is not None else f"galaxy10 {command}"
 
 
-def command_line(command: str) -> list[str]:
+def galaxy10_command(command: str) -> list[str]:
     """Return the words that start a command of galaxy10 with this Python, wherever the package is."""
     return [sys.executable, "-m", "galaxy10", command]
 

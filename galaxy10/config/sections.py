@@ -18,7 +18,7 @@ _BASES = {"data": "hdf5", "trainer": "default", "augment": "none"}
 _NO_SECTIONS = ("experiment", "sweep")  # groups whose files write into other sections
 
 
-def check_needed(sections: Collection[str]) -> None:
+def check_required_groups(sections: Collection[str]) -> None:
     """Refuse a configuration without a section that every run needs.
 
     Raises:
@@ -46,7 +46,7 @@ def _is_ours(section: Mapping[str, Any]) -> bool:
     return str(section.get("_target_") or "galaxy10.").startswith("galaxy10.")
 
 
-def refuse_taken_away(overrides: Sequence[str], config: Mapping[str, Any]) -> None:
+def check_deletions(overrides: Sequence[str], config: Mapping[str, Any]) -> None:
     """Refuse `~key` for a setting that is read by its name; a component does without, by its class's own default.
 
     Raises:

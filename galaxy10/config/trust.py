@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from galaxy10.config.building import TARGET, resolve, targets
-from galaxy10.config.own_code import TRUST_VARIABLE, trusted_packages
+from galaxy10.config.building import TARGET, iter_targets, resolve
+from galaxy10.config.user_code import TRUST_VARIABLE, trusted_packages
 from galaxy10.errors import Galaxy10Error
 
 _READ_FROM_DISK = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")  # of timm's builders
@@ -40,7 +40,7 @@ def trust_configuration(config: Mapping[str, Any]) -> None:
 
     config: as this command composed it, never one that was read from a run directory.
     """
-    roots = {node[TARGET].partition(".")[0] for _, node in targets(config)}
+    roots = {node[TARGET].partition(".")[0] for _, node in iter_targets(config)}
     known = {*_KNOWN, *sys.stdlib_module_names}
     trust(root for root in roots if root.isidentifier() and root not in known)
 
@@ -54,7 +54,7 @@ def check_trusted(config: Any, origin: str) -> None:
     Raises:
         Galaxy10Error: one is neither trusted nor known to be harmless; says what to type to trust it.
     """
-    for where, node in targets(config):
+    for where, node in iter_targets(config):
         _check_target(where, node, origin)
 
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from galaxy10.lazy import lazy_names
+from galaxy10.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from galaxy10.data.augment import Augmentation, Preprocessing
@@ -26,7 +26,7 @@ __all__ = [
     "read_folders",
     "read_table",
 ]
-__getattr__, __dir__ = lazy_names(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Augmentation": "augment",

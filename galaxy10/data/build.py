@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from galaxy10.config.building import HYDRA_WORDS, TARGET, build, check_signatures, resolve, takes
+from galaxy10.config.building import HYDRA_KEYS, TARGET, build, check_signatures, resolve
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import check_settings, uses_galaxy_data
 from galaxy10.data.source import check_source
@@ -53,7 +53,7 @@ def build_datamodule(data: Mapping[str, Any], augment: Mapping[str, Any], seed: 
     from galaxy10.data.numbering import make_setup_repeatable
 
     if uses_galaxy_data(data):
-        settings = {key: value for key, value in data.items() if key not in HYDRA_WORDS}
+        settings = {key: value for key, value in data.items() if key not in HYDRA_KEYS}
         return GalaxyData(**settings, augmentation=augment, seed=seed)
     built = build(data, {"augmentation": dict(augment), "seed": seed}, "data")
     if not isinstance(built, L.LightningDataModule):

@@ -10,8 +10,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import disk_error, replacing
-from galaxy10.http import READ_S, DownloadError, fetch, host_of, unreachable
+from galaxy10.files import atomic_write, write_error
+from galaxy10.http import READ_S, DownloadError, hostname
 
 _STALE_S = 3600.0
 
@@ -135,7 +135,7 @@ def download_published(
             failed = unreachable(file.urls)
             for url in [u for u in file.urls if u not in failed]:
                 try:
-                    with replacing(target) as part:
+                    with atomic_write(target) as part:
                         fetch(
                             url,
                             part,
@@ -148,7 +148,7 @@ def download_published(
                 except DownloadError as reason:
                     failed[url] = str(reason)
     except OSError as error:
-        raise disk_error(target, error) from error
+        raise write_error(target, error) from error
     raise _unavailable(file, data_dir, variant, failed)
 
 
@@ -181,7 +181,7 @@ def _remove_stale(target: Path) -> None:
 
 
 def _unavailable(file: PublishedFile, data_dir: Path, variant: str, failed: Mapping[str, str]) -> Galaxy10Error:
-    reasons = "; ".join(f"{host_of(url)}: {failed[url]}" for url in file.urls)
+    reasons = "; ".join(f"{hostname(url)}: {failed[url]}" for url in file.urls)
     command = "galaxy10 download" + ("" if variant == "full" else f" --variant {variant}")
     return Galaxy10Error(
         f"{file.name} is not here and cannot be downloaded ({reasons}); put it at {(data_dir / file.name).absolute()} "

@@ -9,7 +9,7 @@ from galaxy10.data.hdf5 import open_source
 from galaxy10.data.readers import Reader, list_failures
 from galaxy10.data.sidecars import check_packed_sidecars, failed_path
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def pack(
         reader = Reader(read_table, {**columns, "size": size, "stretch": stretch}, "galaxy10.data.read_table")
     else:
         raise Galaxy10Error(f"{origin} does not exist; give a folder with one folder per class, or a table")
-    with replacing(output) as part:
+    with atomic_write(output) as part:
         kept, failures = reader.write(origin, part)
     list_failures(failed_path(output), failures)
     source = open_source(output)

@@ -27,7 +27,7 @@ from galaxy10.data.reader_output import ReaderOutput, blocks_of, check_output, w
 from galaxy10.data.sidecars import Failure, failed_path, write_failures
 from galaxy10.data.store import file_identity
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.files import disk_error, read_json, replacing, write_json
+from galaxy10.files import atomic_write, read_json, write_error, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -226,7 +226,7 @@ def convert(reader: Reader, path: Path, directory: Path) -> Path:
                 _write(reader, path, target)
                 write_json(_key_path(target), {"key": key, "path": str(path.resolve()), "reader": reader.name})
     except OSError as error:
-        raise disk_error(target, error) from error
+        raise write_error(target, error) from error
     return target
 
 
@@ -236,7 +236,7 @@ def _write(reader: Reader, path: Path, target: Path) -> None:
         _, failures = reader.write(path, part)
         if not (target.exists() and _have_equal_contents(part, target)):
             _key_path(target).unlink(missing_ok=True)
-            with replacing(target) as finished:
+            with atomic_write(target) as finished:
                 os.rename(part, finished)
     finally:
         part.unlink(missing_ok=True)
@@ -269,5 +269,5 @@ def list_failures(path: Path, failures: list[Failure]) -> None:
     if not failures:
         path.unlink(missing_ok=True)
         return
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         write_failures(part, failures)

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from galaxy10.data.augment import center_square
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 
 THUMBNAIL_PX = 128
 
 
 def save_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Write an .npz file of plain arrays atomically."""
-    with replacing(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 

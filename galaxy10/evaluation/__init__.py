@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from galaxy10.lazy import lazy_names
+from galaxy10.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from galaxy10.evaluation.as_trained import evaluate_as_trained
@@ -12,7 +12,7 @@ __all__ = [
     "evaluate_as_trained",
     "evaluate_run",
 ]
-__getattr__, __dir__ = lazy_names(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "evaluate_run": "evaluate",

@@ -19,7 +19,7 @@ from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.evaluation.labelled_file import subset_table
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
-from galaxy10.files import make_folder
+from galaxy10.files import make_directory
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.precision import trained_precision
 from galaxy10.runs.files import RunFiles
@@ -54,7 +54,7 @@ def evaluate_as_trained(
         store, split, module.class_names, eval_batch_size=config["data"].get("eval_batch_size", 64)
     )
     data.preprocessing = module.preprocessing
-    make_folder(out_dir)
+    make_directory(out_dir)
     trainer = L.Trainer(
         accelerator=_accelerator(config["trainer"]["accelerator"]),
         devices=1,

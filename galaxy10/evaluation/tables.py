@@ -10,7 +10,7 @@ import pandas as pd
 from galaxy10.data.custom_datamodule import store_of
 from galaxy10.data.split import SUBSETS
 from galaxy10.evaluation.samples import save_misclassified
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.metrics.logged import logged_values, of_subset
 from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
@@ -29,7 +29,7 @@ def write_split(path: Path, table: pd.DataFrame, class_names: Sequence[str], per
     for subset in (*SUBSETS, "dropped"):
         distribution[subset] = counts.reindex(classes, fill_value=0).get(subset, pd.Series(0, index=classes)).to_numpy()
     distribution["images_per_epoch"] = np.round(per_epoch, 1)
-    with replacing(files.class_distribution) as part:
+    with atomic_write(files.class_distribution) as part:
         distribution.to_csv(part, index=False)
 
 

@@ -13,7 +13,7 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.evaluation.as_trained import evaluation_provenance, evaluation_split, write_evaluation
 from galaxy10.evaluation.ensemble_evaluation import check_same_split, evaluate_ensemble
 from galaxy10.evaluation.samples import save_misclassified
-from galaxy10.files import make_folder
+from galaxy10.files import make_directory
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.runs.files import RunFiles
@@ -47,7 +47,7 @@ def evaluate_with_options(
     networks = Ensemble(runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device)
     store, split = evaluation_split(runs[0], provenance, source, labels, subset)
     rows = split.rows("test")
-    make_folder(out_dir)
+    make_directory(out_dir)
     evaluation, table = evaluate_ensemble(networks, store, rows, labels[rows], options.temperature, options.coverage)
     files = RunFiles(out_dir)
     files.write_predictions("test", table)

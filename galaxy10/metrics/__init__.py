@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from galaxy10.lazy import lazy_names
+from galaxy10.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from galaxy10.metrics.classification import classification_metrics
@@ -17,7 +17,7 @@ __all__ = [
     "confusion_matrix",
     "prediction_table",
 ]
-__getattr__, __dir__ = lazy_names(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "MetricSpec": "specs",

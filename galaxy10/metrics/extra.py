@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from galaxy10.config.own_code import describe_failure
+from galaxy10.config.user_code import describe_failure
 from galaxy10.errors import TrainingError
 
 

@@ -46,7 +46,7 @@ DEFAULT_METRICS = (
     MetricSpec("loss", "loss", "min", unit_range=False, meaning="cross-entropy; lower is better"),
 )
 DEFAULT_METRIC_NAMES = tuple(spec.name for spec in DEFAULT_METRICS)
-_LOWER_IS_BETTER = ("loss", "calibration_error", "seconds", "data_share")
+_LOWER_IS_BETTER = ("loss", "calibration_error", "seconds", "data_time_fraction")
 
 
 def lower_is_better(name: str, directions: Mapping[str, str] | None = None) -> bool:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from galaxy10.lazy import lazy_names
+from galaxy10.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from galaxy10.models.classifier import Classifier
@@ -23,7 +23,7 @@ __all__ = [
     "TimmClassifier",
     "load_classifier",
 ]
-__getattr__, __dir__ = lazy_names(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Classifier": "classifier",

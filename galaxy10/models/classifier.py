@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from galaxy10.classes import slugs
-from galaxy10.config.building import supply
+from galaxy10.config.building import matching_arguments
 from galaxy10.data.augment import Preprocessing, tta_views
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.metrics.classification import classification_metrics
@@ -289,7 +289,7 @@ class Classifier(L.LightningModule):
         groups = groups or [{"params": [p for p in self.parameters() if p.requires_grad]}]
         build = self.optimizer or torch.optim.AdamW
         try:
-            optimizer = build(groups, **supply(build, self._fused()))
+            optimizer = build(groups, **matching_arguments(build, self._fused()))
         except (TypeError, ValueError) as error:
             name = getattr(getattr(build, "func", build), "__name__", build)
             raise Galaxy10Error(f"optimizer: {name} cannot be built: {error}") from error

@@ -13,8 +13,8 @@ from filelock import FileLock
 
 from galaxy10.compat import limit_hub_client
 from galaxy10.errors import first_line
-from galaxy10.files import disk_error, replacing
-from galaxy10.http import DownloadError, fetch, host_of, unreachable
+from galaxy10.files import atomic_write, write_error
+from galaxy10.http import DownloadError, find_unreachable, hostname
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # files of timm's repositories, the better first
 START_TIMEOUT_S = 4.0  # without a first byte; a network that drops all packets is found here
@@ -64,8 +64,8 @@ def why_hub_unreachable() -> str | None:
     for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if os.environ.get(variable, "").upper() in {"1", "ON", "YES", "TRUE"}:
             return f"{variable} is set"
-    reasons = unreachable([_endpoint()])
-    return next((f"{host_of(address)}: {reason}" for address, reason in reasons.items()), None)
+    reasons = find_unreachable([_endpoint()])
+    return next((f"{hostname(address)}: {reason}" for address, reason in reasons.items()), None)
 
 
 def fetch_from_hub(
@@ -102,7 +102,7 @@ def fetch_from_hub(
                 _verify(found)
             return found
     except OSError as error:
-        raise disk_error(repository, error) from error
+        raise write_error(repository, error) from error
 
 
 def fetch_from_url(url: str, *, progress: bool = True) -> Path:
@@ -115,8 +115,8 @@ def fetch_from_url(url: str, *, progress: bool = True) -> Path:
     target = torch_cache() / url.rsplit("/", 1)[-1]
     reasons = unreachable([url])
     if reasons:
-        raise DownloadError(f"{host_of(url)}: {reasons[url]}")
-    with replacing(target) as part:
+        raise DownloadError(f"{hostname(url)}: {reasons[url]}")
+    with atomic_write(target) as part:
         prefix = checksum_from_name(target.name)
         fetch(url, part, checksum=prefix and f"sha256:{prefix}", progress=progress)
     return target
@@ -163,13 +163,13 @@ def _download_with_timeout(
         elif time.monotonic() - moved > limit and thread.is_alive():
             for part in set(repository.glob("blobs/*.incomplete")) - unfinished:
                 part.unlink(missing_ok=True)
-            raise DownloadError(f"{host_of(_endpoint())} accepts the connection, but sends nothing for {limit:g} s")
+            raise DownloadError(f"{hostname(_endpoint())} accepts the connection, but sends nothing for {limit:g} s")
     result = outcome[0]
     if isinstance(result, Path):
         return result
     if isinstance(result, OSError) and result.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
         raise result
-    raise DownloadError(f"{host_of(_endpoint())}: {_reason(result, hub_id)}") from result
+    raise DownloadError(f"{hostname(_endpoint())}: {_reason(result, hub_id)}") from result
 
 
 def _prepare_client(progress: bool) -> None:

@@ -26,7 +26,7 @@ from galaxy10.data.resampling import repeats_per_row
 from galaxy10.data.store import forget_pages
 from galaxy10.data.thumbnails import save_arrays, thumbnails
 from galaxy10.errors import TrainingError
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
 
@@ -291,7 +291,7 @@ def write_components(found: Components, module: PCAClassifier, files: RunFiles) 
     """
     shares = found.explained_variance_ratio
     scree = pd.DataFrame({"component": np.arange(1, len(shares) + 1), "explained_variance_ratio": shares})
-    with replacing(files.scree) as part:
+    with atomic_write(files.scree) as part:
         scree.to_csv(part, index=False)
     preprocessing = module.preprocessing
     assert preprocessing is not None

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from galaxy10.config.building import supply
+from galaxy10.config.building import matching_arguments
 from galaxy10.errors import Galaxy10Error
 
 
@@ -40,7 +40,7 @@ def build_schedule(
     if on_plateau:
         length["mode"] = mode
     try:
-        schedule = scheduler(optimizer, **supply(scheduler, length))
+        schedule = scheduler(optimizer, **matching_arguments(scheduler, length))
     except (TypeError, ValueError) as error:
         raise Galaxy10Error(f"scheduler: {getattr(cls, '__name__', cls)} cannot be built: {error}") from error
     entry: dict[str, Any] = {"scheduler": schedule, "interval": interval}

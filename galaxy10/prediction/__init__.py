@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from galaxy10.lazy import lazy_names
+from galaxy10.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from galaxy10.prediction.calibration import apply_temperature
@@ -20,7 +20,7 @@ __all__ = [
     "PredictOptions",
     "apply_temperature",
 ]
-__getattr__, __dir__ = lazy_names(
+__getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Calibration": "calibration_file",

@@ -11,7 +11,7 @@ from galaxy10.classes import slugs
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.store import Store, forget_pages, open_store, store_of_run
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.models.factory import load_classifier
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.calibration_file import Calibration, save_calibration
@@ -82,7 +82,7 @@ def calibrate_run(
             return member.mode, calibration
     row, labels = rows["row"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
     samples = predict_rows(networks, store, row)
-    with replacing(RunFiles(run).validation_samples(member.mode.key)) as part, part.open("wb") as file:
+    with atomic_write(RunFiles(run).validation_samples(member.mode.key)) as part, part.open("wb") as file:
         np.savez(file, rows=row, labels=labels, samples=samples)
     calibration = calibrate(samples, labels)
     save_calibration(run, member.mode, calibration)

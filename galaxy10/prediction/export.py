@@ -20,7 +20,7 @@ from torch import nn
 
 from galaxy10.data.augment import tta_views
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.prediction.calibration import apply_temperature
 from galaxy10.prediction.ensemble import Ensemble, Member
 from galaxy10.runs.files import RunFiles
@@ -130,7 +130,7 @@ def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool,
         "split_hash": networks.members[0].provenance["split"]["hash"],
         "run": run.resolve().name,
     }
-    with replacing(output) as part:
+    with atomic_write(output) as part:
         # The exporters choose the format by the suffix.
         written = part.with_suffix(f"{part.suffix}{output.suffix}")
         try:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 
 _NEIGHBOURS = 10
 _BLOCK = 1_024  # rows of the table of distances that are in memory at once
@@ -42,7 +42,7 @@ class KNNDetector:
 
     def save(self, path: Path) -> None:
         """Write the detector as an .npz file of plain arrays."""
-        with replacing(path) as part, part.open("wb") as file:
+        with atomic_write(path) as part, part.open("wb") as file:
             np.savez(file, features=self.features, scale=np.array(self.scale))
 
     @classmethod

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 from PIL import Image
 
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.reports.style import DPI
 from galaxy10.version import __version__
 
@@ -57,7 +57,7 @@ class Card:
 
 def write_file(path: Path, content: bytes) -> Path:
     """Write a file atomically and return the path."""
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(content)
     return path
 

@@ -15,7 +15,7 @@ from galaxy10.reports.html import NO_VALUE, PageFigure, count, is_number, render
 from galaxy10.reports.run_figures import PAGE_ORDER, draw_all
 from galaxy10.reports.run_galleries import batch, demonstrations, misclassified
 from galaxy10.runs.files import RunFiles
-from galaxy10.runs.record import JUDGED, SUBSETS, RunRecord, read_run
+from galaxy10.runs.record import SCORED_SUBSETS, SUBSETS, RunRecord, read_run
 
 SUBSET_NAMES = {"test": "test", "val": "validation", "train": "training", "dropped": "dropped"}
 _NAMES = RunFiles(Path())
@@ -73,7 +73,7 @@ def build_report(run_dir: Path, out_dir: Path | None = None) -> Path:
 def _context(run: RunRecord, counts: dict[str, np.ndarray], figures: dict[str, PageFigure]) -> dict[str, Any]:
     # Metrics under train/ are speed and last loss, which this table does not show.
     recorded = [s for s in SUBSETS if any(key.startswith(f"{s}/") for key in run.metrics)]
-    subsets = [s for s in JUDGED if s in counts or s in recorded]
+    subsets = [s for s in SCORED_SUBSETS if s in counts or s in recorded]
     return {
         "run": run,
         "state": run.status.get("state") or "unknown",
@@ -226,7 +226,7 @@ def _provenance(run: RunRecord) -> list[tuple[str, Any]]:
     commit = git.get("commit")
     if commit:
         commit = f"{str(commit)[:12]}{' (with uncommitted changes)' if git.get('dirty') else ''}"
-    rate, share = (run.metrics.get(f"train/{name}") for name in ("images_per_s", "data_share"))
+    rate, share = (run.metrics.get(f"train/{name}") for name in ("images_per_s", "data_time_fraction"))
     if rate is None and run.profile is not None and "images_per_s" in run.profile:
         rate = float(pd.to_numeric(run.profile["images_per_s"], errors="coerce").median())
     lines = [

@@ -15,13 +15,13 @@ from galaxy10.reports.figures.curves import logged_curves, loss_curves, metric_c
 from galaxy10.reports.figures.galleries import error_captions, gallery
 from galaxy10.reports.figures.pca import scree_plot
 from galaxy10.reports.html import Drawing, is_number
-from galaxy10.runs.record import JUDGED, SUBSETS, RunRecord
+from galaxy10.runs.record import SCORED_SUBSETS, SUBSETS, RunRecord
 
 MOST_IN_GALLERY = 24
 _SUBSET_NAMES = {"test": "test", "val": "validation", "train": "training"}
 PAGE_ORDER = {
     "classes": ["f1_by_class"],
-    "confusion": [f"confusion_{subset}_{kind}" for subset in JUDGED for kind in ("by_row", "counts")],
+    "confusion": [f"confusion_{subset}_{kind}" for subset in SCORED_SUBSETS for kind in ("by_row", "counts")],
     "calibration": ["reliability"],
     "curves": ["curves_loss", "curves_metrics", "curves_logged"],
     "components": ["scree"],

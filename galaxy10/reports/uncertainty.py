@@ -14,7 +14,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.as_trained import evaluation_split
 from galaxy10.evaluation.ensemble_evaluation import EnsembleEvaluation, check_same_split, evaluate_ensemble
 from galaxy10.evaluation.labelled_file import check_evaluation_folder, match_classes
-from galaxy10.files import make_folder, replacing
+from galaxy10.files import atomic_write, make_directory
 from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration_file import load_calibration
 from galaxy10.prediction.ensemble import Ensemble
@@ -65,13 +65,13 @@ def compare_modes(
     evaluations: dict[str, EnsembleEvaluation] = {}
     tables: dict[str, pd.DataFrame] = {}
     class_names: tuple[str, ...] = ()
-    make_folder(out_dir)
+    make_directory(out_dir)
     for name, networks in _modes(runs, mc_dropout, device):
         class_names = networks.class_names
         evaluations[name], tables[name] = evaluate_ensemble(networks, store, rows, labels[rows], True, coverage)
         logger.info(f"{name}: {evaluations[name].images_per_s:.1f} images/s")
     lines = [_line(name, evaluation, class_names, coverage) for name, evaluation in evaluations.items()]
-    with replacing(out_dir / "uncertainty.csv") as part:
+    with atomic_write(out_dir / "uncertainty.csv") as part:
         pd.DataFrame(lines).to_csv(part, index=False)
     before, after = ({n: getattr(e, kind) for n, e in evaluations.items()} for kind in ("raw", "calibrated"))
     drawings = (

@@ -57,17 +57,18 @@ def check_devices(trainer: dict[str, Any]) -> None:
     gpus = visible_gpus()
     if accelerator in ("gpu", "cuda") and gpus == 0 and not _is_apple_silicon():
         raise Galaxy10Error(
-            f"trainer.accelerator={accelerator}, but {machine(gpus)}; type trainer.accelerator=cpu to train on the CPU"
+            f"trainer.accelerator={accelerator}, but {describe_machine(gpus)}; "
+            "type trainer.accelerator=cpu to train on the CPU"
         )
     uses_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
     if uses_gpus and asked is not None and asked > gpus:
         raise Galaxy10Error(
-            f"trainer.devices={asked}, but {machine(gpus)}{_bound()}; type trainer.devices={gpus}, "
+            f"trainer.devices={asked}, but {describe_machine(gpus)}{_bound()}; type trainer.devices={gpus}, "
             f"or trainer.accelerator=cpu trainer.devices={asked} for {asked} processes on the CPU"
         )
     if accelerator == "auto" and gpus == 0 and asked is not None and asked > 1 and not _is_apple_silicon():
         raise Galaxy10Error(
-            f"trainer.devices={asked}, but {machine(gpus)}; type trainer.devices=1, "
+            f"trainer.devices={asked}, but {describe_machine(gpus)}; type trainer.devices=1, "
             f"or trainer.accelerator=cpu trainer.devices={asked} for {asked} processes on the CPU"
         )
 
@@ -78,7 +79,7 @@ def _bound() -> str:
     return " for this task: ask SLURM for --gpus-per-node=…, not --gpus-per-task" if tasks > 1 else ""
 
 
-def machine(gpus: int) -> str:
+def describe_machine(gpus: int) -> str:
     """What the machine has, as half a sentence."""
     cores = os.cpu_count() or 1
     has = "no GPU" if gpus == 0 else f"{gpus} GPU{'s' if gpus > 1 else ''}"

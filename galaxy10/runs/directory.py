@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.fields import leaves, show
+from galaxy10.config.fields import format_value, iter_settings
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.files import RunFiles, check_format
@@ -29,7 +29,7 @@ def is_main_process() -> bool:
     return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
-def process_number() -> int:
+def global_rank() -> int:
     """Which of a run's processes this is, counted from 0 as far as is known before they have found each other."""
     return int(os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
@@ -48,25 +48,25 @@ class RunDirectory:
     path: Path
     finished: dict[str, Any] | None = None
     started: float = 0.0
-    lease: RunLock | None = None
+    lock: RunLock | None = None
 
     @property
     def lost(self) -> threading.Event:
         """Set once another process writes this directory."""
-        return self.lease.lost if self.lease is not None else threading.Event()
+        return self.lock.lost if self.lock is not None else threading.Event()
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Become the one process that writes here; for a run's other processes: wait until the first one is that."""
         if is_main_process():
-            self.lease = RunLock(self.path)
-            self.lease.take()
+            self.lock = RunLock(self.path)
+            self.lock.acquire()
         elif job_step() is not None:
             wait_for_main_process(self.path)
 
     def release(self) -> None:
         """Let others write here."""
-        if self.lease is not None:
-            self.lease.release()
+        if self.lock is not None:
+            self.lock.release()
 
     @property
     def files(self) -> RunFiles:
@@ -93,18 +93,18 @@ class RunDirectory:
         """What another process of this run has said before it ended."""
         return self.status.get("error") if self.status.get("state") == "failed" else None
 
-    def check_ours(self) -> None:
+    def check_still_held(self) -> None:
         """Asked right before something is written.
 
         Raises:
             Interrupted: another process has taken the directory over.
         """
-        if self.lease is not None and not self.lease.is_ours():
+        if self.lock is not None and not self.lock.still_held():
             raise Interrupted(signal.SIGTERM)
 
     def update_status(self, **changes: Any) -> None:
         """Change parts of status.json, unless the directory has become another process's."""
-        if self.lease is not None and not self.lease.is_ours():
+        if self.lock is not None and not self.lock.still_held():
             return
         self.files.write_status({**self.status, **changes})
 
@@ -206,11 +206,11 @@ def _test_is_owed(directory: RunDirectory, config: dict[str, Any]) -> bool:
 
 
 def _holds_only_a_beginning(path: Path) -> bool:
-    """Whether a start was killed here between taking the lease and its first status."""
+    """Whether a start was killed here between taking the lock and its first status."""
     names = {file.name for file in path.iterdir() if not file.name.startswith(".")}
     names_of = RunFiles(Path())
-    lease, config = names_of.lease.name, names_of.config.name
-    return names <= {lease, config} and names != {config}
+    lock, config = names_of.lock.name, names_of.config.name
+    return names <= {lock, config} and names != {config}
 
 
 def _unused(path: Path) -> Path:
@@ -241,7 +241,9 @@ def _is_same(config: dict[str, Any], files: RunFiles) -> bool:
 def _refuse_another(config: dict[str, Any], files: RunFiles) -> None:
     different = differences(files.read_config(), config)
     if different:
-        listed = ", ".join(f"{key} ({show(old)} there, {show(new)} here)" for key, old, new in different[:6])
+        listed = ", ".join(
+            f"{key} ({format_value(old)} there, {format_value(new)} here)" for key, old, new in different[:6]
+        )
         more = f" and {len(different) - 6} more" if len(different) > 6 else ""
         raise Galaxy10Error(
             f"{files.path} holds a run of another configuration: {listed}{more}; "
@@ -251,7 +253,7 @@ def _refuse_another(config: dict[str, Any], files: RunFiles) -> None:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     """Settings in which two configurations are different experiments: (key, old value, new value)."""
-    before, after = dict(leaves(old)), dict(leaves(new))
+    before, after = dict(iter_settings(old)), dict(iter_settings(new))
     keys = [key for key in {**before, **after} if not _incidental(key)]
     return [(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k)]
 

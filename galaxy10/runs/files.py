@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.files import read_json, replacing, write_json
+from galaxy10.files import atomic_write, read_json, write_json
 from galaxy10.version import __version__
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class RunFiles:
         self.config = path / "config.yaml"
         self.provenance = path / "provenance.json"
         self.status = path / "status.json"
-        self.lease = path / "lease.json"
+        self.lock = path / "lock.json"
         self.pruned = path / "pruned.json"
         self.split = path / "split.parquet"
         self.class_distribution = path / "class_distribution.csv"
@@ -83,7 +83,7 @@ class RunFiles:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the run's configuration, resolved and plain."""
-        with replacing(self.config) as part:
+        with atomic_write(self.config) as part:
             part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
     def read_status(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class RunFiles:
 
     def write_split(self, table: "pd.DataFrame") -> None:
         """Write the split table."""
-        with replacing(self.split) as part:
+        with atomic_write(self.split) as part:
             table.to_parquet(part, index=False)
 
     def read_predictions(self, subset: str) -> "pd.DataFrame":
@@ -127,7 +127,7 @@ class RunFiles:
         columns = pa.Table.from_pandas(table, preserve_index=False)
         # Whatever this version of pandas keeps texts as.
         fields = [f.with_type(pa.string()) if pa.types.is_large_string(f.type) else f for f in columns.schema]
-        with replacing(self.predictions(subset)) as part:
+        with atomic_write(self.predictions(subset)) as part:
             pq.write_table(columns.cast(pa.schema(fields, columns.schema.metadata)), part)
 
     def split_hash(self) -> str | None:

@@ -17,11 +17,11 @@ _RATE_FROM = 3  # epochs
 
 
 @dataclass(frozen=True)
-class RunLine:
+class RunSummary:
     """One run. epochs: done and wanted (None: no more), None for an evaluation; seconds_left: of training, at the pace
     of the last epochs.
 
-    state: as status.json has it, but `killed` where it says running and no living process holds the lease, and
+    state: as status.json has it, but `killed` where it says running and no living process holds the lock, and
     `unreadable` where another version of galaxy10 wrote the directory, or the configuration is damaged.
     """
 
@@ -34,7 +34,7 @@ class RunLine:
     error: str | None
 
 
-def list_runs(folder: Path) -> list[RunLine]:
+def list_runs(folder: Path) -> list[RunSummary]:
     """All runs below a folder, in the order of their names.
 
     Raises:
@@ -53,14 +53,14 @@ def _run_directories(folder: Path) -> Iterator[Path]:
             yield Path(place)
 
 
-def _line(path: Path) -> RunLine:
+def _line(path: Path) -> RunSummary:
     files = RunFiles(path)
     provenance = files.read_provenance()
     try:
         check_format(path, provenance)
         config = files.read_config()
     except Galaxy10Error as error:
-        return RunLine(path, UNREADABLE, None, None, None, None, str(error).removeprefix(f"{path} "))
+        return RunSummary(path, UNREADABLE, None, None, None, None, str(error).removeprefix(f"{path} "))
     status, holder = files.read_status(), read_holder(path)
     state = str(status.get("state"))
     if state == "running" and not (holder and is_alive(holder)):
@@ -73,7 +73,7 @@ def _line(path: Path) -> RunLine:
     recent = [row.get("profile/seconds", 0) + row.get("profile/validation_seconds", 0) for row in rows[-_RATE_FROM:]]
     left = sum(recent) / len(recent) * (wanted - done) if state == "running" and recent and wanted else None
     best = status.get("best") or {}
-    return RunLine(
+    return RunSummary(
         path=path,
         state=state,
         epochs=None if "trained_run" in provenance else (done, wanted),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json, replacing
+from galaxy10.files import atomic_write, read_json
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.slurm import job_name, restarts
 
@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 10.0
 HANDOVER_S = 30.0  # longer than a beat and a training step
-STALE_S = 60.0  # on another host, a lease that has not been renewed for so long belongs to a dead process
+STALE_S = 60.0  # on another host, a lock that has not been renewed for so long belongs to a dead process
 
 
 class RunLock:
-    """The right to write a run directory, kept in its lease.json and renewed by a thread.
+    """The right to write a run directory, kept in its lock.json and renewed by a thread.
 
     On one host the process's existence decides, across hosts the age of the last renewal (clocks must agree to
     within a minute). lost is set once another process has taken over: from then on nothing may be written.
@@ -31,21 +31,21 @@ class RunLock:
     """
 
     def __init__(self, directory: Path):
-        self.path = RunFiles(directory).lease
+        self.path = RunFiles(directory).lock
         self.token = uuid.uuid4().hex
         self.lost = threading.Event()
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def take(self) -> None:
-        """Take the lease, also over from a process that is dead.
+    def acquire(self) -> None:
+        """Take the lock, also over from a process that is dead.
 
         Raises:
             Galaxy10Error: a living process holds it; names host, process and job.
         """
         check_free(self.path.parent)
         before = read_json(self.path)
-        aside = self.path.with_name(f".lease.{self.token}")
+        aside = self.path.with_name(f".lock.{self.token}")
         try:
             os.rename(self.path, aside)  # of several that see it stale, one can
             aside.unlink()
@@ -57,14 +57,14 @@ class RunLock:
         except FileExistsError:
             check_free(self.path.parent)
             raise Galaxy10Error(f"another process has just taken {self.path.parent}; give another run.dir") from None
-        logger.debug("took the lease of %s", self.path.parent)
-        self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
+        logger.debug("took the lock of %s", self.path.parent)
+        self._thread = threading.Thread(target=self._renew, daemon=True, name="lock")
         self._thread.start()
         if before and is_alive(before):
             self._outlive(before)
 
     def _outlive(self, earlier: dict[str, Any]) -> None:
-        """Wait for an earlier start of this job to notice that its lease is gone; it stops within a beat and a step."""
+        """Wait for an earlier start of this job to notice that its lock is gone; it stops within a beat and a step."""
         logger.info(
             f"waiting for process {earlier.get('pid')} on {earlier.get('host')}, an earlier start of this job, to stop"
         )
@@ -72,14 +72,14 @@ class RunLock:
         while time.monotonic() < deadline and (_is_elsewhere(earlier) or is_alive(earlier)):
             time.sleep(0.2)
 
-    def is_ours(self) -> bool:
+    def still_held(self) -> bool:
         """Whether nobody has taken over, by the file itself: asked before anything is written."""
         if read_json(self.path).get("token") not in (self.token, None):
             self.lost.set()
         return not self.lost.is_set()
 
     def release(self) -> None:
-        """Give the lease back, if it is still ours."""
+        """Give the lock back, if it is still ours."""
         self._done.set()
         if self._thread is not None:
             self._thread.join(timeout=2 * BEAT_S)
@@ -100,18 +100,18 @@ class RunLock:
 
     def _renew(self) -> None:
         while not self._done.wait(BEAT_S):
-            if not self.is_ours():
+            if not self.still_held():
                 return
             try:
-                with replacing(self.path) as part:
+                with atomic_write(self.path) as part:
                     part.write_text(json.dumps(self._content()))
             except Galaxy10Error:
-                continue  # a full disk is told where data is written; the lease may be renewed later
+                continue  # a full disk is told where data is written; the lock may be renewed later
 
 
 def read_holder(directory: Path) -> dict[str, Any]:
-    """Return who holds a directory, by its lease; an empty dict where nobody does."""
-    return read_json(RunFiles(directory).lease)
+    """Return who holds a directory, by its lock; an empty dict where nobody does."""
+    return read_json(RunFiles(directory).lock)
 
 
 def check_free(directory: Path) -> None:
@@ -139,7 +139,7 @@ def is_held(directory: Path) -> bool:
 
 
 def is_alive(holder: dict[str, Any]) -> bool:
-    """Whether the process that a lease.json names still lives, as far as one can tell from here."""
+    """Whether the process that a lock.json names still lives, as far as one can tell from here."""
     if holder.get("host") == socket.gethostname():
         started = _start_of(int(holder.get("pid") or 0))
         return started is not None and started == holder.get("started")
@@ -147,7 +147,7 @@ def is_alive(holder: dict[str, Any]) -> bool:
 
 
 def _is_earlier_start(holder: dict[str, Any]) -> bool:
-    """Whether a lease belongs to this very SLURM job, before it was requeued."""
+    """Whether a lock belongs to this very SLURM job, before it was requeued."""
     job = job_name()
     return job is not None and holder.get("job") == job and int(holder.get("restarts") or 0) < restarts()
 

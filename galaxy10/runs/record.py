@@ -19,11 +19,11 @@ from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.runs.files import RunFiles, check_format
 
 SUBSETS = ("test", "val")
-JUDGED = (*SUBSETS, "train")  # a solved model judges its training galaxies, too
+SCORED_SUBSETS = (*SUBSETS, "train")  # a solved model judges its training galaxies, too
 _MISTAKES = ("rows", "labels", "predicted", "confidence")
 SAMPLES = {"batch": ("rows", "labels"), "misclassified_test": _MISTAKES, "misclassified_val": _MISTAKES}
 # What only some runs write; its absence is nothing to report.
-DEMONSTRATIONS = {
+DEMONSTRATION_IMAGES = {
     "augmentation": ("rows", "labels", "variant"),  # variant 0: as in the file; 1, 2, …: as training saw it
     "noise": ("rows", "labels", "beta"),  # beta: standard deviation of the added noise, 0–1 scale
     "components": ("explained_variance_ratio",),
@@ -118,7 +118,7 @@ def read_run(path: Path) -> RunRecord:
     check_format(path, provenance or {})
     config = read(files.config, _read_yaml)
     status = read(files.status, _read_json)
-    judged = [s for s in JUDGED if s in SUBSETS or files.predictions(s).exists()]
+    judged = [s for s in SCORED_SUBSETS if s in SUBSETS or files.predictions(s).exists()]
     predictions = {s: read(files.predictions(s), _read_predictions) for s in judged}
     predictions = {s: table for s, table in predictions.items() if table is not None}
     if config is None and provenance is None and status is None and not predictions:
@@ -126,7 +126,7 @@ def read_run(path: Path) -> RunRecord:
             f"{path} is not a run directory; expected {files.status.name}, {files.config.name} or predictions in it"
         )
     distribution = read(files.class_distribution, _read_csv)
-    wanted = SAMPLES | {s: needs for s, needs in DEMONSTRATIONS.items() if files.samples(s).exists()}
+    wanted = SAMPLES | {s: needs for s, needs in DEMONSTRATION_IMAGES.items() if files.samples(s).exists()}
     samples = {s: read(files.samples(s), partial(_read_samples, needs=needs)) for s, needs in wanted.items()}
     return RunRecord(
         path=path,

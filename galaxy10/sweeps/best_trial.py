@@ -10,9 +10,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
 from optuna.trial import FrozenTrial, TrialState
 
-from galaxy10.config.overrides import overrides_of
+from galaxy10.config.overrides import to_overrides
 from galaxy10.config.paths import program
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import settings_of
 
@@ -33,7 +33,7 @@ def ranked(sweep: Sweep, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def trial_overrides(sweep: Sweep, trial: FrozenTrial) -> list[str]:
     """Return the overrides of a trial, without its run directory."""
-    return [*sweep.overrides, *overrides_of(settings_of(trial, sweep.parameters))]
+    return [*sweep.overrides, *to_overrides(settings_of(trial, sweep.parameters))]
 
 
 def shell_command(sweep: Sweep, trial: FrozenTrial) -> str:
@@ -58,7 +58,7 @@ def write_best(sweep: Sweep, study: optuna.Study) -> int | None:
         f"# Command: {program('train')} --config-dir {sweep.directory} experiment=best\n"
     )
     path = sweep.path / "experiment" / "best.yaml"
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         part.write_text(head + experiment_yaml(trial_overrides(sweep, best), set(sweep.groups or {})))
     return best.number
 

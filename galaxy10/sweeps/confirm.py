@@ -15,10 +15,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from galaxy10.config.paths import child_environment, command_line
+from galaxy10.config.paths import child_environment, galaxy10_command
 from galaxy10.errors import Galaxy10Error
-from galaxy10.exit_codes import ExitCode, signalled
-from galaxy10.files import make_folder, read_json, write_json
+from galaxy10.exit_codes import ExitCode, signal_exit_code
+from galaxy10.files import make_directory, read_json, write_json
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import RunLock
 from galaxy10.runs.signals import collect_signals
@@ -80,12 +80,12 @@ def confirm(
 def _alone(sweep: Sweep) -> Iterator[RunLock]:
     """Lock the whole action: a second one would take the runs of the first for those of a dead process."""
     folder = sweep.path / "confirm"
-    make_folder(folder)
-    lease = RunLock(folder)
+    make_directory(folder)
+    lock = RunLock(folder)
     try:
-        lease.take()
+        lock.acquire()
     except Galaxy10Error as error:
-        holder = read_json(lease.path)
+        holder = read_json(lock.path)
         who = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "another process"
         job = f" (SLURM job {holder['job']})" if holder.get("job") else ""
         raise Galaxy10Error(
@@ -93,13 +93,13 @@ def _alone(sweep: Sweep) -> Iterator[RunLock]:
             "(to train several at once, type sweep.workers=…)"
         ) from error
     try:
-        yield lease
+        yield lock
     finally:
-        lease.release()
+        lock.release()
 
 
 def _confirm(
-    sweep: Sweep, best: Sequence[FrozenTrial], seeds: list[int], environments: Sequence[dict[str, str]], lease: RunLock
+    sweep: Sweep, best: Sequence[FrozenTrial], seeds: list[int], environments: Sequence[dict[str, str]], lock: RunLock
 ) -> tuple[int, dict[str, Any]]:
     folder = lease.path.parent
     repeats = [ConfirmationRun(t, seed, folder / f"{t.number:04}-seed{seed}") for t in best for seed in seeds]
@@ -110,7 +110,7 @@ def _confirm(
     result["failed"] = {str(r.directory): r.error for r in repeats if r.error}
     if received:
         logger.info("interrupted; run the same command again to resume")
-        return signalled(received[0]), {**result, "state": "interrupted"}
+        return signal_exit_code(received[0]), {**result, "state": "interrupted"}
     whole = [row for row in rows if row["mean"] is not None and len(row["seeds"]) == len(seeds)]
     if not whole:
         write_json(folder / "confirm.json", {**before, **result})
@@ -129,7 +129,7 @@ def _confirm(
         )
     write_json(folder / "confirm.json", result)
     _print(result)
-    return ExitCode.PARTLY if result["failed"] else ExitCode.FINISHED, {**result, "state": "finished"}
+    return ExitCode.PARTIAL if result["failed"] else ExitCode.FINISHED, {**result, "state": "finished"}
 
 
 def _train(
@@ -162,7 +162,7 @@ def _train(
         finally:
             for _, process in running.values():
                 process.kill()
-    return received if received or lease.is_ours() else [signal.SIGTERM]
+    return received if received or lock.still_held() else [signal.SIGTERM]
 
 
 def _start(sweep: Sweep, repeat: ConfirmationRun, share: dict[str, str]) -> TrialProcess:
@@ -206,7 +206,7 @@ def _test(number: int, repeats: list[ConfirmationRun], folder: Path) -> dict[str
     for repeat in repeats:
         data = RunFiles(repeat.directory).read_provenance()["data"]["path"]
         out = folder / f"test-{repeat.directory.name}"
-        command = [*command_line("evaluate"), str(repeat.directory), data, "-o", str(out)]
+        command = [*galaxy10_command("evaluate"), str(repeat.directory), data, "-o", str(out)]
         logger.info(f"trial {number} with seed {repeat.seed} on the test galaxies")
         done = subprocess.run(
             [*command, "--subset", "test"], capture_output=True, text=True, env=child_environment(os.environ)

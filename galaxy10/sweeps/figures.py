@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from galaxy10.config.fields import show
+from galaxy10.config.fields import format_value
 from galaxy10.reports.style import BLUE, GREEN, GREY, SCORES, VERMILLION, in_house_style, label_width_in, new_figure
 
 _LINE = 13  # characters per line of a setting's name
@@ -96,7 +96,7 @@ def _positions(axes: Axes, values: pd.Series, log: bool) -> np.ndarray:
         if log:
             axes.set_xscale("log")
         return values.to_numpy(float)
-    values = values.map(show)
+    values = values.map(format_value)
     names = sorted(set(values))
     axes.set_xticks(range(len(names)), names, rotation=0 if max(map(len, names), default=0) < 9 else 20)
     axes.set_xlim(-0.5, max(len(names), 1) - 0.5)
@@ -158,9 +158,9 @@ def _scaled(values: pd.Series, log: bool) -> np.ndarray:
         numbers = np.log(numbers) if log else numbers
         low, high = np.nanmin(numbers, initial=np.inf), np.nanmax(numbers, initial=-np.inf)
         return (numbers - low) / ((high - low) or 1)
-    names = sorted(set(map(show, present)))
+    names = sorted(set(map(format_value, present)))
     place = {name: index / max(1, len(names) - 1) for index, name in enumerate(names)}
-    return np.array([place.get(show(value), math.nan) if value is not None else math.nan for value in values])
+    return np.array([place.get(format_value(value), math.nan) if value is not None else math.nan for value in values])
 
 
 def _label_axis(axes: Axes, position: int, values: pd.Series) -> None:
@@ -170,7 +170,7 @@ def _label_axis(axes: Axes, position: int, values: pd.Series) -> None:
             for height, value in ((0, present.min()), (1, present.max())):
                 _tick_text(axes, position, height, f"{value:.3g}")
         return
-    names = sorted(set(map(show, present)))
+    names = sorted(set(map(format_value, present)))
     for index, name in enumerate(names):
         _tick_text(axes, position, index / max(1, len(names) - 1), name)
 

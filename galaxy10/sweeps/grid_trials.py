@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.overrides import quoted
-from galaxy10.exit_codes import ExitCode, describe_exit, signalled
-from galaxy10.files import strict
+from galaxy10.exit_codes import ExitCode, describe_exit, signal_exit_code
+from galaxy10.files import json_safe
 from galaxy10.runs.files import RunFiles
 from galaxy10.sweeps.trial_process import train_command
 
@@ -71,9 +70,9 @@ def summarize_grid(trials: Sequence[GridTrial], stopped: int | None) -> int:
     state = "interrupted" if stopped is not None else "finished" if states <= {"finished"} else "failed"
     grid = str(trials[0].directory.parent)
     summary = {"state": state, "grid": grid, "trials": [trial.describe() for trial in trials]}
-    print(json.dumps(strict(summary), allow_nan=False), flush=True)
+    print(json.dumps(json_safe(summary), allow_nan=False), flush=True)
     if stopped is not None:
-        return signalled(stopped)
+        return signal_exit_code(stopped)
     return ExitCode.FAILED if state == "failed" else ExitCode.FINISHED
 
 

@@ -19,10 +19,10 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from galaxy10.config.command_line import SEARCH_PATH, option_value, own_config_dir
+from galaxy10.config.command_line import SEARCH_PATH, option_value, user_config_dir
 from galaxy10.config.compose import ComposedConfigs
-from galaxy10.config.explain import Vocabulary, explain
-from galaxy10.config.overrides import quoted
+from galaxy10.config.explain import KnownSettings, explain
+from galaxy10.config.overrides import quote
 from galaxy10.config.paths import CONF, child_environment
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
@@ -90,7 +90,7 @@ def launcher_target(composed: ComposedConfigs) -> str:
     Raises:
         Galaxy10Error: the launcher does not have one of the settings.
     """
-    own = own_config_dir(composed.options)
+    own = user_config_dir(composed.options)
     search = [w.removeprefix(SEARCH_PATH).strip("\"'[]") for w in composed.options if w.startswith(SEARCH_PATH)]
     places = ",".join([*([f"file://{own}"] if own else []), *search])
     overrides = [*([f"{SEARCH_PATH}[{places}]"] if places else []), *composed.launcher_settings]
@@ -99,7 +99,7 @@ def launcher_target(composed: ComposedConfigs) -> str:
             config = compose("train", overrides=overrides, return_hydra_config=True)
             return str(config.hydra.launcher._target_)
     except (HydraException, OmegaConfBaseException) as error:
-        vocabulary = Vocabulary.of("train", composed.options)
+        vocabulary = KnownSettings.of("train", composed.options)
         raise Galaxy10Error(explain(error, composed.launcher_settings, vocabulary)) from error
 
 
@@ -108,7 +108,7 @@ def _overrides(composed: ComposedConfigs, folder: Path, number: int) -> list[str
     shared = [word for word in composed.experiments[0][1] if all(word in other for _, other in composed.experiments)]
     return [
         *("-m", *composed.options, *shared, *composed.launcher_settings),
-        f"hydra.sweep.dir={quoted(folder)}",
+        f"hydra.sweep.dir={quote(folder)}",
         "hydra.sweep.subdir=.",
         "hydra.sweeper.params=null",
         f"hydra.job.name={folder.parent.name}",

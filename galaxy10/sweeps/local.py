@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from galaxy10.config.paths import child_environment
 from galaxy10.errors import Galaxy10Error
-from galaxy10.exit_codes import ExitCode, describe_exit, signalled
+from galaxy10.exit_codes import ExitCode, describe_exit, signal_exit_code
 from galaxy10.runs.devices import number_of_devices, visible_gpus
 from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.best_trial import best_trial, shell_command
@@ -66,7 +66,7 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
     if received.signals:
         result["state"] = "interrupted"
         logger.info("interrupted; run the same command again to resume")
-        return signalled(received.signals[0]), result
+        return signal_exit_code(received.signals[0]), result
     if received.gave_up:
         failed = max((t for t in trials if t.state == TrialState.FAIL), key=lambda t: t.number)
         result |= {"state": "failed", "error": failed.user_attrs.get("error")}

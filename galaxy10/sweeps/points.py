@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from galaxy10.config.fields import show
+from galaxy10.config.fields import format_value
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.space import Choice, Parameter
 
@@ -38,7 +38,7 @@ def to_params(space: list[Parameter], settings: Mapping[str, Any]) -> dict[str, 
             raise Galaxy10Error(f"{parameter.key} is missing")
         value = settings[parameter.key]
         if not parameter.allows(value):
-            raise Galaxy10Error(f"{parameter.key}={show(value)} is outside of sweep.space")
+            raise Galaxy10Error(f"{parameter.key}={format_value(value)} is outside of sweep.space")
         point[parameter.name] = chosen[parameter.key] = value
     for key in settings:
         if key not in chosen:

@@ -8,17 +8,17 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from galaxy10.classes import slugs
-from galaxy10.config.command_line import in_our_words
+from galaxy10.config.command_line import translate_arguments
 from galaxy10.config.compose import to_container
-from galaxy10.config.explain import Vocabulary, explain
-from galaxy10.config.overrides import overrides_of
+from galaxy10.config.explain import KnownSettings, explain
+from galaxy10.config.overrides import to_overrides
 from galaxy10.config.paths import CONF
 from galaxy10.config.trust import trust_configuration
 from galaxy10.data.build import check_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import covering_points
 from galaxy10.sweeps.settings import Sweep, check_objectives
-from galaxy10.training.preflight import check_experiment, runs_own_code
+from galaxy10.training.preflight import check_experiment, runs_user_code
 from galaxy10.training.settings import check_values, complete, known_keys
 
 
@@ -34,7 +34,7 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
     """
     check_experiment(config, here)
     for point in [*sweep.initial_points, *covering_points(sweep.parameters)]:
-        overrides = overrides_of(point)
+        overrides = to_overrides(point)
         try:
             trial = trial_config(sweep, overrides)
             check_values(trial)
@@ -44,7 +44,7 @@ def check_sweep(sweep: Sweep, config: dict[str, Any], *, here: bool = True) -> N
             raise Galaxy10Error(f"a trial with {' '.join(overrides)}: {error}; nothing was started") from error
     source = check_data(trial["data"], trial["augment"])
     check_objectives(
-        sweep, tuple(slugs(source.names)) if source else None, list(config["metrics"]), runs_own_code(config)
+        sweep, tuple(slugs(source.names)) if source else None, list(config["metrics"]), runs_user_code(config)
     )
 
 
@@ -57,7 +57,7 @@ def trust_study(sweep: Sweep, config: dict[str, Any]) -> None:
     """
     trust_configuration(config)
     for point in covering_points(sweep.parameters):
-        trust_configuration(trial_config(sweep, overrides_of(point)))
+        trust_configuration(trial_config(sweep, to_overrides(point)))
 
 
 def trial_config(sweep: Sweep, settings: list[str]) -> dict[str, Any]:
@@ -66,12 +66,12 @@ def trial_config(sweep: Sweep, settings: list[str]) -> dict[str, Any]:
     Raises:
         Galaxy10Error: an override is not valid.
     """
-    overrides = in_our_words([*sweep.overrides, *settings, "run.test=false"], sweep.groups or {})
+    overrides = translate_arguments([*sweep.overrides, *settings, "run.test=false"], sweep.groups or {})
     search = [f"hydra.searchpath=[file://{Path(sweep.config_dir).resolve()}]"] if sweep.config_dir else []
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("train", overrides=[*search, *overrides])
             return complete(to_container(config))
     except (HydraException, OmegaConfBaseException) as error:
-        vocabulary = Vocabulary.of("train", [*search, *overrides], known_keys())
+        vocabulary = KnownSettings.of("train", [*search, *overrides], known_keys())
         raise Galaxy10Error(explain(error, overrides, vocabulary)) from error

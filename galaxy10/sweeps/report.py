@@ -8,7 +8,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from galaxy10.config.fields import show
+from galaxy10.config.fields import format_value
 from galaxy10.files import read_json
 from galaxy10.reports.html import NO_VALUE, Drawing, number, plural, render, write_figure, write_file
 from galaxy10.sweeps.best_trial import best_trial, ranked, shell_command, write_best
@@ -132,7 +132,7 @@ def _drawings(
 def varied(table: pd.DataFrame, sweep: Sweep) -> list[str]:
     """Return the settings that differ between the trials of a table, in the order of the space."""
     keys = dict.fromkeys(parameter.key for parameter in sweep.parameters)
-    return [key for key in keys if len({show(value) for value in table[key] if value is not None}) > 1]
+    return [key for key in keys if len({format_value(value) for value in table[key] if value is not None}) > 1]
 
 
 def _context(
@@ -149,7 +149,7 @@ def _context(
         "objectives": list(zip(sweep.objectives, sweep.directions, strict=True)),
         "best": best,
         "best_command": shell_command(sweep, best) if best else None,
-        "best_settings": [(key, show(value)) for key, value in settings_of(best, sweep.parameters).items()]
+        "best_settings": [(key, format_value(value)) for key, value in settings_of(best, sweep.parameters).items()]
         if best
         else [],
         "initial": initial,
@@ -187,4 +187,4 @@ def _rows(sweep: Sweep, trials: list[FrozenTrial], table: pd.DataFrame) -> list[
 
 
 def _shown(value: Any) -> str:
-    return NO_VALUE if value is None else f"{value:.3g}" if isinstance(value, float) else show(value)
+    return NO_VALUE if value is None else f"{value:.3g}" if isinstance(value, float) else format_value(value)

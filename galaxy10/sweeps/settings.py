@@ -6,7 +6,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.fields import Field, check_fields, choice, did_you_mean, integer, number, optional, show, text
+from galaxy10.config.fields import (
+    Field,
+    check_fields,
+    choice,
+    did_you_mean,
+    format_value,
+    integer,
+    number,
+    optional,
+    text,
+)
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, lower_is_better
 from galaxy10.sweeps.points import all_points, to_params
@@ -56,7 +66,7 @@ SWEEP_FIELDS: dict[str, Field] = {
     ),
 }
 # Metrics that a run measures once, at its end; it measures all others every epoch.
-AT_THE_END = ("train/images_per_s", "train/scoring_images_per_s", "train/seconds", "train/data_share")
+AT_THE_END = ("train/images_per_s", "train/scoring_images_per_s", "train/seconds", "train/data_time_fraction")
 
 
 @dataclass(frozen=True)
@@ -191,7 +201,7 @@ def _directions(given: Any, objectives: tuple[str, ...], own: Mapping[str, str] 
     directions = tuple([given] * len(objectives) if isinstance(given, str) else given)
     if len(directions) != len(objectives):
         raise Galaxy10Error(
-            f"sweep.direction={show(given)} does not match {len(objectives)} objectives; give one for each, or null"
+            f"sweep.direction={format_value(given)} does not match {len(objectives)} objectives; give one for each, or null"
         )
     return directions
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from galaxy10.config.paths import SLURM_SCRIPTS
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.runs.devices import number_of_devices
 
 _SCRIPT = Path("slurm", "array.sbatch")
@@ -74,7 +74,7 @@ def submit_array(
     lines = "".join(shlex.join(command) + "\n" for command in commands)
     # Every list has its own name: a requeued task reads the list again.
     listed = folder.resolve() / f"{name}-{sha256(lines.encode()).hexdigest()[:8]}.commands"
-    with replacing(listed) as part:
+    with atomic_write(listed) as part:
         part.write_text(lines)
     options = [
         "--parsable",

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.exit_codes import ExitCode, signalled
-from galaxy10.files import read_json, strict, write_json
+from galaxy10.exit_codes import ExitCode, signal_exit_code
+from galaxy10.files import json_safe, read_json, write_json
 from galaxy10.runs.devices import number_of_devices
 from galaxy10.runs.signals import Interrupted, interruptible
 from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
@@ -64,7 +64,7 @@ def submit_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options
             "the jobs continue; run the same command again to wait for them, or "
             f"scancel {' '.join(waiting)} to end them"
         )
-        return signalled(interrupted.number)
+        return signal_exit_code(interrupted.number)
     for trial in trials:
         read_state(trial)
     print_table(trials)
@@ -113,7 +113,7 @@ def _already_submitted(grid: Path) -> dict[str, list[str]]:
 
 def _report(trials: Sequence[GridTrial], grid: Path, jobs: dict[str, list[str]], state: str) -> int:
     summary = {"state": state, "grid": str(grid), "jobs": list(jobs), "trials": [trial.describe() for trial in trials]}
-    print(json.dumps(strict(summary), allow_nan=False), flush=True)
+    print(json.dumps(json_safe(summary), allow_nan=False), flush=True)
     return ExitCode.FINISHED
 
 
@@ -123,7 +123,7 @@ class _Progress:
     def __init__(self, job: str) -> None:
         self._job, self._shown = job, ""
 
-    def show(self, states: dict[int, str]) -> None:
+    def format_value(self, states: dict[int, str]) -> None:
         counts: dict[str, int] = {}
         for state in states.values():
             counts[state.lower()] = counts.get(state.lower(), 0) + 1

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from galaxy10.config.paths import command_line
+from galaxy10.config.paths import galaxy10_command
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.slurm import check_slurm, gpus_of, submit_array
 from galaxy10.sweeps.study import create_or_load_study
@@ -25,7 +25,7 @@ def submit_workers(sweep: Sweep, workers: int, config: dict[str, Any], arguments
     check_slurm()
     create_or_load_study(sweep, config)
     kept = [word for word in arguments if not word.startswith(("sweep.launcher=", "sweep.workers="))]
-    command = [*command_line("sweep"), *kept]
+    command = [*galaxy10_command("sweep"), *kept]
     folder = sweep.path / "slurm"
     job = submit_array([command] * workers, folder, name=f"sweep-{sweep.name}", gpus=gpus_of(config["trainer"]))
     return {"study": sweep.directory, "state": "submitted", "job": job, "workers": workers, "logs": str(folder)}

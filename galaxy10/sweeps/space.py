@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from galaxy10.config.fields import did_you_mean, field_of, show
+from galaxy10.config.fields import did_you_mean, find_field, format_value
 from galaxy10.errors import Galaxy10Error
 from galaxy10.training.settings import FIELDS
 
@@ -102,7 +102,7 @@ def _read(tree: dict[str, Any], prefix: str, groups: Mapping[str, list[str]]) ->
         if not isinstance(node, dict):
             hint = did_you_mean(str(word), list(_KEYWORDS))
             raise Galaxy10Error(
-                f"sweep.space.{key}={show(node)} is not a range{hint}; expected {{low: …, high: …}} or {{choices: […]}}"
+                f"sweep.space.{key}={format_value(node)} is not a range{hint}; expected {{low: …, high: …}} or {{choices: […]}}"
             )
         spec = {name: node[name] for name in _KEYWORDS if name in node}
         rest = {name: value for name, value in node.items() if name not in _KEYWORDS}
@@ -126,7 +126,7 @@ def _read_branches(
         raise Galaxy10Error(f"sweep.space.{key}: with by, expected {{by: KEY, CHOICE: {{low: …, high: …}}, …}}")
     for choice, node in branches.items():
         if not isinstance(node, dict) or set(node) - set(_KEYWORDS):
-            raise Galaxy10Error(f"sweep.space.{key}.{choice}={show(node)}; expected {{low: …, high: …}}")
+            raise Galaxy10Error(f"sweep.space.{key}.{choice}={format_value(node)}; expected {{low: …, high: …}}")
         parent = spec["by"]
         yield _parameter(
             f"{key}[{choice}]", key, {**node, "when": {**(node.get("when") or {}), parent: choice}}, groups
@@ -150,11 +150,11 @@ def _range(name: str, key: str, where: str, spec: dict[str, Any], when: dict[str
     low, high, log, step = (spec.get(word) for word in ("low", "high", "log", "step"))
     for word, value in (("low", low), ("high", high), *((("step", step),) if step is not None else ())):
         if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
-            raise Galaxy10Error(f"{where}.{word}={show(value)} is not allowed; expected a number")
+            raise Galaxy10Error(f"{where}.{word}={format_value(value)} is not allowed; expected a number")
     assert low is not None
     assert high is not None
     if log not in (None, True, False):
-        raise Galaxy10Error(f"{where}.log={show(log)} is not allowed; expected true or false")
+        raise Galaxy10Error(f"{where}.log={format_value(log)} is not allowed; expected true or false")
     if low > high:
         raise Galaxy10Error(f"{where}: low={low} is above high={high}; swap them")
     if low == high:
@@ -167,10 +167,12 @@ def _range(name: str, key: str, where: str, spec: dict[str, Any], when: dict[str
         raise Galaxy10Error(f"{where}: log=true and step do not go together; leave out one of them")
     if step is not None and not 0 < step <= high - low:
         raise Galaxy10Error(f"{where}.step={step} is not allowed; expected a number above 0, at most high-low")
-    rule = field_of(key, FIELDS)
+    rule = find_field(key, FIELDS)
     for word, value in (("low", low), ("high", high)):
         if rule is not None and not rule.allows(value):
-            raise Galaxy10Error(f"{where}.{word}={show(value)} is not allowed for {key}; expected {rule.expected}")
+            raise Galaxy10Error(
+                f"{where}.{word}={format_value(value)} is not allowed for {key}; expected {rule.expected}"
+            )
     whole = all(isinstance(value, int) for value in (low, high, step or 1)) and not (rule and rule.allows(low + 0.5))
     if not whole and rule is not None and not rule.allows(float(low + (high - low) / 3)):
         raise Galaxy10Error(f"{where} contains values that are not allowed for {key}; expected {rule.expected}")
@@ -194,25 +196,25 @@ def check_key(key: str, where: str, groups: Mapping[str, list[str]]) -> None:
     if key not in groups and (name == "" or group not in _SECTIONS) and key != "seed":
         known = [field for field in FIELDS if not field.endswith("*")]
         raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, [*known, *groups])}")
-    if group in _CLOSED_SECTIONS and field_of(key, FIELDS) is None:
+    if group in _CLOSED_SECTIONS and find_field(key, FIELDS) is None:
         known = [field for field in FIELDS if field.startswith(f"{group}.")]
         raise Galaxy10Error(f"{where}: there is no setting {key}{did_you_mean(key, known)}")
 
 
 def _choices(where: str, key: str, given: Any, groups: Mapping[str, list[str]]) -> tuple[Choice, ...]:
     if not isinstance(given, list) or not given:
-        raise Galaxy10Error(f"{where}.choices={show(given)} is not allowed; expected a list, as in [a,b]")
-    choices = tuple(show(value) if isinstance(value, list | dict) else value for value in given)
+        raise Galaxy10Error(f"{where}.choices={format_value(given)} is not allowed; expected a list, as in [a,b]")
+    choices = tuple(format_value(value) if isinstance(value, list | dict) else value for value in given)
     for choice in choices:
         if key in groups:
             if choice not in groups[key]:
                 hint = did_you_mean(str(choice), groups[key])
                 raise Galaxy10Error(f"{where}: there is no {key}={choice}{hint} (choices: {', '.join(groups[key])})")
             continue
-        rule = field_of(key, FIELDS)
+        rule = find_field(key, FIELDS)
         if rule is not None and not rule.allows(as_read(choice)):
             hint = did_you_mean(str(choice), list(rule.choices))
-            raise Galaxy10Error(f"{where}: {key}={show(choice)} is not allowed{hint}; expected {rule.expected}")
+            raise Galaxy10Error(f"{where}: {key}={format_value(choice)} is not allowed{hint}; expected {rule.expected}")
     if len(set(map(repr, choices))) < len(choices):
         raise Galaxy10Error(f"{where}.choices contains a value twice; remove one")
     return choices
@@ -228,7 +230,7 @@ def _conditions(where: str, when: Any) -> dict[str, tuple[Choice, ...]]:
         return {}
     if not isinstance(when, dict):
         raise Galaxy10Error(
-            f"{where}.when={show(when)} is not allowed; expected {{KEY: CHOICE}}, e.g. {{optimizer: sgd}}"
+            f"{where}.when={format_value(when)} is not allowed; expected {{KEY: CHOICE}}, e.g. {{optimizer: sgd}}"
         )
     return {key: tuple(value) if isinstance(value, list) else (value,) for key, value in when.items()}
 
@@ -249,7 +251,7 @@ def _parents_first(parameters: list[Parameter]) -> list[Parameter]:
                 if choice not in choices:
                     hint = did_you_mean(str(choice), [str(c) for c in choices])
                     raise Galaxy10Error(
-                        f"sweep.space.{parameter.key} depends on {parent}={show(choice)}, "
+                        f"sweep.space.{parameter.key} depends on {parent}={format_value(choice)}, "
                         f"which is not one of its choices{hint}"
                     )
     ordered: list[Parameter] = []

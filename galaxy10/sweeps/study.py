@@ -15,7 +15,7 @@ from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from galaxy10.config.fields import show
+from galaxy10.config.fields import format_value
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.directory import differences
@@ -190,7 +190,7 @@ def _check_definition(sweep: Sweep, old: dict[str, Any], new: dict[str, Any]) ->
     for what in ("space", "config"):
         prefix = "sweep.space." if what == "space" else ""
         changes += [
-            f"{prefix}{key} ({show(before)} there, {show(after)} here)"
+            f"{prefix}{key} ({format_value(before)} there, {format_value(after)} here)"
             for key, before, after in differences(old[what], new[what])
         ]
     if changes:

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galaxy10.config.fields import show
+from galaxy10.config.fields import format_value
 from galaxy10.sweeps.best_trial import best_trial, shell_command
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import load_study, seconds_used, settings_of
@@ -100,7 +100,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else show(value)
+    return f"{value:.3g}" if isinstance(value, float) else format_value(value)
 
 
 def epochs_done(trial: FrozenTrial) -> int:

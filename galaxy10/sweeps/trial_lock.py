@@ -64,7 +64,7 @@ def _lock(sweep: Sweep, number: int) -> RunLock | None:
     folder.mkdir(parents=True, exist_ok=True)
     lock = RunLock(folder)
     try:
-        lock.take()
+        lock.acquire()
     except Galaxy10Error:
         return None
     return lock

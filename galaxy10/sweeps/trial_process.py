@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from galaxy10.config.overrides import quoted
-from galaxy10.config.paths import child_environment, command_line
+from galaxy10.config.overrides import quote
+from galaxy10.config.paths import child_environment, galaxy10_command
 from galaxy10.runs.directory import RUN_DIR_VARIABLE
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
@@ -36,7 +36,7 @@ class TrialProcess:
         self._seen, self._last_epoch = 0, -1
         self._stopped_at: float | None = None
         self._log_start = log.stat().st_size if log.exists() else 0
-        command = train_command([*overrides, f"run.dir={quoted(directory)}", "run.test=false", "run.report=false"])
+        command = train_command([*overrides, f"run.dir={quote(directory)}", "run.test=false", "run.report=false"])
         self._process = start_logged(command, log, environment)
 
     @property
@@ -120,7 +120,7 @@ def last_line(output: str) -> str:
 
 def train_command(overrides: Sequence[str]) -> list[str]:
     """Return the command that trains with this Python and this package, from any folder."""
-    return [*command_line("train"), *overrides]
+    return [*galaxy10_command("train"), *overrides]
 
 
 def bound_to_parent(command: Sequence[str]) -> list[str]:

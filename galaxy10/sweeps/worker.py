@@ -14,9 +14,9 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from galaxy10.config.overrides import overrides_of
+from galaxy10.config.overrides import to_overrides
 from galaxy10.console import set_up_logging
-from galaxy10.exit_codes import ExitCode, signalled
+from galaxy10.exit_codes import ExitCode, signal_exit_code
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.signals import collect_signals
@@ -92,10 +92,10 @@ class Worker:
         if pruned_after is not None:
             self._report_pruned(lease)
             return
-        settings = " ".join(overrides_of(lease.settings))
+        settings = " ".join(to_overrides(lease.settings))
         self._log(f"trial {lease.number} {'resumes' if lease.taken_over else 'begins'}: {settings}")
         started, before = time.monotonic(), float(attributes.get("seconds", 0.0))
-        overrides = [*self.sweep.overrides, *overrides_of(lease.settings)]
+        overrides = [*self.sweep.overrides, *to_overrides(lease.settings)]
         if self.sweep.config_dir:
             overrides = ["--config-dir", self.sweep.config_dir, *overrides]
         log = self.sweep.path / "logs" / f"{lease.number:04}.txt"
@@ -240,7 +240,7 @@ def main() -> int:
         assert study is not None  # the process that starts workers has created it
         code = Worker(sweep, study, name, stopping).work()
     if received or stopping.is_set():
-        return signalled(received[0] if received else signal.SIGTERM)
+        return signal_exit_code(received[0] if received else signal.SIGTERM)
     return code
 
 

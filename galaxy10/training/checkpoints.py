@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from galaxy10.config.trust import check_trusted
 from galaxy10.errors import Galaxy10Error, TrainingError
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.models.factory import load_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write, sync, rename."""
         checkpoint = {key: plain(value, key) for key, value in checkpoint.items()}
-        with replacing(Path(path)) as part, part.open("wb") as file:
+        with atomic_write(Path(path)) as part, part.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
             except RuntimeError as error:  # torch covers what the system said, such as a full disk
@@ -44,8 +44,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         logger.debug("saved %s", path)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Plain containers only, whatever Lightning asks for."""
-        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        """Load plain containers only, whatever `weights_only` is."""
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        return checkpoint
 
 
 def plain(value: Any, key: str) -> Any:

@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.environments import ClusterEnvironment, LightningEnvironment
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from galaxy10.compat import slurm_task_environment, watch_started_processes
 from galaxy10.exit_codes import ExitCode, describe_exit
@@ -46,7 +47,7 @@ def set_threads_from_slurm() -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
-def watch_children(directory: RunDirectory, interruption: SignalHandler) -> None:
+def watch_children(directory: RunDirectory, signal_handler: SignalHandler) -> None:
     """Let a run on this machine end as failed, saying why, when one of the processes it has started dies.
 
     Lightning's own watcher would kill this process without a word, also while it closes after a signal.
@@ -54,7 +55,7 @@ def watch_children(directory: RunDirectory, interruption: SignalHandler) -> None
 
     def watch(children: list[subprocess.Popen[bytes]]) -> None:
         _children.extend(children)
-        threading.Thread(target=_watch, args=(children, directory, interruption), daemon=True).start()
+        threading.Thread(target=_watch, args=(children, directory, signal_handler), daemon=True).start()
 
     watch_started_processes(watch)
 
@@ -80,12 +81,12 @@ def _death(children: list[Any]) -> str | None:
     return None
 
 
-def _watch(children: list[Any], directory: RunDirectory, interruption: SignalHandler) -> None:
+def _watch(children: list[Any], directory: RunDirectory, signal_handler: SignalHandler) -> None:
     while not any(child.poll() for child in children):
         if all(child.returncode == 0 for child in children):
             return
         time.sleep(LOOK_EVERY_S)
-    if interruption.number is not None:
+    if signal_handler.number is not None:
         time.sleep(STOPPING_S)
     else:
         time.sleep(2 * GONE_S)  # one that failed as all did: the first process says why

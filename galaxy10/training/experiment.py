@@ -56,17 +56,17 @@ from galaxy10.training.sync_batchnorm import SyncedBatchNorm
 
 logger = logging.getLogger(__name__)
 
-OURS = ("direction", "label")  # of a metric in YAML, and no argument of its class
+METRIC_OPTIONS = ("direction", "label")  # of a metric in YAML, and no argument of its class
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 
-def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption: SignalHandler) -> dict[str, Any]:
+def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handler: SignalHandler) -> dict[str, Any]:
     """Train, choose the best epoch, evaluate, and write everything down; the object of the last output line.
 
     Args:
         config: plain, resolved and checked.
-        directory: chosen and created, its lease taken.
-        interruption: where a signal shows while training runs.
+        directory: chosen and created, its lock taken.
+        signal_handler: where a signal shows while training runs.
 
     Raises:
         Galaxy10Error: what only shows once data and network are at hand.
@@ -93,7 +93,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     }
     statistics = data.training_statistics() if isinstance(data, GalaxyData) else None
     module, weights = build_classifier(
-        config["model"], facts.class_names, facts.image_size, statistics, **parts(config, context)
+        config["model"], facts.class_names, facts.image_size, statistics, **build_components(config, context)
     )
     if isinstance(data, GalaxyData):
         data.preprocessing = module.preprocessing
@@ -109,8 +109,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     trainer = build_trainer(config, directory, recorder, precision.name, context)
     if not module.automatic_optimization:
         trainer.gradient_clip_val = None  # such a module steps by itself, and Lightning would refuse our default
-    take_signals(trainer, interruption, directory)
-    watch_children(directory, interruption)
+    install_signal_callback(trainer, signal_handler, directory)
+    watch_children(directory, signal_handler)
     if is_main_process():
         check_same_data(directory, facts.hash)
         about = provenance(config, data_record(data, facts), module, weights)
@@ -123,17 +123,17 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
             save_demonstrations(data, directory.files)
         directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
-        announce(about, trainer, directory)
+        log_run_start(about, trainer, directory)
 
     # Train; then score the best epoch
     keep_freed_memory()
     resume = directory.last_checkpoint if directory.last_checkpoint.exists() else None
-    interruption.deferring = True
+    signal_handler.deferring = True
     trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    interruption.deferring = False
-    interruption.raise_if_signalled()
+    signal_handler.deferring = False
+    signal_handler.raise_if_signalled()
     if trainer.is_global_zero:
-        say_what_cannot_be_chosen(trainer, recorder)
+        log_unvalidated_steps(trainer, metrics_csv)
     if directory.best_checkpoint.exists():
         module.load_state_dict(load_checkpoint(directory.best_checkpoint)["state_dict"])
     metrics = evaluate_subsets(
@@ -144,7 +144,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, interruption
     if not trainer.is_global_zero:
         return {}
     calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
-    directory.end("finished", metrics={**recorder.logged_at_best(), **metrics, **recorder.totals()})
+    directory.end("finished", metrics={**metrics_csv.logged_at_best(), **metrics, **metrics_csv.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted(directory.files.profiler.glob("*.txt")):
         logger.info(f"profile {table}")
@@ -173,23 +173,23 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def take_signals(trainer: L.Trainer, interruption: SignalHandler, directory: RunDirectory) -> None:
+def install_signal_callback(trainer: L.Trainer, signal_handler: SignalHandler, directory: RunDirectory) -> None:
     """Let this project's way of stopping be the only one: Lightning's own handler ends with exit code 0."""
     leave_signals_alone(trainer)
-    stop = StopOnSignal(interruption, directory.last_checkpoint, directory.lost)
+    stop = StopOnSignal(signal_handler, directory.last_checkpoint, directory.lost)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     # What it saves is to hold what all others have counted of the batch; Lightning keeps checkpoints at the end.
     callbacks.insert(sum(not isinstance(callback, Checkpoint) for callback in callbacks), stop)
 
 
-def parts(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+def build_components(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
     """Build what a module is given beside its network, by the same lines whether it is ours or a user's."""
     built = {
         name: build({**config[name], "_partial_": True} if name != "loss" else config[name], context, name)
         for name in ("loss", "param_groups", "optimizer", "scheduler")
         if config[name].get("_target_")
     }
-    own = {name: {k: v for k, v in node.items() if k not in OURS} for name, node in config["metrics"].items()}
+    own = {name: {k: v for k, v in node.items() if k not in METRIC_OPTIONS} for name, node in config["metrics"].items()}
     built["metrics"] = {name: build(node, context, f"metrics.{name}") for name, node in own.items()}
     _check_kinds("metrics", built["metrics"], Metric)
     built |= {"scheduler_interval": config["trainer"]["scheduler_interval"], "monitor": config["monitor"]}
@@ -204,7 +204,7 @@ def _check_kinds(section: str, built: Mapping[str, Any], kind: type) -> None:
 
 
 def build_trainer(
-    config: dict[str, Any], directory: RunDirectory, recorder: MetricsCSV, precision: str, context: dict[str, Any]
+    config: dict[str, Any], directory: RunDirectory, metrics_csv: MetricsCSV, precision: str, context: dict[str, Any]
 ) -> L.Trainer:
     """Build Lightning's Trainer with every run's callbacks and those of the configuration."""
     options = {**config["trainer"], "precision": precision}
@@ -219,12 +219,12 @@ def build_trainer(
     own_bar = any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks)
     shown = [config["monitor"], *(f"val/{name}" for name in config["metrics"])]
     restored = [RestoreEarlyStopping(), RestorePlateau()]
-    callbacks += [TrainingProgress(False if own_bar else bar, shown), *restored, recorder]
+    callbacks += [TrainingProgress(False if own_bar else bar, shown), *restored, metrics_csv]
     callbacks.append(LogEpochTables())
     if options.pop("enable_checkpointing") is not False:
         mode = metric_mode(config["monitor"], context["directions"])
         callbacks += checkpoint_callbacks(directory.files.checkpoints, config["monitor"], mode)
-    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_ours)]
+    plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_still_held)]
     if options.pop("sync_batchnorm"):
         plugins.append(SyncedBatchNorm())
     environment = cluster_environment()
@@ -245,14 +245,14 @@ def build_trainer(
     )
 
 
-def say_what_cannot_be_chosen(trainer: L.Trainer, recorder: MetricsCSV) -> None:
+def log_unvalidated_steps(trainer: L.Trainer, metrics_csv: MetricsCSV) -> None:
     """The best epoch is chosen among those that were validated: trainer.max_steps may end in the middle of one."""
-    late = trainer.global_step - recorder.validated_step if recorder.validated_step else 0
+    late = trainer.global_step - metrics_csv.validated_step if metrics_csv.validated_step else 0
     if late:
         logger.info(f"note    the last {late} steps came after the last validation: none of them can be the best epoch")
 
 
-def announce(about: dict[str, Any], trainer: L.Trainer, directory: RunDirectory) -> None:
+def log_run_start(about: dict[str, Any], trainer: L.Trainer, directory: RunDirectory) -> None:
     """What is about to be trained, and where."""
     model, split, data = about["model"], about["split"], about["data"]
     counts = split["counts"]

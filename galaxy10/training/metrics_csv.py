@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import TrainingError
-from galaxy10.files import replacing
+from galaxy10.files import atomic_write
 from galaxy10.metrics.logged import logged_values
 from galaxy10.metrics.specs import lower_is_better
 from galaxy10.runs.directory import RunDirectory
@@ -33,19 +33,19 @@ class EpochTable:
             before = pd.read_csv(self.path, float_precision="round_trip")
             before = before[before["epoch"] < row["epoch"]]
             table = pd.concat([before, table], ignore_index=True) if len(before) else table
-        with replacing(self.path) as part:
+        with atomic_write(self.path) as part:
             table.to_csv(part, index=False)
 
 
 class MetricsCSV(Checkpoint):
     """Write a row of metrics.csv and of profile.csv after every epoch; keep status.json's epoch and best value.
 
-    A row holds what the module measured and whatever any module or callback has handed to `self.log`. Lightning calls
-    the hooks of a Checkpoint after those of the module and of all other callbacks, so that nothing is missed.
+    A row of metrics.csv holds the module's metrics and all values that a module or callback passed to `self.log`.
+    Lightning calls the hooks of a Checkpoint after those of the module and of all other callbacks, so none is missed.
 
-    Measures throughput: galaxies per second while training (validation left out), and data_share, the part of that
-    time spent on data: waiting for batches, and on GPUs launching the work of preparing them. Beside them, the most
-    memory that this process has had so far, GiB: of the host, and of the device (0 on CPUs).
+    profile.csv holds images per second (training only, without validation); data_time_fraction, the fraction of that
+    time spent on data (waiting for batches, and on GPUs launching the work of preparing them); and this process's peak
+    memory so far, GiB, of the host and of the device (0 on CPUs).
     """
 
     def __init__(self, directory: RunDirectory, monitor: str, directions: Mapping[str, str] | None = None):
@@ -114,7 +114,7 @@ class MetricsCSV(Checkpoint):
             return
         values = self._values(trainer, pl_module)
         rate = trainer.optimizers[0].param_groups[0]["lr"] if trainer.optimizers else None
-        self.directory.check_ours()
+        self.directory.check_still_held()
         row = {"epoch": trainer.current_epoch, "step": trainer.global_step, "lr": rate}
         self.metrics.add({**row, **values})
         self.profile.add(
@@ -124,7 +124,7 @@ class MetricsCSV(Checkpoint):
                 "validation_seconds": self._validating,
                 "validation_images_per_s": self._validated / self._validating if self._validating else None,
                 "images_per_s": self._images / seconds,
-                "data_share": share,
+                "data_time_fraction": share,
                 **peak_memory(trainer.strategy.root_device),
             }
         )
@@ -181,8 +181,10 @@ class MetricsCSV(Checkpoint):
         return {str(name): float(value) for name, value in row.items() if str(name).startswith("val/")}
 
     def totals(self) -> dict[str, float]:
-        """train/images_per_s, train/data_share, train/seconds and train/peak_…_gib over all epochs, resumed ones
-        included; train/scoring_images_per_s of the final scoring, each galaxy counted once however many views it took.
+        """Return the timings over all epochs, including those before a restart, and of the final scoring.
+
+        Keys: train/images_per_s, train/data_time_fraction, train/seconds, train/peak_host_gib, train/peak_device_gib;
+        train/scoring_images_per_s counts each image once, whatever the number of TTA views.
         """
         evaluation = {"train/scoring_images_per_s": self._scored_images / self._scored_s} if self._scored_s else {}
         if not self.profile.path.exists():
@@ -191,7 +193,7 @@ class MetricsCSV(Checkpoint):
         seconds = table["seconds"].sum()
         return {
             "train/images_per_s": float((table["images_per_s"] * table["seconds"]).sum() / seconds),
-            "train/data_share": float((table["data_share"] * table["seconds"]).sum() / seconds),
+            "train/data_time_fraction": float((table["data_time_fraction"] * table["seconds"]).sum() / seconds),
             "train/seconds": float(seconds),
             **{f"train/{name}": float(table[name].max()) for name in ("peak_host_gib", "peak_device_gib")},
             **evaluation,

@@ -5,8 +5,8 @@ import shutil
 from typing import Any
 
 from galaxy10.classes import slugs
-from galaxy10.config.building import HYDRA_WORDS, check_signature, parameters_of, resolve, targets
-from galaxy10.config.fields import did_you_mean, field_of
+from galaxy10.config.building import HYDRA_KEYS, check_signature, iter_targets, parameters_of, resolve
+from galaxy10.config.fields import did_you_mean, find_field
 from galaxy10.config.groups import trainer_keys
 from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
@@ -23,7 +23,7 @@ from galaxy10.training.settings import FIELDS
 SUPPLIED = frozenset(
     ("num_classes", "class_names", "class_counts", "image_size", "total_steps", "T_max", "steps_per_epoch", "save_dir")
 )
-_OURS_IN_METRICS = ("direction", "label")
+_METRIC_OPTIONS = ("direction", "label")
 # How many arguments each is called with: (logits, labels), (module), (parameter groups), (optimizer).
 _CALLED_WITH = {"loss": 2, "param_groups": 1, "optimizer": 1, "scheduler": 1}
 # Classes whose arguments are the keys of this package's own YAML: torch need not be imported to check them.
@@ -147,9 +147,9 @@ def _check_needs(config: dict[str, Any]) -> None:
 
 def _check_targets(config: dict[str, Any]) -> None:
     """The keys of every class that a user brings, or adds keys to, against its signature."""
-    for where, node in targets(config):
+    for where, node in iter_targets(config):
         section = where.partition(".")[0]
-        keys = set(node) - set(HYDRA_WORDS)
+        keys = set(node) - set(HYDRA_KEYS)
         if where == "model":
             _check_is_classifier(node["_target_"])
             node, keys = class_arguments(node), keys - set(INPUT_SETTINGS)
@@ -158,9 +158,9 @@ def _check_targets(config: dict[str, Any]) -> None:
         elif where == "loss" and not node.get("_partial_"):
             _check_makes_a_loss(node)
         elif section == "metrics" and where.count(".") == 1:
-            node = {key: value for key, value in node.items() if key not in _OURS_IN_METRICS}
+            node = {key: value for key, value in node.items() if key not in _METRIC_OPTIONS}
         target = node["_target_"]
-        if target.startswith("galaxy10.") and all(field_of(f"{where}.{key}", FIELDS) for key in keys):
+        if target.startswith("galaxy10.") and all(find_field(f"{where}.{key}", FIELDS) for key in keys):
             continue
         if keys == _SHIPPED.get(target):
             continue
@@ -194,9 +194,9 @@ def _check_makes_a_loss(node: dict[str, Any]) -> None:
         )
 
 
-def runs_own_code(config: dict[str, Any]) -> bool:
+def runs_user_code(config: dict[str, Any]) -> bool:
     """Return whether an experiment builds anything that is neither this package's nor torch's: it may log metrics."""
-    return any(not node["_target_"].startswith(("galaxy10.", "torch.")) for _, node in targets(config))
+    return any(not node["_target_"].startswith(("galaxy10.", "torch.")) for _, node in iter_targets(config))
 
 
 def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
@@ -208,7 +208,7 @@ def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
         "train/accuracy",
         *(f"val/{name}" for name in (*DEFAULT_METRIC_NAMES, *per_class, *directions)),
     ]
-    others_log = runs_own_code(config)
+    others_log = runs_user_code(config)
     stopping = config["callbacks"].get("early_stopping") or {}
     asked = {"monitor": config["monitor"], "callbacks.early_stopping.monitor": stopping.get("monitor")}
     for key, monitor in asked.items():

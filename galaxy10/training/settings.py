@@ -4,16 +4,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from galaxy10.config.building import targets
+from galaxy10.config.building import iter_targets
 from galaxy10.config.fields import (
     Field,
     anything,
     boolean,
     check_fields,
     choice,
-    field_of,
+    find_field,
     integer,
-    leaves,
+    iter_settings,
     number,
     one_of,
     optional,
@@ -117,10 +117,10 @@ def check_values(config: dict[str, Any]) -> None:
     Raises:
         Galaxy10Error: the first key that does not fit, in one line.
     """
-    owners = dict(targets(config))
-    for key, value in leaves(config):
+    owners = dict(iter_targets(config))
+    for key, value in iter_settings(config):
         owner = next((owners[part]["_target_"] for part in _enclosing(key) if part in owners), None)
-        field = field_of(key, FIELDS)
+        field = find_field(key, FIELDS)
         section = key.partition(".")[0]
         if field is None and owner and (not owner.startswith("galaxy10.") or section in _OF_ANY_KEY):
             continue

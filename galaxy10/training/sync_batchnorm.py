@@ -1,7 +1,7 @@
-"""Batch normalisation over all processes' galaxies (trainer.sync_batchnorm): with it, devices change speed alone.
+"""Batch normalization over the images of all processes (trainer.sync_batchnorm): more devices change only the speed.
 
-Written here because torch's own exists for GPUs only, and because Lightning, putting it in, takes timm's layers, which
-are batch norm and activation in one, for batch norm alone: the activations would be gone without a word.
+torch.nn.SyncBatchNorm exists for GPUs only; and Lightning's conversion to it drops the activations of timm's
+BatchNormAct2d layers without a warning.
 """
 
 from typing import Any
@@ -15,28 +15,30 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm
 
 
 class SyncedBatchNorm(LayerSync):
-    """Lightning's plugin: every batch norm of the network takes its mean and variance from the whole step's batch."""
+    """A Lightning plugin that makes every batch norm use the mean and variance over the batches of all processes."""
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Before training; parameters and names stay as they are."""
+        """Convert the batch norm layers in place; parameters and names do not change."""
         for module in model.modules():
-            if isinstance(module, _BATCH_NORMS) and not isinstance(module, OverProcesses):
+            if isinstance(module, _BATCH_NORMS) and not isinstance(module, CrossProcessBatchNorm):
                 kind = type(module)
-                module.__class__ = type(f"Synced{kind.__name__}", (OverProcesses, kind), {"alone": kind})
+                module.__class__ = type(
+                    f"Synced{kind.__name__}", (CrossProcessBatchNorm, kind), {"original_class": kind}
+                )
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """After training."""
+        """Undo `apply`."""
         for module in model.modules():
-            if isinstance(module, OverProcesses):
-                module.__class__ = module.alone
+            if isinstance(module, CrossProcessBatchNorm):
+                module.__class__ = module.original_class
         return model
 
 
-class OverProcesses(nn.Module):
-    """What is put before a batch norm class. alone: that class."""
+class CrossProcessBatchNorm(nn.Module):
+    """A mixin before a batch norm class. original_class: that class."""
 
-    alone: Any
+    original_class: Any
     weight: torch.Tensor | None
     bias: torch.Tensor | None
     running_mean: torch.Tensor | None
@@ -46,16 +48,20 @@ class OverProcesses(nn.Module):
     eps: float
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, C, …) → the same shape, normalised over B of all processes; in evaluation as the class itself does."""
+        """Normalize inputs (B, C, …) over B of all processes; in evaluation mode, as the original class does.
+
+        The running variance is unbiased, as torch's. A single value per channel over all processes gives inf in it.
+        """
         if not self.training:
-            return super().forward(inputs)
+            evaluated: torch.Tensor = super().forward(inputs)
+            return evaluated
         axes = [axis for axis in range(inputs.dim()) if axis != 1]
         shape = [1, -1] + [1] * (inputs.dim() - 2)
         values = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
         sums = _sum_over_processes(torch.cat([values.sum(axes), values.new_tensor([values.numel() / values.shape[1]])]))
         count, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
         centred = values - mean.view(shape)
-        variance = _sum_over_processes((centred**2).sum(axes)) / count  # centred first: no difference of large numbers
+        variance = _sum_over_processes((centred**2).sum(axes)) / count  # centred first: no cancellation
         if self.running_mean is not None and self.running_var is not None:
             with torch.no_grad():
                 self.num_batches_tracked += 1
@@ -85,4 +91,5 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 def _sum_over_processes(values: torch.Tensor) -> torch.Tensor:
-    return _SumOverProcesses.apply(values) if dist.is_initialized() else values
+    total: torch.Tensor = _SumOverProcesses.apply(values) if dist.is_initialized() else values
+    return total

@@ -17,7 +17,7 @@ STEPS = set(range(1, 12))
 ROWS = {  # step: a row that it must show, and fields of it
     1: ("resnet50, bf16 on the CPU compared with fp32 on the CPU", {"loss", "loss_difference"}),
     2: ("simulate 300 images at 96 px", {"images_per_s", "seconds", "cores"}),
-    3: ("simple_cnn: train.py", {"images_per_s", "data_share", "peak_memory_gib", "first_epoch_extra_seconds"}),
+    3: ("simple_cnn: train.py", {"images_per_s", "data_time_fraction", "peak_memory_gib", "first_epoch_extra_seconds"}),
     4: ("simple_cnn", {"images_per_s", "peak_memory_gib"}),
     5: ("host waits in aten::item (host's operations recorded)", {"times_per_step", "ms_per_step"}),
     6: ("the same seed twice", {"weights_equal", "metrics_equal"}),
@@ -146,13 +146,13 @@ def test_results_of_a_card_are_kept_by_its_name_and_shown_by_the_table_program(t
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     from table import gpu_lines
 
-    rows = [{"what": "train.py, cache on", "images_per_s": 2345.6, "data_share": 0.0123}]
+    rows = [{"what": "train.py, cache on", "images_per_s": 2345.6, "data_time_fraction": 0.0123}]
     steps = [
         {"step": 3, "title": "training", "state": "done", "seconds": 99.0, "rows": rows},
         {"step": 10, "title": "study", "state": "not started", "reason": "no time", "seconds": 0.0, "rows": []},
     ]
     lines = gpu_lines({"card": "NVIDIA H100", "date": "2026-11-27T10:00:00", "seconds": 470.2, "steps": steps})
-    assert lines[-2] == "| 3 | train.py, cache on | images_per_s 2,346, data_share 0.0123 |"
+    assert lines[-2] == "| 3 | train.py, cache on | images_per_s 2,346, data_time_fraction 0.0123 |"
     assert lines[-1] == "| 10 | study | not started: no time |"
 
 

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from galaxy10.cli.predict import _trust
-from galaxy10.config.own_code import TRUST_VARIABLE
+from galaxy10.config.user_code import TRUST_VARIABLE
 from tests.conftest import ROOT
 
 LOADED = "import sys; sys.argv = ['galaxy10', *sys.argv[1:]]\nfrom galaxy10.cli.entry import main\ntry:\n    main()\n"

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from galaxy10.config.command_line import in_our_words
+from galaxy10.config.command_line import translate_arguments
 from galaxy10.config.compose import compose
-from galaxy10.config.explain import Vocabulary
+from galaxy10.config.explain import KnownSettings
 from galaxy10.config.groups import groups
 from galaxy10.config.sections import NEEDED
 from galaxy10.errors import Galaxy10Error
@@ -17,8 +17,8 @@ FORMS = ("~{}", "{}=null", "{}=[]")
 
 
 def composed(*arguments):
-    words = Vocabulary.of("train", arguments, known_keys())
-    return compose(in_our_words(arguments, words.choices), words, checked)
+    words = KnownSettings.of("train", arguments, known_keys())
+    return compose(translate_arguments(arguments, words.choices), words, checked)
 
 
 def config(*arguments):
@@ -28,7 +28,7 @@ def config(*arguments):
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group not in NEEDED])
 def test_a_group_that_is_left_out_is_absent_however_it_is_typed(group):
-    typed = [in_our_words([form.format(group)], GROUPS) for form in FORMS]
+    typed = [translate_arguments([form.format(group)], GROUPS) for form in FORMS]
     assert typed == [[f"{group}=[]"]] * len(FORMS)
     found = config(f"{group}=[]")[group]
     if group in ("scheduler", "param_groups"):
@@ -122,7 +122,7 @@ def mine(tmp_path):
 @pytest.mark.parametrize("option", ["--config-dir={}", "hydra.searchpath=[file://{}]"])
 def test_files_of_ones_own_are_known_with_their_keys_and_choices(option, mine):
     option = option.format(mine)
-    words = Vocabulary.of("train", [option], known_keys())
+    words = KnownSettings.of("train", [option], known_keys())
     assert {"mine", "resnet50"} <= set(words.choices["model"])
     assert words.has("model.network.width")
     with pytest.raises(Galaxy10Error, match=re.escape("did you mean model.network.width?")):

@@ -11,14 +11,14 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from galaxy10.config.building import build
-from galaxy10.config.own_code import TRUST_VARIABLE, describe_failure
+from galaxy10.config.user_code import TRUST_VARIABLE, describe_failure
 from galaxy10.data.epoch_seeding import seed_epochs
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.metrics.extra import compute_extra_metrics
 from galaxy10.models.factory import _without_pretrained
 from galaxy10.training.callbacks import FiniteLoss, RestorePlateau
 from galaxy10.training.checkpoints import AtomicCheckpointIO
-from galaxy10.training.experiment import parts
+from galaxy10.training.experiment import build_components
 from tests.galaxies import write_galaxies
 from tests.outside.conftest import HERE
 
@@ -78,7 +78,7 @@ def test_what_is_no_metric_is_refused():
     empty = {section: {} for section in ("loss", "param_groups", "optimizer", "scheduler")}
     config = {**empty, "metrics": {"mine": {"_target_": "outsider.nets.MyNet", "num_classes": 3}}}
     with pytest.raises(Galaxy10Error, match=r"metrics.mine._target_ makes a MyNet, which is no torchmetrics's Metric"):
-        parts(config, {})
+        build_components(config, {})
 
 
 def test_checkpoints_take_numpys_numbers_and_refuse_objects(tmp_path):

@@ -79,7 +79,7 @@ def write_run(
     split.to_parquet(path / "split.parquet", index=False)
     if images is None:
         images = rng.integers(0, 255, (30, 48, 48, 3), dtype=np.uint8)
-    metrics: dict[str, Any] = {"train/images_per_s": 512.5, "train/data_share": 0.04}
+    metrics: dict[str, Any] = {"train/images_per_s": 512.5, "train/data_time_fraction": 0.04}
     for subset in ("val", "test"):
         table = _predictions(rng, split[split["subset"] == subset], num_classes, names, skill)
         table.to_parquet(path / f"predictions/{subset}.parquet", index=False)
@@ -151,7 +151,7 @@ def _write_tables(path: Path, rng, split: pd.DataFrame, class_names: Sequence[st
     curves["val/macro_f1"] = learned - 0.05
     curves["val/calibration_error"] = 0.3 * np.exp(-epoch / 4)
     curves.to_csv(path / "metrics.csv", index=False)
-    pd.DataFrame({"epoch": epoch, "seconds": 3.2, "images_per_s": 512.5, "data_share": 0.04}).to_csv(
+    pd.DataFrame({"epoch": epoch, "seconds": 3.2, "images_per_s": 512.5, "data_time_fraction": 0.04}).to_csv(
         path / "profile.csv", index=False
     )
     distribution = pd.crosstab(split["label"], split["subset"])

@@ -37,10 +37,10 @@ def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(runs, h
     runs("grid-1/killed", state="running", job="41")
     runs("stopped", state="interrupted", best={"metric": "val/macro_f1", "value": 0.71251})
     runs("broken", state="failed", error="CUDA out of [memory]")
-    lease = RunLock(runs("grid-1/alive", state="running", job="42"))
-    lease.take()
+    lock = RunLock(runs("grid-1/alive", state="running", job="42"))
+    lock.acquire()
     done = here("galaxy10", "runs")
-    lease.release()
+    lock.release()
     lines = lines_of(done)
     assert set(lines) >= {"whole", "judged", "grid-1/killed", "grid-1/alive", "stopped", "broken"}
     assert lines["whole"][1:3] == ["finished", "6"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import galaxy10
-from galaxy10.exit_codes import ExitCode, describe_exit, signalled
+from galaxy10.exit_codes import ExitCode, describe_exit, signal_exit_code
 from galaxy10.runs.signals import (
     SIGNALS,
     Interrupted,
@@ -87,6 +87,6 @@ def test_ignored_signals_change_nothing():
 
 def test_exit_codes_are_those_that_the_documents_name():
     assert [int(code) for code in ExitCode] == [0, 1, 2, 3]
-    assert (signalled(signal.SIGINT), signalled(signal.SIGTERM)) == (130, 143)
+    assert (signal_exit_code(signal.SIGINT), signal_exit_code(signal.SIGTERM)) == (130, 143)
     assert describe_exit(-signal.SIGKILL) == "killed by SIGKILL"
     assert describe_exit(ExitCode.FAILED) == "ended with exit code 1"

@@ -92,12 +92,12 @@ def test_threads_follow_the_cores_of_a_task_unless_the_user_says_otherwise(monke
 
 
 def test_one_signal_that_comes_by_two_ways_is_one(monkeypatch):
-    interruption = SignalHandler()
-    interruption.deferring = True
-    interruption._handle(signal.SIGTERM, None)
-    interruption._handle(signal.SIGTERM, None)
-    assert interruption.number == signal.SIGTERM
+    signal_handler = SignalHandler()
+    signal_handler.deferring = True
+    signal_handler._handle(signal.SIGTERM, None)
+    signal_handler._handle(signal.SIGTERM, None)
+    assert signal_handler.number == signal.SIGTERM
     later = time.monotonic() + 10
     monkeypatch.setattr(time, "monotonic", lambda: later)
     with pytest.raises(Interrupted):
-        interruption._handle(signal.SIGTERM, None)
+        signal_handler._handle(signal.SIGTERM, None)

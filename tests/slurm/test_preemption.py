@@ -112,13 +112,13 @@ def test_a_requeued_job_takes_over_from_its_step_that_outlived_its_node(slurm, f
     run = folder / "outlived"
     job = slurm.submit("--nodelist=n0", TRAIN, *LONG, "run.dir=outlived", cwd=folder)
     first_epoch(run)
-    before = json.loads((run / "lease.json").read_text())
+    before = json.loads((run / "lock.json").read_text())
     os.kill(before["pid"], signal.SIGSTOP)  # it wakes up when the new start has begun, and finds itself replaced
     slurm.kill_node("n0")
     try:
         wait_for(lambda: slurm.state(job) == "PENDING", what="the controller to give the node up")
         slurm.restart_now(job, ReqNodeList="n1")
-        wait_for(lambda: holder(run)["token"] not in (None, before["token"]), what="the new start to take the lease")
+        wait_for(lambda: holder(run)["token"] not in (None, before["token"]), what="the new start to take the lock")
         assert holder(run)["restarts"] == 1
         assert Path(f"/proc/{before['pid']}").exists()
         os.kill(before["pid"], signal.SIGCONT)
@@ -132,7 +132,7 @@ def test_a_requeued_job_takes_over_from_its_step_that_outlived_its_node(slurm, f
 
 def holder(run):
     try:
-        return json.loads((run / "lease.json").read_text())
+        return json.loads((run / "lock.json").read_text())
     except FileNotFoundError:  # between two holders
         return {"token": None}
 
@@ -150,7 +150,7 @@ def test_scancel_ends_as_interrupted_and_is_not_requeued(slurm, folder):
     wait_for(lambda: status(run)["state"] == "interrupted", what="the run to be closed")
     assert slurm.about(job)["Restarts"] == "0"
     assert (run / "checkpoints" / "last.ckpt").exists()
-    assert not (run / "lease.json").exists()
+    assert not (run / "lock.json").exists()
 
 
 def runs_table(slurm: Slurm, folder):

@@ -40,7 +40,7 @@ def test_jobs_of_submitit_train_and_one_that_fails_fails_no_other(grid, tmp_path
 
 def test_the_jobs_outlive_the_command_that_is_interrupted(grid, slurm, tmp_path):
     with grid("model.dropout=0.1,0.2", STAND_IN_EPOCH_S="3") as process:
-        wait_for(lambda: list(tmp_path.glob("runs/grid-*/*/lease.json")), what="a trial to begin")
+        wait_for(lambda: list(tmp_path.glob("runs/grid-*/*/lock.json")), what="a trial to begin")
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130, errors

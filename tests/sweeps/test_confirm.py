@@ -60,7 +60,7 @@ def test_a_second_one_is_refused_and_touches_nothing_of_the_first(sweep, monkeyp
     first.release()
     assert confirm(sweep, TRAINER, 1, [0], 1)[0] == 130
     assert started
-    assert not (sweep.path / "confirm" / "lease.json").exists()
+    assert not (sweep.path / "confirm" / "lock.json").exists()
 
 
 def test_the_lease_is_held_until_the_test_galaxies_have_been_asked_and_they_are_asked_once(sweep, trained, monkeypatch):
@@ -78,7 +78,7 @@ def test_the_lease_is_held_until_the_test_galaxies_have_been_asked_and_they_are_
 
 def test_one_that_a_later_start_of_its_job_has_taken_over_does_not_ask_the_test_galaxies(sweep, trained, monkeypatch):
     asked = answers(monkeypatch)
-    monkeypatch.setattr(module.RunLock, "is_ours", lambda lease: False)
+    monkeypatch.setattr(module.RunLock, "still_held", lambda lock: False)
     assert confirm(sweep, TRAINER, 1, [0, 1], 1)[0] == 143
     assert not asked
 

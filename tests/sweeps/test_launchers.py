@@ -60,7 +60,7 @@ def test_a_signal_stops_the_trials(launcher, start, grid, tmp_path):
     slow = stand_in(STAND_IN_EPOCH_S="1000")
     with start(ROOT / "train.py", *words, cwd=tmp_path, fresh=True, **slow) as process:
         together = min(2, len(os.sched_getaffinity(0)))
-        wait_for(lambda: len(list(tmp_path.glob("runs/grid-*/*/lease.json"))) == together, "trials", process)
+        wait_for(lambda: len(list(tmp_path.glob("runs/grid-*/*/lock.json"))) == together, "trials", process)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate()
     assert process.returncode == 143, err

@@ -120,7 +120,7 @@ def test_ctrl_c_asks_all_trials_to_stop_and_the_same_command_goes_on_with_them(s
     assert "Traceback" not in err
     result = json.loads(out.strip().splitlines()[-1])
     assert (result["state"], result["interrupted"]) == ("interrupted", 2)
-    assert not list(folder.glob("*/lease.json"))
+    assert not list(folder.glob("*/lock.json"))
     done = sweep(*words[len(TINY) :])
     assert done.code == 0, done.err
     assert done.err.count("resumes") == 2

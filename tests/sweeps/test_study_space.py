@@ -5,10 +5,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from galaxy10.cli.sweep import fixed_settings
+from galaxy10.cli.sweep import trial_overrides
 from galaxy10.config.compose import to_container
 from galaxy10.config.groups import groups
-from galaxy10.config.overrides import overrides_of
+from galaxy10.config.overrides import to_overrides
 from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.sweeps.points import all_points, choose, covering_points, to_params
@@ -34,13 +34,13 @@ def section_of(name, *overrides):
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_takes_its_first_trial_and_train_py_takes_all_of_its_corners(name):
     section = section_of(name)
-    fixed = fixed_settings(section["overrides"])
+    fixed = trial_overrides(section["overrides"])
     sweep, remarks = read_sweep(section, fixed, GROUPS, None)
     assert not remarks
     assert len(sweep.initial_points) == 1
     for point in [*sweep.initial_points, *covering_points(sweep.parameters)]:
         to_params(sweep.parameters, point)
-        trial_config(sweep, overrides_of(point))
+        trial_config(sweep, to_overrides(point))
     head = (CONF / "sweep" / f"{name}.yaml").read_text().split("name:")[0]
     assert "From:" in head
     assert f"sweep={name}" in head.partition("Command:")[2]
@@ -51,10 +51,10 @@ def test_every_space_takes_its_first_trial_and_train_py_takes_all_of_its_corners
 ])  # fmt: skip
 def test_the_first_trial_is_the_studys_own_recipe(name, experiment):
     section = section_of(name)
-    sweep, _ = read_sweep(section, fixed_settings(section["overrides"]), GROUPS, None)
+    sweep, _ = read_sweep(section, trial_overrides(section["overrides"]), GROUPS, None)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         recipe = complete(to_container(compose("train", overrides=[f"experiment={experiment}"])))
-    trial = trial_config(sweep, overrides_of(sweep.initial_points[0]))
+    trial = trial_config(sweep, to_overrides(sweep.initial_points[0]))
     for part in ("data", "model", "augment", "loss", "param_groups", "optimizer", "scheduler", "trainer", "callbacks"):
         # image_size: the recipe says the network's own size, which auto gives for these files
         mine, theirs = ({k: v for k, v in c[part].items() if k != "image_size"} for c in (trial, recipe))

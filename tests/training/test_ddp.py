@@ -81,7 +81,7 @@ def test_a_process_that_is_killed_ends_the_run_as_failed_and_the_other_does_not_
     assert status["state"] == "failed"
     assert status["error"] == "process 1 of 2: killed by SIGKILL"
     assert errors.count("error: ") == 1
-    assert not (tmp_path / "r" / "lease.json").exists()
+    assert not (tmp_path / "r" / "lock.json").exists()
 
 
 def child_of(pid):

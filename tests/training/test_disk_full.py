@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import replacing, write_json
+from galaxy10.files import atomic_write, write_json
 from galaxy10.training.checkpoints import AtomicCheckpointIO
 
 
@@ -28,7 +28,7 @@ def write_checkpoint(path):
 
 
 def write_table(path):
-    with replacing(path) as part:
+    with atomic_write(path) as part:
         pd.DataFrame({"p": torch.rand(1_000_000).numpy()}).to_parquet(part)
 
 

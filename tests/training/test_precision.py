@@ -98,7 +98,14 @@ def test_a_run_records_its_precision_and_is_its_own_profile(run, finished):
     assert f"{training['precision']} ({training['precision_reason']})" in finished.err
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["precision"] == "auto"
     profile = pd.read_csv(run / "profile.csv")
-    timings = {"seconds", "images_per_s", "data_share", "validation_images_per_s", "peak_host_gib", "peak_device_gib"}
+    timings = {
+        "seconds",
+        "images_per_s",
+        "data_time_fraction",
+        "validation_images_per_s",
+        "peak_host_gib",
+        "peak_device_gib",
+    }
     assert timings <= set(profile.columns)
     assert not timings & set(pd.read_csv(run / "metrics.csv").columns)
     assert finished.result["train/peak_host_gib"] == profile["peak_host_gib"].max() > 0.1

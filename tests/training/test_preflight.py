@@ -8,9 +8,9 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 
-from galaxy10.config.building import HYDRA_WORDS, resolve, takes, targets
+from galaxy10.config.building import HYDRA_KEYS, accepts, iter_targets, resolve
 from galaxy10.config.compose import to_container
-from galaxy10.config.fields import field_of, leaves
+from galaxy10.config.fields import find_field, iter_settings
 from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.training import preflight as door
@@ -42,12 +42,12 @@ def test_every_setting_of_every_choice_has_a_rule_or_is_an_argument_of_its_class
         section = {"slurm": values["slurm"]} if launcher else {path.parent.name: values}
         built = {
             f"{where}.{name}"
-            for where, node in targets(section)
+            for where, node in iter_targets(section)
             for name in node
-            if name in {*HYDRA_WORDS, *door._OURS_IN_METRICS} or takes(resolve(node["_target_"], where), name)
+            if name in {*HYDRA_KEYS, *door._METRIC_OPTIONS} or accepts(resolve(node["_target_"], where), name)
         }
-        for key, _ in leaves(section):
-            known = field_of(key, FIELDS) is not None or any(f"{key}.".startswith(f"{name}.") for name in built)
+        for key, _ in iter_settings(section):
+            known = find_field(key, FIELDS) is not None or any(f"{key}.".startswith(f"{name}.") for name in built)
             assert known, f"{path.relative_to(ROOT)}: {key}"
 
 

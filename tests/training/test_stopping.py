@@ -33,9 +33,9 @@ def test_a_run_that_was_moved_remembers_its_best_epoch(tmp_path):
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3, 4])
 def test_several_gpus_stop_between_two_steps_whatever_they_accumulate(accumulate, tmp_path):
-    interruption = SignalHandler()
-    interruption.number = 15
-    callback = StopOnSignal(interruption, tmp_path / "last.ckpt", threading.Event())
+    signal_handler = SignalHandler()
+    signal_handler.number = 15
+    callback = StopOnSignal(signal_handler, tmp_path / "last.ckpt", threading.Event())
     position = SimpleNamespace(current=SimpleNamespace(ready=0))
     trainer = SimpleNamespace(
         world_size=2,
@@ -87,11 +87,11 @@ def test_a_signal_before_anything_began_changes_nothing(tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     ("files", "begins"),
     [
-        (["lease.json"], True),
-        (["lease.json", ".lease.abc", ".status.json.part"], True),
-        (["lease.json", "config.yaml"], True),
+        (["lock.json"], True),
+        (["lock.json", ".lock.abc", ".status.json.part"], True),
+        (["lock.json", "config.yaml"], True),
         (["config.yaml"], False),
-        (["lease.json", "notes.txt"], False),
+        (["lock.json", "notes.txt"], False),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -70,7 +70,7 @@ def test_the_printed_numbers_are_those_of_the_table(finished, run):
     assert result["test/macro_f1"] == pytest.approx(f1_score(truth, predicted, average="macro"), abs=1e-12)
     assert result["test/loss"] == pytest.approx(log_loss(truth, probabilities, labels=[0, 1, 2]), abs=1e-6)
     assert result["train/images_per_s"] > 0
-    assert 0 < result["train/data_share"] < 1
+    assert 0 < result["train/data_time_fraction"] < 1
 
 
 def test_checkpoints_are_plain(run):

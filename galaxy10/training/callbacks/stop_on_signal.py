@@ -19,22 +19,22 @@ class StopOnSignal(L.Callback):
     All processes of a run look at the same batch, and stop together whichever of them was told.
 
     Args:
-        interruption: where a signal shows.
+        signal_handler: where a signal shows.
         last_checkpoint: what to write.
         lost: set when another process owns the run directory. Then training stops without writing.
     """
 
-    def __init__(self, interruption: SignalHandler, last_checkpoint: Path, lost: threading.Event):
-        self._interruption, self._last_checkpoint, self._lost = interruption, last_checkpoint, lost
+    def __init__(self, signal_handler: SignalHandler, last_checkpoint: Path, lost: threading.Event):
+        self._signal_handler, self._last_checkpoint, self._lost = signal_handler, last_checkpoint, lost
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save and stop between two optimizer steps."""
-        self._interruption.progressed = True
+        self._signal_handler.progressed = True
         batches = LOOK_EVERY_STEPS * trainer.accumulate_grad_batches  # so that it is between two steps
         on_gpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
         if on_gpus and (batch_idx + 1) % batches:
             return
-        asked = self._lost.is_set() or self._interruption.number is not None
+        asked = self._lost.is_set() or self._signal_handler.number is not None
         if not _any_process(trainer, asked):
             return
         if _any_process(trainer, self._lost.is_set()):
@@ -44,17 +44,17 @@ class StopOnSignal(L.Callback):
             return
         if begun and not trainer.fast_dev_run:
             trainer.save_checkpoint(self._last_checkpoint)
-        raise Interrupted(self._interruption.number or signal.SIGTERM)
+        raise Interrupted(self._signal_handler.number or signal.SIGTERM)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """The epoch before has been saved."""
-        if _any_process(trainer, self._interruption.number is not None):
-            raise Interrupted(self._interruption.number or signal.SIGTERM)
+        if _any_process(trainer, self._signal_handler.number is not None):
+            raise Interrupted(self._signal_handler.number or signal.SIGTERM)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Let all processes know what came during the last epoch; they raise it outside of Lightning's loop."""
-        if _any_process(trainer, self._interruption.number is not None):
-            self._interruption.number = self._interruption.number or signal.SIGTERM
+        if _any_process(trainer, self._signal_handler.number is not None):
+            self._signal_handler.number = self._signal_handler.number or signal.SIGTERM
 
 
 def _any_process(trainer: Any, here: bool) -> bool:

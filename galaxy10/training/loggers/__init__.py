@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from galaxy10.lazy import lazy_names
+from galaxy10.lazy import lazy_attributes
 from galaxy10.training.loggers.build import build_loggers, close_loggers
 from galaxy10.training.loggers.settings import check_loggers
 
@@ -11,4 +11,6 @@ if TYPE_CHECKING:
     from galaxy10.training.loggers.wandb_logger import WandbLogger
 
 __all__ = ["TensorBoardLogger", "WandbLogger", "build_loggers", "check_loggers", "close_loggers"]
-__getattr__, __dir__ = lazy_names(__name__, {"TensorBoardLogger": "tensorboard_logger", "WandbLogger": "wandb_logger"})
+__getattr__, __dir__ = lazy_attributes(
+    __name__, {"TensorBoardLogger": "tensorboard_logger", "WandbLogger": "wandb_logger"}
+)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from galaxy10.config.building import HYDRA_WORDS
+from galaxy10.config.building import HYDRA_KEYS
 from galaxy10.config.fields import (
     Field,
     anything,
@@ -14,9 +14,9 @@ from galaxy10.config.fields import (
     check_fields,
     choice,
     did_you_mean,
+    format_value,
     number,
     optional,
-    show,
     text,
 )
 from galaxy10.errors import Galaxy10Error, first_line
@@ -72,16 +72,15 @@ def check_loggers(section: Any) -> None:
         target = entry.get("_target_") if isinstance(entry, dict) else None
         if not isinstance(target, str):
             hint = did_you_mean(where, list(FIELDS)) if not isinstance(entry, dict) else ""
-            raise Galaxy10Error(
-                f"{where}={show(entry)} names no logger{hint or f'; add {where}._target_=CLASS, a Logger of Lightning'}"
-            )
+            hint = hint or f"; add {where}._target_=CLASS, a Lightning Logger"
+            raise Galaxy10Error(f"{where}={format_value(entry)} names no logger{hint}")
         _check_installed(where, target)
         if target in ARGUMENTS:
             if target in of_class:
                 class_name = target.rpartition(".")[2]
                 raise Galaxy10Error(f"{of_class[target]} and {where} are both a {class_name}; leave out one of them")
             of_class[target] = where
-            given = {f"{where}.{key}": value for key, value in entry.items() if key not in HYDRA_WORDS}
+            given = {f"{where}.{key}": value for key, value in entry.items() if key not in HYDRA_KEYS}
             check_fields(given, {f"{where}.{key}": field for key, field in ARGUMENTS[target].items()})
         if target == WANDB:
             _check_wandb(where, entry.get("mode"))
@@ -90,7 +89,7 @@ def check_loggers(section: Any) -> None:
 def _entries(section: Any) -> Iterator[tuple[str, Any]]:
     if section and not isinstance(section, dict):
         raise Galaxy10Error(
-            f"logger={show(section)} is not allowed; expected choices, as in logger=[wandb,tensorboard]"
+            f"logger={format_value(section)} is not allowed; expected choices, as in logger=[wandb,tensorboard]"
         )
     yield from ((name, entry) for name, entry in (section or {}).items() if entry is not None)
 

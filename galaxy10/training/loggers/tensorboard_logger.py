@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import yaml
+from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger as LightningTensorBoardLogger
-from lightning.pytorch.loggers.logger import DummyExperiment, rank_zero_experiment
 from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
+from galaxy10.compat import dummy_experiment
 from galaxy10.errors import first_line
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.epochs import epoch_rows
@@ -40,7 +41,7 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
         """TensorBoard's SummaryWriter."""
         if self._experiment is None:
             self._attempt(self._begin)
-        return DummyExperiment() if self._experiment is None else self._experiment
+        return dummy_experiment() if self._experiment is None else self._experiment
 
     @rank_zero_only
     def log_metrics(self, metrics: Any, step: int | None = None) -> None:

@@ -28,7 +28,7 @@ from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.signals import ignore_signals
 from galaxy10.training.loggers.wandb_messages import CALL, END, read_frames, unpack_arguments, unpack_path
-from galaxy10.training.loggers.wandb_server import ANSWER_S, server_answers, why_offline
+from galaxy10.training.loggers.wandb_server import ANSWER_S, offline_reason, server_answers
 
 KILLED = 1
 OFFLINE_FINISH_S = 20.0  # to write what is left to disk
@@ -67,9 +67,9 @@ class Follower:
 
     # --- start ----------------------------------------------------------------------------------------------------
 
-    def open(self, why_offline: str | None = None) -> dict[str, str]:
+    def open(self, offline_reason: str | None = None) -> dict[str, str]:
         """Begin or resume the run where W&B can be reached, else on disk; what to tell the user."""
-        why = why_offline or self._why_offline()
+        why = offline_reason or self._offline_reason()
         if why is None:
             try:
                 return self._init("online")
@@ -79,14 +79,14 @@ class Follower:
                 self._abandon()
         return self._init("offline") | {"offline": why}
 
-    def _why_offline(self) -> str | None:
+    def _offline_reason(self) -> str | None:
         if self.settings["mode"] == "offline":
             return "mode=offline"
         if self.settings["mode"] == "auto" and os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
             return f"WANDB_MODE={os.environ['WANDB_MODE']}"
         if any(self._is_waiting(part) for part in self.parts):
             return "an earlier part of this run has not been uploaded yet"  # W&B takes epochs in their order only
-        return why_offline()
+        return offline_reason()
 
     def _is_waiting(self, part: str) -> bool:
         """Whether a part still has to be uploaded; `wandb sync` leaves a marker."""

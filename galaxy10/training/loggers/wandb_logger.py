@@ -18,7 +18,7 @@ from galaxy10.runs.directory import is_main_process
 from galaxy10.runs.files import RunFiles
 from galaxy10.training.loggers.epoch_tables import EpochTableLogger
 from galaxy10.training.loggers.wandb_process import WandbProcess
-from galaxy10.training.loggers.wandb_run import NoProcess, RemoteRun
+from galaxy10.training.loggers.wandb_run import NullProcess, RemoteRun
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
                 atexit.register(self._close_at_exit)
             except OSError as error:
                 log.warning(f"wandb   cannot be started: {first_line(error)}")
-        return RemoteRun(self._process or NoProcess(), self.identity, RunFiles(self.path).read_config())
+        return RemoteRun(self._process or NullProcess(), self.identity, RunFiles(self.path).read_config())
 
     def _close_at_exit(self) -> None:
         """Close the run of somebody's own Trainer; those of this package's commands are closed by then."""

@@ -1,4 +1,4 @@
-"""What a run sends to the process that talks to W&B: frames of a kind and a body over a pipe."""
+"""The messages that a run sends to its W&B process over a pipe: frames of a kind and a body."""
 
 import io
 import pickle
@@ -11,12 +11,12 @@ _HEADER = struct.Struct(">cQ")
 
 
 def frame(kind: bytes, body: bytes = b"") -> bytes:
-    """Return a message as it is written."""
+    """Return the bytes of a message."""
     return _HEADER.pack(kind, len(body)) + body
 
 
 def read_frames(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (kind, body) until the stream ends, which may be within a message."""
+    """Yield (kind, body) until the stream ends; an incomplete last message is dropped."""
     while len(header := stream.read(_HEADER.size)) == _HEADER.size:
         kind, length = _HEADER.unpack(header)
         body = stream.read(length)
@@ -26,7 +26,7 @@ def read_frames(stream: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
 
 
 def pack_call(path: tuple[str, ...], arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bytes:
-    """Return the body of a call of `run.<path>(*arguments, **keywords)`.
+    """Return the message body for a call `run.<path>(*arguments, **keywords)`.
 
     Raises:
         Exception: an argument cannot be pickled.
@@ -37,17 +37,19 @@ def pack_call(path: tuple[str, ...], arguments: tuple[Any, ...], keywords: dict[
 
 
 def unpack_path(body: bytes) -> tuple[tuple[str, ...], bytes]:
-    """Return what is called, and its arguments for `unpack_arguments`, which may fail."""
-    return pickle.loads(body)
+    """Return the path of the call and its packed arguments, for `unpack_arguments`, which may fail."""
+    call: tuple[tuple[str, ...], bytes] = pickle.loads(body)
+    return call
 
 
 def unpack_arguments(content: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of a call."""
-    return pickle.loads(content)
+    """Return the positional and keyword arguments of a call."""
+    arguments: tuple[tuple[Any, ...], dict[str, Any]] = pickle.loads(content)
+    return arguments
 
 
 class _Pickler(pickle.Pickler):
-    """Turns tensors into numbers and arrays, so that the other process need not import torch."""
+    """A pickler that converts tensors to numbers and arrays, so that the other process need not import torch."""
 
     def reducer_override(self, value: Any) -> Any:
         """Replace a tensor; leave everything else to pickle."""

@@ -64,15 +64,15 @@ class WandbProcess:
         try:
             message = frame(CALL, pack_call(path, arguments, keywords))
         except Exception as error:  # whatever a user's object does when it is pickled
-            self.say_once(name, f"experiment.{name}: its arguments cannot be sent ({first_line(error)})")
+            self.warn_once(name, f"experiment.{name}: its arguments cannot be sent ({first_line(error)})")
             return
         if self._waiting_bytes + len(message) > MOST_WAITING_BYTES:
             limit = f"{MOST_WAITING_BYTES / 2**20:.0f} MiB"
-            self.say_once("full", f"{limit} wait to be logged: experiment.{name} and what follows is left out")
+            self.warn_once("full", f"{limit} wait to be logged: experiment.{name} and what follows is left out")
             return
         self._send(message)
 
-    def say_once(self, topic: str, text: str) -> None:
+    def warn_once(self, topic: str, text: str) -> None:
         """Say a thing that would come again with every step."""
         if topic not in self._said:
             self._said.add(topic)
@@ -88,8 +88,8 @@ class WandbProcess:
             self._process.wait(max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             pass
-        except BaseException as interruption:  # a signal now only means: do not wait
-            if isinstance(interruption, Exception):
+        except BaseException as error:  # a signal now only means: do not wait
+            if isinstance(error, Exception):
                 raise
         self._process.kill()
         self._gone = True
@@ -129,7 +129,7 @@ class WandbProcess:
             elif "url" in answer:
                 log.info(f"wandb   {answer['url']}")
             elif "lost" in answer:
-                self.say_once(answer["call"], f"experiment.{answer['call']}: {answer['lost']}")
+                self.warn_once(answer["call"], f"experiment.{answer['call']}: {answer['lost']}")
             elif answer.get("ended") == "incomplete":
                 log.info(
                     f"wandb   not everything has arrived; `{self._sync_command(online=True)}` uploads the rest later"

@@ -8,7 +8,7 @@ from galaxy10.training.loggers.wandb_process import WandbProcess
 _NOT_FROM_HERE = ("watch", "unwatch", "use_artifact", "use_model", "restore", "finish")
 
 
-class NoProcess:
+class NullProcess:
     """In place of a `WandbProcess` where nothing is logged: W&B is disabled, or another process of the run logs."""
 
     facts: Mapping[str, str] = {}
@@ -16,7 +16,7 @@ class NoProcess:
     def call(self, path: tuple[str, ...], *arguments: Any, **keywords: Any) -> None:
         """Leave a call out."""
 
-    def say_once(self, topic: str, text: str) -> None:
+    def warn_once(self, topic: str, text: str) -> None:
         """Say nothing."""
 
 
@@ -27,11 +27,11 @@ class RemoteRun:
     id, name, project, entity, group and tags are as the run was given them; url and dir are None until W&B has them.
     """
 
-    _process: WandbProcess | NoProcess
+    _process: WandbProcess | NullProcess
     config: "RemoteDict"
     summary: "RemoteDict"
 
-    def __init__(self, process: WandbProcess | NoProcess, identity: Mapping[str, Any], config: Mapping[str, Any]):
+    def __init__(self, process: WandbProcess | NullProcess, identity: Mapping[str, Any], config: Mapping[str, Any]):
         vars(self).update(
             _process=process,
             config=RemoteDict(process, "config", config),
@@ -55,7 +55,7 @@ class RemoteRun:
 
         def call(*arguments: Any, **keywords: Any) -> None:
             if name in _NOT_FROM_HERE:
-                self._process.say_once(name, f"experiment.{name} needs the run in its own process: left out")
+                self._process.warn_once(name, f"experiment.{name} needs the run in its own process: left out")
             else:
                 self._process.call((name,), *arguments, **keywords)
 
@@ -69,10 +69,10 @@ class RemoteRun:
 class RemoteDict(dict[str, Any]):
     """A run's config or summary: a dictionary whose changes are sent on."""
 
-    _process: WandbProcess | NoProcess
+    _process: WandbProcess | NullProcess
     _name: str
 
-    def __init__(self, process: WandbProcess | NoProcess, name: str, content: Mapping[str, Any] | None = None):
+    def __init__(self, process: WandbProcess | NullProcess, name: str, content: Mapping[str, Any] | None = None):
         super().__init__(content or {})
         vars(self).update(_process=process, _name=name)
 

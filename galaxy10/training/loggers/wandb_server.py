@@ -10,7 +10,7 @@ from galaxy10.errors import first_line
 ANSWER_S = 5.0
 
 
-def why_offline() -> str | None:
+def offline_reason() -> str | None:
     """Why nothing can be uploaded now, in a few words; None if it can. Takes at most five seconds and wandb's start."""
     import wandb
 
@@ -49,5 +49,5 @@ def server_answers(address: str, limit_s: float = ANSWER_S, verify: bool = True)
 
 
 if __name__ == "__main__":
-    print(why_offline() or "", flush=True)
+    print(offline_reason() or "", flush=True)
     os._exit(0)  # a hanging look-up is not waited for

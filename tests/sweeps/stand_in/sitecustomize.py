@@ -1,5 +1,5 @@
 """With this folder in PYTHONPATH, `python -m galaxy10 train …` is a stand-in that trains nothing: it keeps a run
-directory as training does (lease, a row per epoch, status, signals, going on), in a tenth of a second instead of ten.
+directory as training does (lock, a row per epoch, status, signals, going on), in a tenth of a second instead of ten.
 
 STAND_IN_EPOCH_S: how long an epoch takes. A trial's value grows towards 1 - model.dropout. What model.dropout does:
 above 0.8 the trial crashes, or does what STAND_IN_CRASH says: "memory" (says so), "refused" (exit code 2).
@@ -30,7 +30,7 @@ if sys.orig_argv[1:4] == ["-m", "galaxy10", "train"]:
         (folder / ".status").write_text(json.dumps({"state": state, **more}))
         (folder / ".status").rename(folder / "status.json")
         print(json.dumps({"run_dir": str(folder), "state": state, **more.get("metrics", {})}), flush=True)
-        lease.release()
+        lock.release()
         os._exit(code)
 
     if dropout > 0.8 and os.environ.get("STAND_IN_CRASH") == "refused":
@@ -38,9 +38,9 @@ if sys.orig_argv[1:4] == ["-m", "galaxy10", "train"]:
         sys.stderr.flush()
         os._exit(2)
     folder.mkdir(parents=True, exist_ok=True)
-    lease = RunLock(folder)
+    lock = RunLock(folder)
     try:
-        lease.take()
+        lock.acquire()
     except Galaxy10Error as error:
         print(f"error: {error}", file=sys.stderr)
         sys.stderr.flush()

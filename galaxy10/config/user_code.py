@@ -14,7 +14,7 @@ def trusted_packages() -> set[str]:
     return {name.strip() for name in os.environ.get(TRUST_VARIABLE, "").split(",") if name.strip()}
 
 
-def own_place(error: BaseException | None) -> str | None:
+def user_code_location(error: BaseException | None) -> str | None:
     """Return the innermost place in a user's package that an error passed through; None where it passed through none.
 
     As `mypkg.nets.MyNet.forward (nets.py, line 31)`.
@@ -36,5 +36,5 @@ def own_place(error: BaseException | None) -> str | None:
 def describe_failure(error: BaseException) -> str:
     """Return type and first line of an error, and where in a user's package it arose, if it did."""
     said = f"{type(error).__name__}: {first_line(error)}"
-    place = own_place(error)
+    place = user_code_location(error)
     return f"{said}, in {place}" if place else said
