@@ -9,7 +9,7 @@ from typing import Any
 from galaxy10.cli.output import print_error, print_result
 from galaxy10.config.command_line import SEARCH_PATH, is_help_only, translate_arguments, user_config_dir
 from galaxy10.config.explain import KnownSettings, check_setting_names
-from galaxy10.config.groups import config_folders, default_choice, help_text, read
+from galaxy10.config.groups import config_folders, default_choice, help_text, read_yaml
 from galaxy10.config.paths import import_from_working_directory
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
@@ -35,13 +35,13 @@ def main(arguments: Sequence[str]) -> int:
     import_from_working_directory()
     try:
         set_up_logging()
-        words = KnownSettings.of("sweep", arguments, {*known_keys(), *_KEYS})
-        typed = translate_arguments(arguments, words.choices)
-        check_setting_names(typed, words)
+        known = KnownSettings.of("sweep", arguments, {*known_keys(), *_KEYS})
+        typed = translate_arguments(arguments, known.choices)
+        check_setting_names(typed, known)
         fixed, completed = insert_space_overrides(typed)
         from galaxy10.config.compose import compose
 
-        composed = compose(completed, words, _check_settings)
+        composed = compose(completed, known, _check_settings)
         if not composed.experiments:
             return ExitCode.FINISHED  # --help, --cfg
         if composed.multirun:
@@ -122,14 +122,14 @@ def insert_space_overrides(arguments: Sequence[str]) -> tuple[list[str], list[st
     for folder in config_folders(arguments):
         path = folder / "sweep" / f"{name}.yaml"
         if path.exists():
-            fixed = [str(word) for word in read(path).get("overrides") or []]
+            fixed = [str(word) for word in read_yaml(path).get("overrides") or []]
             # Beside the other settings: Hydra reads only one row of them, options before or after.
             place = next((n for n, word in enumerate(arguments) if "=" in word and word[0] != "-"), len(arguments))
             return fixed, [*arguments[:place], *fixed, *arguments[place:]]
     return [], list(arguments)  # Hydra says that there is no such space
 
 
-def trial_overrides(overrides: list[str]) -> list[str]:
+def shared_overrides(overrides: list[str]) -> list[str]:
     """What of a command line is a setting of every trial, the last of each.
 
     Raises:

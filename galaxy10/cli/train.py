@@ -47,12 +47,12 @@ def main(arguments: Sequence[str]) -> int:
     import_from_working_directory()
     try:
         set_up_logging()
-        words = KnownSettings.of("train", arguments, known_keys())
-        typed = translate_arguments(arguments, words.choices)
-        check_setting_names(typed, words)
+        known = KnownSettings.of("train", arguments, known_keys())
+        typed = translate_arguments(arguments, known.choices)
+        check_setting_names(typed, known)
         from galaxy10.config.compose import compose
 
-        composed = compose(typed, words, checked)
+        composed = compose(typed, known, checked)
         if not composed.experiments:
             return ExitCode.FINISHED  # --help, --cfg
         from galaxy10.training.preflight import check_experiment  # the data libraries: not for --help

@@ -1,1 +1,1 @@
-"""The door: what a command may say, checked in a second, before torch is imported or data touched."""
+"""Configuration: compose a command line with Hydra and check it before torch is imported or data is read."""

@@ -1,4 +1,4 @@
-"""Build objects from `_target_` and keyword arguments: this package's own pieces and a user's by the same lines."""
+"""Build objects from `_target_` and keyword arguments, in the same way for this package's classes and a user's."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -14,17 +14,18 @@ HYDRA_KEYS = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 
 
 def resolve(path: str, key: str) -> Any:
-    """Return the object that a dotted name stands for.
+    """Return the callable that a dotted path names.
 
     Args:
-        key: the setting that holds the name, for messages.
+        path: a dotted path, such as torch.optim.AdamW.
+        key: the setting that holds the path, for messages.
 
     Raises:
-        Galaxy10Error: it cannot be imported, or its module has no such name; says which, and what to type.
+        Galaxy10Error: the module cannot be imported or has no such name, or the object is not callable.
     """
     parts = path.split(".")
     if not all(part.isidentifier() for part in parts):
-        raise Galaxy10Error(f"{key}={path} is no dotted name; give one such as torch.optim.AdamW")
+        raise Galaxy10Error(f"{key}={path} is no dotted path; give one such as torch.optim.AdamW")
     found: Any = None
     for number in range(1, len(parts) + 1):
         module = ".".join(parts[:number])
@@ -44,7 +45,7 @@ def resolve(path: str, key: str) -> Any:
                 f"{key}={path}: there is no module {module}; run from the folder that holds it, add that folder to "
                 "PYTHONPATH, or pip install -e it"
             ) from error
-        except Exception as error:  # whatever a user's module does when it is imported
+        except Exception as error:  # a user's module can raise anything at import
             raise Galaxy10Error(
                 f"{key}={path}: importing {module} fails: {type(error).__name__}: {first_line(error)}"
             ) from error
@@ -60,9 +61,9 @@ def _has_no(key: str, path: str, owner: Any, name: str) -> Galaxy10Error:
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
-    """Return the keyword parameters of a class or function; None where it takes any.
+    """Return the keyword parameters of a class or function; None if it accepts any.
 
-    A class whose `__init__` passes **kwargs on is asked for those of the classes that it inherits from, too.
+    If the `__init__` of a class has **kwargs, the parameters of its base classes are included.
     """
     if not inspect.isclass(function):
         return _keywords(function)
@@ -100,7 +101,7 @@ def _keywords(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | No
 
 
 def accepts(function: Callable[..., Any], name: str) -> bool:
-    """Return whether a class or function names a keyword parameter, itself or in a class that it passes it on to."""
+    """Return whether a class or function has a keyword parameter, itself or in a base class that gets its **kwargs."""
     if not inspect.isclass(function):
         return name in _signature(function)
     for owner in function.__mro__:
@@ -108,13 +109,13 @@ def accepts(function: Callable[..., Any], name: str) -> bool:
             continue
         if name in _named(vars(owner)["__init__"]):
             return True
-        if _keywords(vars(owner)["__init__"]) is not None:  # it passes nothing on
+        if _keywords(vars(owner)["__init__"]) is not None:  # no **kwargs for its base classes
             return False
     return False
 
 
-def _hands_on(function: Callable[..., Any], name: str) -> bool:
-    """Whether a builder of timm's or torchvision's hands num_classes on, which its own signature does not name."""
+def _forwards(function: Callable[..., Any], name: str) -> bool:
+    """Return whether a model builder of timm or torchvision forwards num_classes, which its signature does not name."""
     root = str(getattr(function, "__module__", "")).partition(".")[0]
     return name == "num_classes" and root in ("timm", "torchvision") and parameters_of(function) is None
 
@@ -132,14 +133,14 @@ def iter_targets(config: Any, key: str = "") -> Iterator[tuple[str, dict[str, An
 
 
 def check_signatures(config: Any, key: str = "", supplied: frozenset[str] = frozenset()) -> None:
-    """Check the keys of every `_target_` outside this package against the signature of what it names.
+    """Check the keys of every node with a `_target_` against the signature of its class or function.
 
     Args:
-        key: where in the configuration the section stands, for messages.
-        supplied: names of arguments that are given to whatever asks for them, or that `_partial_` leaves open.
+        key: dotted key of `config` in the whole configuration, for messages.
+        supplied: names of arguments that galaxy10 adds if the signature has them.
 
     Raises:
-        Galaxy10Error: it cannot be imported, does not take a key, or needs one that is not there.
+        Galaxy10Error: a `_target_` cannot be imported, does not take a key, or needs one that is missing.
     """
     for where, node in iter_targets(config, key):
         check_signature(where, node, supplied)
@@ -148,9 +149,11 @@ def check_signatures(config: Any, key: str = "", supplied: frozenset[str] = froz
 def check_signature(
     where: str, node: Mapping[str, Any], supplied: frozenset[str] = frozenset(), called_with: int | None = None
 ) -> None:
-    """Check the keys of one `_target_` against the signature of what it names; see check_signatures.
+    """Check the keys of one node against the signature of its `_target_`; see check_signatures.
 
-    called_with: how many arguments a `_partial_` one is called with later; None: not known.
+    Args:
+        where: dotted key of the node.
+        called_with: number of positional arguments of the later call, if the node is `_partial_`; None: unknown.
     """
     function = resolve(node[TARGET], f"{where}.{TARGET}" if where else TARGET)
     known = parameters_of(function)
@@ -161,7 +164,7 @@ def check_signature(
         if name not in known:
             hint = did_you_mean(name, list(known))
             dotted = f"{where}.{name}" if where else name
-            raise Galaxy10Error(f"{node[TARGET]} takes no {name}{hint} (take it away with ~{dotted})")
+            raise Galaxy10Error(f"{node[TARGET]} takes no {name}{hint} (remove it with ~{dotted})")
     if "_args_" in node or (node.get("_partial_") and called_with is None):
         return
     missing = [name for name, parameter in known.items() if parameter.default is inspect.Parameter.empty]
@@ -174,15 +177,15 @@ def check_signature(
 
 
 def build(node: Mapping[str, Any], context: Mapping[str, Any] | None = None, key: str = "") -> Any:
-    """Build what a configuration node describes, with hydra.utils.instantiate.
+    """Build the object of a configuration node with hydra.utils.instantiate.
 
     Args:
         node: a plain mapping with `_target_`; nodes inside it are built first.
-        context: arguments that every class or function in it gets which names them and does not set them in YAML.
-        key: where in the configuration the node stands, for messages.
+        context: arguments for every class or function in the node that has such a parameter and does not set it.
+        key: dotted key of the node in the configuration, for messages.
 
     Raises:
-        Galaxy10Error: it cannot be imported, or does not take its arguments.
+        Galaxy10Error: a `_target_` cannot be imported, or its call fails.
     """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
@@ -194,12 +197,12 @@ def build(node: Mapping[str, Any], context: Mapping[str, Any] | None = None, key
         cause = error.__cause__
         if isinstance(cause, Galaxy10Error):
             raise cause from error
-        said = describe_failure(cause) if cause else first_line(error)
-        raise Galaxy10Error(f"{key or 'this configuration'} ({node[TARGET]}) cannot be built: {said}") from error
+        reason = describe_failure(cause) if cause else first_line(error)
+        raise Galaxy10Error(f"{key or 'this configuration'} ({node[TARGET]}) cannot be built: {reason}") from error
 
 
 def matching_arguments(function: Callable[..., Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the arguments that a function or a functools.partial names and has not been given yet."""
+    """Return the entries of `context` that are parameters of a function, or unset ones of a functools.partial."""
     given = getattr(function, "keywords", {})
     inner = getattr(function, "func", function)
     return {name: value for name, value in context.items() if name not in given and accepts(inner, name)}
@@ -214,6 +217,6 @@ def _fill(node: Any, context: Mapping[str, Any], key: str) -> Any:
     if isinstance(node.get(TARGET), str) and context:
         function = resolve(node[TARGET], f"{key}.{TARGET}" if key else TARGET)
         for name, value in context.items():
-            if name not in filled and (accepts(function, name) or _hands_on(function, name)):
+            if name not in filled and (accepts(function, name) or _forwards(function, name)):
                 filled[name] = value
     return filled

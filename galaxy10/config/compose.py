@@ -1,4 +1,4 @@
-"""Composing: Hydra makes configurations of a command line, as plain containers whose sections are all there."""
+"""Compose a command line with Hydra into complete configurations, as plain containers."""
 
 import os
 import sys
@@ -30,12 +30,15 @@ from galaxy10.errors import Galaxy10Error
 
 @dataclass
 class ComposedConfigs:
-    """What Hydra made of a command line.
+    """The configurations that Hydra composed from a command line.
 
-    experiments: (configuration, overrides) of each, several with --multirun.
-    options: the words that the same files are composed from again.
-    launcher: of a multirun: basic, slurm, or one of a plugin.
-    launcher_settings: what was typed for a plugin's.
+    Attributes:
+        experiments: (configuration, overrides) of each experiment; several with --multirun.
+        multirun: whether the command line has -m.
+        options: arguments that choose the same configuration files again (see config_options).
+        launcher: name of the multirun's launcher: basic, slurm, or a plugin's.
+        launcher_settings: the settings typed for a plugin's launcher.
+        captured: (Hydra's configuration, overrides, experiment's name) of each experiment, before `resolve`.
     """
 
     experiments: list[tuple[dict[str, Any], list[str]]] = field(default_factory=list)
@@ -46,7 +49,7 @@ class ComposedConfigs:
     captured: list[tuple[DictConfig, list[str], str | None]] = field(default_factory=list)
 
     def capture(self, config: DictConfig) -> None:
-        """Keep what Hydra composed; called by it once per experiment."""
+        """Keep a composed configuration; Hydra calls this once per experiment."""
         context = HydraConfig.get()
         self.multirun = context.mode is not None and context.mode.name == "MULTIRUN"
         if not self.multirun:
@@ -55,7 +58,13 @@ class ComposedConfigs:
         self.captured.append((config, overrides, _experiment(context.runtime.choices.get("experiment"), overrides)))
 
     def resolve(self) -> None:
-        """Turn what was captured into plain containers; outside of Hydra, which comments on every exception."""
+        """Convert the captured configurations to plain containers.
+
+        Called after Hydra's main function, which would print a message for each exception.
+
+        Raises:
+            Galaxy10Error: a section or setting that every run needs is missing.
+        """
         for config, overrides, experiment in self.captured:
             container = to_container(config)
             check_deletions(overrides, container)
@@ -63,7 +72,7 @@ class ComposedConfigs:
 
 
 def _experiment(choice: str | None, overrides: Sequence[str]) -> str | None:
-    """The experiment's name; of several at once (experiment=[a,b]), their names."""
+    """Return the experiment's name, or the names of several (experiment=[a,b]); None without one."""
     if choice is not None:
         return choice
     typed = [word.partition("=")[2].strip("[]") for word in overrides if word.startswith("experiment=")]
@@ -71,10 +80,10 @@ def _experiment(choice: str | None, overrides: Sequence[str]) -> str | None:
 
 
 def to_container(config: DictConfig) -> dict[str, Any]:
-    """Return a composed configuration as plain containers: every reference resolved, every section there.
+    """Return a composed configuration as plain containers: interpolations resolved, absent sections filled.
 
     Raises:
-        Galaxy10Error: it lacks something that every run needs.
+        Galaxy10Error: a section that every run needs is missing.
     """
     unresolved = OmegaConf.to_container(config)
     assert isinstance(unresolved, dict)
@@ -85,37 +94,37 @@ def to_container(config: DictConfig) -> dict[str, Any]:
 
 
 def compose(
-    arguments: Sequence[str], words: KnownSettings, check: Callable[[dict[str, Any]], dict[str, Any]]
+    arguments: Sequence[str], known: KnownSettings, check: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> ComposedConfigs:
-    """Let Hydra compose (or answer --help, --cfg …) and check every value of what comes out.
+    """Compose a command line with Hydra (or let Hydra print --help, --cfg …), and check every value.
 
     Args:
-        arguments: the command line without the program's name, in our words.
-        words: of the command; its primary is the file that the configuration begins with.
-        check: completes and checks one composed configuration.
+        arguments: the command line without the program's name, translated by translate_arguments.
+        known: groups, choices and settings of the command.
+        check: function that completes and checks one composed configuration.
 
     Raises:
-        Galaxy10Error: an unknown key, group or choice, a wrong value, a mistake of syntax.
+        Galaxy10Error: an unknown key, group or choice, a wrong value, or a syntax error.
     """
-    primary, multirun = words.primary, is_multirun(arguments)
+    primary, multirun = known.primary, is_multirun(arguments)
     composed = ComposedConfigs(options=config_options(arguments))
     options, settings = split_options(arguments)
-    composed.launcher, composed.launcher_settings = check_launcher(settings, words.choices)
+    composed.launcher, composed.launcher_settings = check_launcher(settings, known.choices)
     try:
-        if composed.launcher_settings:  # a plugin starts what was composed and checked here
+        if composed.launcher_settings:  # the plugin starts the experiments after they are checked here
             settings = [*without_launcher(settings), "hydra/launcher=basic"]
         if prints_only(options):
             run_hydra([*options, *settings, f"hydra.help.app_name='{program(primary)}'"], primary, composed.capture)
         elif multirun:
-            with TemporaryDirectory(prefix="galaxy10-") as folder:  # Hydra leaves a folder with its own notes
+            with TemporaryDirectory(prefix="galaxy10-") as folder:  # Hydra writes files of its own there
                 run_hydra([*options, *settings, f"hydra.sweep.dir={folder}"], primary, composed.capture)
         else:
             run_hydra([*options, *settings], primary, composed.capture)
         if not (composed.captured or prints_only(options)):
-            raise Galaxy10Error("a launcher that a file names leaves nothing here to check; type hydra/launcher=… too")
+            raise Galaxy10Error("a launcher set in a file runs before any check; type hydra/launcher=… as well")
         composed.resolve()
     except (HydraException, OmegaConfBaseException) as error:
-        raise Galaxy10Error(explain(error, arguments, words)) from error
+        raise Galaxy10Error(explain(error, arguments, known)) from error
     composed.experiments = [(check(config), overrides) for config, overrides in composed.experiments]
     return composed
 
@@ -124,9 +133,9 @@ def run_hydra(arguments: Sequence[str], primary: str, task: Callable[[DictConfig
     """Run Hydra's main function on a command line.
 
     Raises:
-        Galaxy10Error: an option that Hydra does not have.
+        Galaxy10Error: Hydra does not have one of the options.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us instead of being printed by Hydra
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     typed = sys.argv
     sys.argv = [typed[0], *arguments]
     try:
@@ -138,7 +147,7 @@ def run_hydra(arguments: Sequence[str], primary: str, task: Callable[[DictConfig
 
 @contextmanager
 def _wrong_options_in_one_line(primary: str) -> Iterator[None]:
-    """What argparse refuses it tells with its whole usage, and ends the program."""
+    """Raise a Galaxy10Error for a wrong option; by default, argparse prints its usage and exits."""
     from argparse import ArgumentParser
 
     def refuse_option(parser: ArgumentParser, message: str) -> NoReturn:

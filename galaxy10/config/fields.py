@@ -1,4 +1,4 @@
-"""What each setting may be. A value outside is refused with the key, what it was, and what is expected."""
+"""Allowed values of settings. The error for a wrong value names the key, the value, and what is expected."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,13 @@ from galaxy10.errors import Galaxy10Error
 
 @dataclass(frozen=True)
 class Field:
-    """allows: whether a value will do; expected: what to type, for the message; choices: names to guess from."""
+    """The allowed values of a setting.
+
+    Attributes:
+        allows: function that returns whether a value is allowed.
+        expected: description of the allowed values, for messages.
+        choices: names to suggest for a misspelt value.
+    """
 
     allows: Callable[[Any], bool]
     expected: str
@@ -22,7 +28,7 @@ def _is_number(value: Any) -> bool:
 
 
 def integer(low: int, high: int | None = None) -> Field:
-    """A whole number from low to high, both included."""
+    """Return a field for whole numbers from low to high, both included; no upper limit if high is None."""
     expected = f"a whole number from {low}" + (f" to {high}" if high is not None else "")
     return Field(
         lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= low and (high is None or v <= high), expected
@@ -30,7 +36,7 @@ def integer(low: int, high: int | None = None) -> Field:
 
 
 def number(low: float, high: float | None = None, *, above: bool = False) -> Field:
-    """A number from low (or above it) to high."""
+    """Return a field for finite numbers from low (excluded if `above`) to high (included)."""
     expected = f"a number {'above' if above else 'from'} {low:g}" + (f" to {high:g}" if high is not None else "")
 
     def allows(v: Any) -> bool:
@@ -40,22 +46,22 @@ def number(low: float, high: float | None = None, *, above: bool = False) -> Fie
 
 
 def choice(*names: str) -> Field:
-    """One of some names."""
+    """Return a field for one of these names."""
     return Field(lambda v: v in names, " or ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names), names)
 
 
 def boolean() -> Field:
-    """true or false."""
+    """Return a field for true or false."""
     return Field(lambda v: isinstance(v, bool), "true or false", ("true", "false"))
 
 
 def text() -> Field:
-    """Any text; a bare number counts, as folders may be called so."""
+    """Return a field for any text that is not empty; a number is allowed, because a folder's name may be one."""
     return Field(lambda v: (isinstance(v, str) and v != "") or _is_number(v), "text")
 
 
 def pair(low: float, high: float | None = None) -> Field:
-    """Two numbers [a, b], low ≤ a ≤ b ≤ high, above zero."""
+    """Return a field for two positive numbers [a, b] with low ≤ a ≤ b ≤ high."""
     top = f", both at most {high:g}" if high is not None else ""
 
     def allows(v: Any) -> bool:
@@ -66,7 +72,7 @@ def pair(low: float, high: float | None = None) -> Field:
 
 
 def name_list() -> Field:
-    """A list of at least two different names."""
+    """Return a field for a list of at least two class names."""
     return Field(
         lambda v: isinstance(v, list) and len(v) > 1 and all(isinstance(x, str | int) for x in v),
         "a list of class names in label order, as in '[spiral,elliptical]'",
@@ -74,12 +80,12 @@ def name_list() -> Field:
 
 
 def anything() -> Field:
-    """No expectation: whoever receives it checks it."""
+    """Return a field that allows every value; the code that uses the value checks it."""
     return Field(lambda v: True, "anything")
 
 
 def one_of(*fields: Field) -> Field:
-    """Whatever one of the fields allows."""
+    """Return a field for values that at least one of the fields allows."""
     return Field(
         lambda v: any(field.allows(v) for field in fields),
         ", or ".join(field.expected for field in fields),
@@ -88,12 +94,12 @@ def one_of(*fields: Field) -> Field:
 
 
 def optional(field: Field) -> Field:
-    """The same, or null."""
+    """Return a field that also allows null."""
     return Field(lambda v: v is None or field.allows(v), f"{field.expected}, or null", (*field.choices, "null"))
 
 
 def iter_settings(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All settings of a nested configuration as (dotted key, value); lists and empty sections are values."""
+    """Yield the settings of a nested configuration as (dotted key, value); lists and empty sections are values."""
     for key, value in config.items():
         if isinstance(value, dict) and value:
             yield from iter_settings(value, f"{prefix}{key}.")
@@ -102,17 +108,17 @@ def iter_settings(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[st
 
 
 def find_field(key: str, fields: dict[str, Field]) -> Field | None:
-    """Return the field of a dotted key, else that of the nearest `section.*` above it; None where it is unknown."""
+    """Return the field of a dotted key, or of the nearest `section.*` above it; None if the key is unknown."""
     parts = key.split(".")
     above = (".".join(parts[:depth]) + ".*" for depth in range(len(parts), 0, -1))
     return fields.get(key) or next((fields[name] for name in above if name in fields), None)
 
 
 def check_fields(settings: dict[str, Any], fields: dict[str, Field]) -> None:
-    """Check settings (dotted key → value) against a table of fields.
+    """Check settings (dotted key → value) against fields.
 
     Raises:
-        Galaxy10Error: the first key that does not fit, in one line.
+        Galaxy10Error: a key is unknown or its value is not allowed; names the first such key.
     """
     for key, value in settings.items():
         field = find_field(key, fields)
@@ -124,7 +130,7 @@ def check_fields(settings: dict[str, Any], fields: dict[str, Field]) -> None:
 
 
 def format_value(value: Any) -> str:
-    """A value as it would be typed on the command line."""
+    """Format a value as it is typed on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
     if value is None:
@@ -135,7 +141,7 @@ def format_value(value: Any) -> str:
 
 
 def did_you_mean(typed: str, known: list[str], template: str = ": did you mean {}?") -> str:
-    """The nearest right spelling as the tail of a message, or nothing."""
+    """Return the nearest known spelling as the end of a message; an empty string if none is near."""
     by_lower = {name.lower(): name for name in reversed(known)}
     nearest = get_close_matches(typed.lower(), list(by_lower), n=1, cutoff=0.55)
     return template.format(by_lower[nearest[0]]) if nearest else ""

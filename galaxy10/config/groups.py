@@ -1,4 +1,4 @@
-"""The configuration's files: which groups and choices there are, and which settings. Imports no Hydra."""
+"""Read the configuration files: config groups, their choices, and all settings. Imports no Hydra."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +15,11 @@ from galaxy10.config.paths import CONF, program
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)", re.MULTILINE)
-_SPACES = "sweep"  # a group of sweep.py's alone
+_SPACES = "sweep"  # a group that only sweep.py has
 
 
 def config_folders(arguments: Sequence[str]) -> list[Path]:
-    """Return the folders that a command line composes from: the user's own, then ours."""
+    """Return the configuration folders of a command line: the user's own, then this package's."""
     own = user_config_dir(arguments)
     places = [own] if own else []
     for word in arguments:
@@ -40,7 +40,7 @@ def _folders_at(place: str) -> list[Path]:
 
 
 def groups(folders: Sequence[Path] = (CONF,)) -> dict[str, list[str]]:
-    """Return the configuration groups and the choices each has; Hydra's own as `hydra/launcher`."""
+    """Return the config groups, each with its choices; Hydra's own groups as `hydra/launcher`."""
     found: dict[str, set[str]] = {}
     for folder in folders:
         for file in folder.glob("*/**/*.yaml"):
@@ -50,8 +50,8 @@ def groups(folders: Sequence[Path] = (CONF,)) -> dict[str, list[str]]:
     return {group: sorted(choices) for group, choices in sorted(found.items())}
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return a configuration file's content; empty where it has none that can be read."""
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the content of a YAML file; an empty dict if it is missing, unreadable or no mapping."""
     try:
         content = yaml.load(path.read_text(), Loader=_LOADER)
     except (OSError, ValueError, yaml.YAMLError):
@@ -60,8 +60,8 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def read_choice(group: str, choice: str, folder: Path = CONF) -> dict[str, Any]:
-    """Return a choice of a group with what it is based on in the same group; references stay as they are written."""
-    content = read(folder / group / f"{choice}.yaml")
+    """Return a choice of a group, merged over its defaults of the same group; interpolations stay unresolved."""
+    content = read_yaml(folder / group / f"{choice}.yaml")
     merged: dict[str, Any] = {}
     for base in content.pop("defaults", []):
         if isinstance(base, str) and base != "_self_":
@@ -70,9 +70,9 @@ def read_choice(group: str, choice: str, folder: Path = CONF) -> dict[str, Any]:
 
 
 def settings(folders: Sequence[Path] = (CONF,), primary: str = "train") -> dict[str, set[str]]:
-    """Return every setting that some file has, as a dotted key, and the choices (`group=choice`) that have it.
+    """Return every setting in the files as a dotted key, with the choices (`group=choice`) that have it.
 
-    Settings of no group (run.dir) have no choice.
+    Settings outside of groups (run.dir) have an empty set.
     """
     found: dict[str, set[str]] = {}
     for folder in folders:
@@ -84,7 +84,9 @@ def settings(folders: Sequence[Path] = (CONF,), primary: str = "train") -> dict[
                 found.setdefault(key, set()).add(f"{parents[0]}={'/'.join([*parents[1:], name])}")
         for name in dict.fromkeys(["train", primary]):
             own = {
-                key: value for key, value in read(folder / f"{name}.yaml").items() if key not in ("defaults", "hydra")
+                key: value
+                for key, value in read_yaml(folder / f"{name}.yaml").items()
+                if key not in ("defaults", "hydra")
             }
             found.update({key: set() for key in _sections(own)})
     return found
@@ -98,7 +100,7 @@ def _keys_of(folder: Path, group: str, choice: str) -> Iterator[str]:
 
 
 def _sections(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """All keys of a nested mapping, those of its sections included."""
+    """Yield the dotted keys of a nested mapping, including those of its sections."""
     for key, value in content.items():
         yield f"{prefix}{key}"
         if isinstance(value, Mapping):
@@ -107,21 +109,22 @@ def _sections(content: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 @lru_cache
 def trainer_keys() -> frozenset[str]:
-    """Return every argument of Lightning's Trainer that a run hands on."""
-    return frozenset(read(CONF / "trainer" / "default.yaml"))
+    """Return every argument of Lightning's Trainer that can be set."""
+    return frozenset(read_yaml(CONF / "trainer" / "default.yaml"))
 
 
 def default_choice(group: str, primary: str = "train") -> str | None:
-    """Return the choice of a group that is taken when nothing is typed."""
-    for default in read(CONF / f"{primary}.yaml").get("defaults", []):
+    """Return the default choice of a group; None without one."""
+    for default in read_yaml(CONF / f"{primary}.yaml").get("defaults", []):
         if isinstance(default, dict) and group in default:
-            return default[group]
+            choice: str | None = default[group]
+            return choice
     return None
 
 
 def help_text(command: str) -> str:
-    """Return what `--help` of train or sweep prints, as Hydra would put it together."""
-    about = read(CONF / f"{command}.yaml")["hydra"]["help"]
+    """Return the `--help` text of train or sweep, from the same template that Hydra uses."""
+    about = read_yaml(CONF / f"{command}.yaml")["hydra"]["help"]
     listed = "\n".join(f"{group}: {', '.join(names)}" for group, names in groups().items() if group[:6] != "hydra/")
     template = about["template"].replace("${hydra.help.header}", about["header"])
     template = template.replace("${hydra.help.app_name}", program(command))

@@ -1,4 +1,4 @@
-"""Launchers: Hydra's basic one and ours for SLURM, and those that plugins bring."""
+"""Hydra launchers: basic, this package's slurm, and those of plugins."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from galaxy10.config.command_line import launcher_of
 from galaxy10.config.fields import did_you_mean
 from galaxy10.errors import Galaxy10Error
 
-OURS = ("basic", "slurm")
+BUILT_IN = ("basic", "slurm")
 _PLUGINS = {
     "joblib": "hydra-joblib-launcher",
     "submitit_local": "hydra-submitit-launcher",
@@ -15,21 +15,21 @@ _PLUGINS = {
 
 
 def check_launcher(settings: Sequence[str], choices: Mapping[str, Sequence[str]]) -> tuple[str, list[str]]:
-    """Return the launcher that is typed, and its settings if a plugin brings it.
+    """Return the launcher's name and, for a plugin's launcher, its settings.
 
     Args:
-        choices: of each group, as files have them.
+        choices: config group → its choices.
 
     Raises:
-        Galaxy10Error: there is none of this name, or its plugin is not installed.
+        Galaxy10Error: there is no such launcher, or its plugin is not installed.
     """
     name = launcher_of(settings)
-    if name in OURS:
+    if name in BUILT_IN:
         return name, []
     from hydra.core.config_store import ConfigStore
     from hydra.core.plugins import Plugins
 
-    Plugins.instance()  # has the plugins register what they bring
+    Plugins.instance()  # makes the plugins register their launchers
     known = {word.removesuffix(".yaml") for word in ConfigStore.instance().list("hydra/launcher")}
     known.update(choices.get("hydra/launcher", ()))
     if name not in known:

@@ -1,4 +1,4 @@
-"""Settings as they are typed: what Hydra's command line reads back as the same values."""
+"""Format settings as Hydra overrides that are parsed to the same values."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,12 @@ from galaxy10.config.fields import format_value
 
 
 def to_overrides(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as they are typed for train.py."""
+    """Return settings (dotted key → value) as overrides for train.py."""
     return [f"{key}={format_override(value)}" for key, value in settings.items()]
 
 
 def format_override(value: Any) -> str:
-    """A value as Hydra's command line reads it back."""
+    """Format a value so that Hydra parses it to the same value."""
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, str) and not value.startswith("[") and not value.replace("_", "").replace("-", "").isalnum():
@@ -22,5 +22,5 @@ def format_override(value: Any) -> str:
 
 
 def quote(value: str | Path) -> str:
-    """A text as Hydra reads it whatever characters it has."""
+    """Quote a string for Hydra's override grammar."""
     return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"

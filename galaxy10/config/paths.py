@@ -1,4 +1,4 @@
-"""Where conf/ and slurm/ are: beside the package in a checkout, inside it in a wheel. Imports no library."""
+"""The paths of conf/ and slurm/: beside the package in a checkout, inside it in a wheel. Imports no library."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parent
 
 
 def packaged_folder(name: str) -> Path:
-    """Return the folder of a checkout that a wheel carries inside the package (setup.py maps it there)."""
+    """Return the path of a folder that is in the checkout's root or, in a wheel, inside the package (see setup.py)."""
     return CHECKOUT / name if CHECKOUT is not None else PACKAGE / name
 
 
@@ -19,17 +19,17 @@ SLURM_SCRIPTS = packaged_folder("slurm")
 
 
 def program(command: str) -> str:
-    """Return how train or sweep is typed here: `python train.py` in a checkout, else `galaxy10 train`."""
+    """Return how users type a command (train, sweep): `python train.py` in a checkout, else `galaxy10 train`."""
     return f"python {command}.py" if CHECKOUT is not None else f"galaxy10 {command}"
 
 
 def galaxy10_command(command: str) -> list[str]:
-    """Return the words that start a command of galaxy10 with this Python, wherever the package is."""
+    """Return the argv prefix that runs a galaxy10 command with this Python."""
     return [sys.executable, "-m", "galaxy10", command]
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment in which a child process imports this very package, also if it is not installed."""
+    """Return the environment for a child process, with this checkout first on PYTHONPATH."""
     if CHECKOUT is None:
         return dict(environment)
     path = [word for word in environment.get("PYTHONPATH", "").split(os.pathsep) if word]
@@ -37,7 +37,7 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def import_from_working_directory() -> None:
-    """Let a user's package in the working directory be imported, as `python -m` does."""
+    """Add the working directory to sys.path, as `python -m` does, so that a user's package there can be imported."""
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)

@@ -1,4 +1,4 @@
-"""The sections of a configuration: which every run needs, and what stands for one that is absent."""
+"""The sections of a configuration: which are required, and the defaults of absent ones."""
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
@@ -6,32 +6,32 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from galaxy10.config.groups import groups, read, read_choice
+from galaxy10.config.groups import groups, read_choice, read_yaml
 from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 
-NEEDED = ("data", "model", "optimizer", "trainer")
-# The choice that stands for an absent group; `none` where nothing else is said, and {} where there is no such choice.
+REQUIRED = ("data", "model", "optimizer", "trainer")
+# The choice for an absent group; by default `none`, or {} if the group has no such choice.
 _ABSENT = {"callbacks": "default", "logger": "csv", "loss": "cross_entropy"}
-# Sections that are read by their keys: what a file of one's own leaves out is taken from this choice.
+# Sections that are read by their keys: keys that a user's own file leaves out come from this choice.
 _BASES = {"data": "hdf5", "trainer": "default", "augment": "none"}
 _NO_SECTIONS = ("experiment", "sweep")  # groups whose files write into other sections
 
 
 def check_required_groups(sections: Collection[str]) -> None:
-    """Refuse a configuration without a section that every run needs.
+    """Check that the sections that every run needs are there.
 
     Raises:
-        Galaxy10Error: names the first, and its choices.
+        Galaxy10Error: one is missing; names the first, and its choices.
     """
-    for group in NEEDED:
+    for group in REQUIRED:
         if group not in sections:
             choices = ", ".join(_section_groups()[group])
             raise Galaxy10Error(f"every run needs a choice of {group}; type {group}=… (choices: {choices})")
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration with every section there."""
+    """Return a configuration with absent sections and keys filled with defaults."""
     for group in _section_groups():
         if not config.get(group):
             config[group] = _content(group, _ABSENT.get(group, "none"))
@@ -42,15 +42,15 @@ def complete(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_ours(section: Mapping[str, Any]) -> bool:
-    """Whether a section is read by the keys that this package's files have, and not by a class of somebody's own."""
+    """Return whether a section is read by the keys of this package's files, rather than by a user's class."""
     return str(section.get("_target_") or "galaxy10.").startswith("galaxy10.")
 
 
 def check_deletions(overrides: Sequence[str], config: Mapping[str, Any]) -> None:
-    """Refuse `~key` for a setting that is read by its name; a component does without, by its class's own default.
+    """Check that no `~key` removes a setting that every run needs; arguments of a `_target_` may be removed.
 
     Raises:
-        Galaxy10Error: says what to type instead.
+        Galaxy10Error: a required setting is removed; says what to type instead.
     """
     for word in overrides:
         key = word.removeprefix("~").partition("=")[0]
@@ -68,8 +68,8 @@ def _section_groups() -> dict[str, list[str]]:
 
 @lru_cache
 def _own() -> dict[str, Any]:
-    """What conf/train.yaml says itself, outside of every group."""
-    return {key: value for key, value in read(CONF / "train.yaml").items() if key not in ("defaults", "hydra")}
+    """Return the settings of conf/train.yaml that belong to no group."""
+    return {key: value for key, value in read_yaml(CONF / "train.yaml").items() if key not in ("defaults", "hydra")}
 
 
 def _content(group: str, choice: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _content(group: str, choice: str) -> dict[str, Any]:
 
 
 def _filled(config: dict[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """A nested mapping with what it lacks of another."""
+    """Fill a nested mapping with the keys of another that it lacks."""
     for key, value in base.items():
         if isinstance(value, Mapping):
             config[key] = _filled(dict(config.get(key) or {}), value)

@@ -1,10 +1,10 @@
-"""Whose code a checkpoint may name: nothing outside this project runs unless somebody at the keyboard has named it.
+"""Trust: which code a checkpoint may name. A user's package runs only if the user has named it.
 
-A checkpoint or run directory can come from anybody, and naming a function in it is enough to run it. So every
-`_target_` in it, at any depth, is judged by the object that it resolves to, and its package is imported only if it is
-trusted. Without trust there are classes defined in galaxy10; model builders of timm and torchvision; modules, losses,
-optimizers and schedulers of torch; metrics of torchmetrics. Functions such as torch.load or torch.hub.load, which run
-code, are never among them.
+A checkpoint or run directory can come from anyone, and a `_target_` in it is enough to run a function. So every
+`_target_`, at any depth, is checked by the object that it resolves to, and a user's package is imported only if it is
+trusted. Allowed without trust: classes defined in galaxy10; model builders of timm and torchvision; modules, losses,
+optimizers and schedulers of torch; metrics of torchmetrics. Functions that can run code, such as torch.load and
+torch.hub.load, are never allowed.
 """
 
 import inspect
@@ -21,24 +21,28 @@ _READ_FROM_DISK = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay"
 
 
 def trust(packages: Iterable[str]) -> None:
-    """Trust packages for the rest of this command and of the processes it starts.
+    """Trust packages until this process ends, also in the processes it starts.
 
     Raises:
-        Galaxy10Error: one is no name of a package.
+        Galaxy10Error: a name is no package name, or belongs to Python's standard library.
     """
     names = {name.strip() for name in packages}
     for name in names:
         if name in sys.stdlib_module_names:
-            raise Galaxy10Error(f"--trust {name} would let a checkpoint run anything; {name} is Python's own")
+            raise Galaxy10Error(
+                f"--trust {name} is a module of Python itself, with which a checkpoint could run anything; "
+                "give the name of your own package, such as mypkg"
+            )
         if not name.isidentifier():
-            raise Galaxy10Error(f"--trust {name} is no package; give its name as it is imported, such as mypkg")
+            raise Galaxy10Error(f"--trust {name} is no package name; give the name that is imported, such as mypkg")
     os.environ[TRUST_VARIABLE] = ",".join(sorted(trusted_packages() | names))
 
 
 def trust_configuration(config: Mapping[str, Any]) -> None:
-    """Trust what a command line has composed: whoever typed it chose it.
+    """Trust the packages that a composed configuration names, because the user typed or wrote it.
 
-    config: as this command composed it, never one that was read from a run directory.
+    Args:
+        config: the configuration composed from this command line, never one that was read from a run directory.
     """
     roots = {node[TARGET].partition(".")[0] for _, node in iter_targets(config)}
     known = {*_KNOWN, *sys.stdlib_module_names}
@@ -46,13 +50,13 @@ def trust_configuration(config: Mapping[str, Any]) -> None:
 
 
 def check_trusted(config: Any, origin: str) -> None:
-    """Check every `_target_` of a configuration that came with a checkpoint.
+    """Check every `_target_` of a configuration that was read from a checkpoint.
 
     Args:
-        origin: the file that it came with, for messages.
+        origin: the checkpoint's path, for messages.
 
     Raises:
-        Galaxy10Error: one is neither trusted nor known to be harmless; says what to type to trust it.
+        Galaxy10Error: a `_target_` is neither trusted nor known to be harmless; says what to type to trust it.
     """
     for where, node in iter_targets(config):
         _check_target(where, node, origin)
@@ -64,13 +68,13 @@ def _check_target(where: str, node: Mapping[str, Any], origin: str) -> None:
     trusted = trusted_packages()
     if root not in (*trusted, *_KNOWN, *sys.stdlib_module_names):
         raise Galaxy10Error(
-            f"{origin} names code of the package {root} ({where}: {path}), which is not run unasked; if you know where "
+            f"{origin} names code of the package {root} ({where}: {path}), which is not trusted; if you know where "
             f"it comes from, add --trust {root} (or set {TRUST_VARIABLE}={root})"
         )
     if root in sys.stdlib_module_names:
         raise _never_run(origin, path, where)
     found = resolve(path, where)
-    # By what it is, not by its name: mypkg.os.system is not mypkg's.
+    # Checked by the object, not its path: mypkg.os.system does not belong to mypkg.
     owner = str(getattr(found, "__module__", None)).partition(".")[0]
     if (owner in trusted and owner not in _KNOWN) or (owner in _KNOWN and _KNOWN[owner](found, node)):
         return

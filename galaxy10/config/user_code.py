@@ -1,4 +1,4 @@
-"""The packages that a user has brought: their names, and the place in them where an error arose."""
+"""The user's own packages: which are trusted, and where in them an error was raised."""
 
 import os
 import traceback
@@ -10,22 +10,22 @@ TRUST_VARIABLE = "GALAXY10_TRUST"  # package names, separated by commas; the pro
 
 
 def trusted_packages() -> set[str]:
-    """Return the packages that the person at the keyboard has named."""
+    """Return the names of the packages that the user trusts."""
     return {name.strip() for name in os.environ.get(TRUST_VARIABLE, "").split(",") if name.strip()}
 
 
 def user_code_location(error: BaseException | None) -> str | None:
-    """Return the innermost place in a user's package that an error passed through; None where it passed through none.
+    """Return the innermost frame of an error's traceback in a trusted package; None without one.
 
-    As `mypkg.nets.MyNet.forward (nets.py, line 31)`.
+    Example: `mypkg.nets.MyNet.forward (nets.py, line 31)`.
     """
-    own = trusted_packages()
+    trusted = trusted_packages()
     while error is not None:
         places = [
             f"{frame.f_globals['__name__']}.{frame.f_code.co_qualname} "
             f"({Path(frame.f_code.co_filename).name}, line {line})"
             for frame, line in traceback.walk_tb(error.__traceback__)
-            if str(frame.f_globals.get("__name__")).partition(".")[0] in own
+            if str(frame.f_globals.get("__name__")).partition(".")[0] in trusted
         ]
         if places:
             return places[-1]
@@ -34,7 +34,7 @@ def user_code_location(error: BaseException | None) -> str | None:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return type and first line of an error, and where in a user's package it arose, if it did."""
-    said = f"{type(error).__name__}: {first_line(error)}"
-    place = user_code_location(error)
-    return f"{said}, in {place}" if place else said
+    """Return the type and first line of an error, and its location in a user's package, if it has one."""
+    text = f"{type(error).__name__}: {first_line(error)}"
+    location = user_code_location(error)
+    return f"{text}, in {location}" if location else text

@@ -21,10 +21,9 @@ class SyncedBatchNorm(LayerSync):
         """Convert the batch norm layers in place; parameters and names do not change."""
         for module in model.modules():
             if isinstance(module, _BATCH_NORMS) and not isinstance(module, CrossProcessBatchNorm):
-                kind = type(module)
-                module.__class__ = type(
-                    f"Synced{kind.__name__}", (CrossProcessBatchNorm, kind), {"original_class": kind}
-                )
+                original = type(module)
+                name = f"Synced{original.__name__}"
+                module.__class__ = type(name, (CrossProcessBatchNorm, original), {"original_class": original})
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:

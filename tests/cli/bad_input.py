@@ -189,7 +189,7 @@ CONFIGURATION = {
     "an option that is none": Bad(["train.py", "--devices", "4"], "settings are typed as key=value"),
     "a study by train.py": Bad(["train.py", "sweep=simple_cnn"], "type `python sweep.py sweep=simple_cnn`"),
     "a launcher misspelt": Bad(["train.py", "-m", "hydra/launcher=slurn", "seed=0,1"], "did you mean slurm?"),
-    "bad syntax": Bad(["train.py", "data.class_names=[a"], "cannot be read as group=choice or key=value"),
+    "bad syntax": Bad(["train.py", "data.class_names=[a"], "cannot be parsed as group=choice or key=value"),
     "a file for the simulation": Bad(
         ["train.py", "data=simulated", "data.path=x.h5"], "type data=hdf5 data.path=FILE.h5"
     ),

@@ -88,8 +88,8 @@ def test_hydras_names_for_run_directories_are_ours():
     ("~data.batch_size", "type data.batch_size=VALUE"),
     ("~data.num_images", "has no value here, so there is nothing to remove"),
     ("~modle", "there is no setting modle: did you mean model?"),
-    ("+model.dropout=0.1", "is a setting already; type model.dropout=0.1"),
-    ("model.num_components=3", "is a setting of model=pca_logreg, but not of the model that is composed here; if its"),
+    ("+model.dropout=0.1", "exists already; type model.dropout=0.1"),
+    ("model.num_components=3", "is a setting of model=pca_logreg, but not of the model chosen here; if its"),
 ])  # fmt: skip
 def test_what_cannot_be_honoured_is_refused_in_one_line(words, message, here, tmp_path):
     done = here("train.py", *words.split())

@@ -82,7 +82,7 @@ def test_a_typed_configuration_is_trusted():
 
 
 def test_nobody_is_asked_to_trust_python_itself(monkeypatch):
-    with pytest.raises(Galaxy10Error, match="os is Python's own"):
+    with pytest.raises(Galaxy10Error, match="os is a module of Python itself"):
         trust(["os"])
     monkeypatch.setenv(TRUST_VARIABLE, "os,builtins,posix,torch")
     for node in ({"_target_": "builtins.eval"}, {"_target_": "os.system"}, {"_target_": "torch.hub.load"}):

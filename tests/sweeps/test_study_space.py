@@ -5,7 +5,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from galaxy10.cli.sweep import trial_overrides
+from galaxy10.cli.sweep import shared_overrides
 from galaxy10.config.compose import to_container
 from galaxy10.config.groups import groups
 from galaxy10.config.overrides import to_overrides
@@ -34,7 +34,7 @@ def section_of(name, *overrides):
 @pytest.mark.parametrize("name", SPACES)
 def test_every_space_takes_its_first_trial_and_train_py_takes_all_of_its_corners(name):
     section = section_of(name)
-    fixed = trial_overrides(section["overrides"])
+    fixed = shared_overrides(section["overrides"])
     sweep, remarks = read_sweep(section, fixed, GROUPS, None)
     assert not remarks
     assert len(sweep.initial_points) == 1
@@ -51,7 +51,7 @@ def test_every_space_takes_its_first_trial_and_train_py_takes_all_of_its_corners
 ])  # fmt: skip
 def test_the_first_trial_is_the_studys_own_recipe(name, experiment):
     section = section_of(name)
-    sweep, _ = read_sweep(section, trial_overrides(section["overrides"]), GROUPS, None)
+    sweep, _ = read_sweep(section, shared_overrides(section["overrides"]), GROUPS, None)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         recipe = complete(to_container(compose("train", overrides=[f"experiment={experiment}"])))
     trial = trial_config(sweep, to_overrides(sweep.initial_points[0]))
