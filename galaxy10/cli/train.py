@@ -21,7 +21,13 @@ from galaxy10.config.user_code import describe_failure, user_code_location
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.exit_codes import ExitCode, signal_exit_code
-from galaxy10.runs.directory import RunDirectory, choose_run_directory, create, global_rank, is_main_process
+from galaxy10.runs.directory import (
+    RunDirectory,
+    choose_run_directory,
+    create_run_directory,
+    global_rank,
+    is_main_process,
+)
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
 from galaxy10.training.loggers import close_loggers
@@ -109,7 +115,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         if not writes:
             directory.acquire()
         else:
-            create(directory, config)
+            create_run_directory(directory, config)
             if directory.last_checkpoint.exists():
                 _check_resumable(directory, config)
             directory.acquire()
@@ -167,7 +173,7 @@ def _check_resumable(directory: RunDirectory, config: dict[str, Any]) -> None:
         if not config["run"]["overwrite"]:
             raise
         directory.move_aside()
-        create(directory, config)
+        create_run_directory(directory, config)
 
 
 def _remove_if_empty(folders: list[Path]) -> None:
@@ -181,7 +187,7 @@ def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
     in_vain = number == TIME_LIMIT and job_name() is not None and not progressed  # going on would not end either
     if not is_main_process():
         return ExitCode.FAILED if in_vain else signal_exit_code(number)
-    if directory.lost.is_set():
+    if directory.lock_lost.is_set():
         logger.info(f"stopped: another process has taken over {directory.path}")
     elif directory.failure:
         return _failed(directory, directory.failure)

@@ -64,7 +64,7 @@ def check_setting_names(arguments: Sequence[str], known: KnownSettings) -> None:
     for word in typed:
         plain = _PLAIN_SETTING.fullmatch(word)
         if plain is None or "'" in word or '"' in word:
-            return  # Hydra's grammar is Hydra's to read
+            return  # only Hydra can parse this
         key = plain.group(1)
         above = [key[: at.start()] for at in re.finditer(r"\.", key)]
         branches = {name for name in above if any(k.startswith(f"{name}.") for k in known.settings)}

@@ -1,1 +1,1 @@
-"""The run directory: its files, its lock, its record, and lists of them."""
+"""The run directory: files, lock, status, and lists of runs."""

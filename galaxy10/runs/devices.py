@@ -1,4 +1,4 @@
-"""What this machine can compute on, found without importing torch."""
+"""The devices of this machine, found without importing torch."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from galaxy10.errors import Galaxy10Error
 
 
 def visible_gpus() -> int:
-    """How many NVIDIA GPUs this process may use, by the driver's own list and CUDA_VISIBLE_DEVICES."""
+    """Return the number of NVIDIA GPUs that this process may use, from the driver's list and CUDA_VISIBLE_DEVICES."""
     present = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) or len(list(Path("/dev").glob("nvidia[0-9]*")))
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
@@ -22,15 +22,15 @@ def _is_apple_silicon() -> bool:
 
 
 def has_accelerator() -> bool:
-    """Whether `trainer.accelerator=auto` finds anything faster than the CPU."""
+    """Return whether `trainer.accelerator=auto` finds a GPU, NVIDIA's or Apple's."""
     return visible_gpus() > 0 or _is_apple_silicon()
 
 
 def number_of_devices(devices: Any) -> int | None:
-    """How many devices `trainer.devices` asks for; None for "as many as there are".
+    """Return the number of devices that `trainer.devices` requests; None for all devices.
 
     Raises:
-        Galaxy10Error: it cannot be read.
+        Galaxy10Error: the value is 0 or cannot be parsed.
     """
     if devices in ("auto", -1, "-1"):
         return None
@@ -44,16 +44,16 @@ def number_of_devices(devices: Any) -> int | None:
         devices = int(devices)
     if devices == 0:
         raise Galaxy10Error("trainer.devices=0 leaves nothing to train on; give a number from 1, or auto")
-    return devices
+    return int(devices)
 
 
 def check_devices(trainer: dict[str, Any]) -> None:
-    """Compare what is asked for with what this machine has.
+    """Check that this machine has the requested devices.
 
     Raises:
-        Galaxy10Error: fewer GPUs than asked for; says what there is and what to type.
+        Galaxy10Error: there are fewer GPUs than requested; says how many there are and what to type instead.
     """
-    asked, accelerator = number_of_devices(trainer["devices"]), trainer["accelerator"]
+    requested, accelerator = number_of_devices(trainer["devices"]), trainer["accelerator"]
     gpus = visible_gpus()
     if accelerator in ("gpu", "cuda") and gpus == 0 and not _is_apple_silicon():
         raise Galaxy10Error(
@@ -61,26 +61,26 @@ def check_devices(trainer: dict[str, Any]) -> None:
             "type trainer.accelerator=cpu to train on the CPU"
         )
     uses_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
-    if uses_gpus and asked is not None and asked > gpus:
+    if uses_gpus and requested is not None and requested > gpus:
         raise Galaxy10Error(
-            f"trainer.devices={asked}, but {describe_machine(gpus)}{_bound()}; type trainer.devices={gpus}, "
-            f"or trainer.accelerator=cpu trainer.devices={asked} for {asked} processes on the CPU"
+            f"trainer.devices={requested}, but {describe_machine(gpus)}{_bound()}; type trainer.devices={gpus}, "
+            f"or trainer.accelerator=cpu trainer.devices={requested} for {requested} processes on the CPU"
         )
-    if accelerator == "auto" and gpus == 0 and asked is not None and asked > 1 and not _is_apple_silicon():
+    if accelerator == "auto" and gpus == 0 and requested is not None and requested > 1 and not _is_apple_silicon():
         raise Galaxy10Error(
-            f"trainer.devices={asked}, but {describe_machine(gpus)}; type trainer.devices=1, "
-            f"or trainer.accelerator=cpu trainer.devices={asked} for {asked} processes on the CPU"
+            f"trainer.devices={requested}, but {describe_machine(gpus)}; type trainer.devices=1, "
+            f"or trainer.accelerator=cpu trainer.devices={requested} for {requested} processes on the CPU"
         )
 
 
 def _bound() -> str:
-    """A hint for jobs in which each task sees one GPU of its own, where the framework wants to see all of a node's."""
+    """Return a hint for SLURM jobs whose tasks see one GPU each; Lightning needs to see all GPUs of the node."""
     tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
     return " for this task: ask SLURM for --gpus-per-node=…, not --gpus-per-task" if tasks > 1 else ""
 
 
 def describe_machine(gpus: int) -> str:
-    """What the machine has, as half a sentence."""
+    """Describe the machine's GPUs and CPU cores, as a clause for messages."""
     cores = os.cpu_count() or 1
     has = "no GPU" if gpus == 0 else f"{gpus} GPU{'s' if gpus > 1 else ''}"
     return f"this machine has {has} and {cores} CPU core{'s' if cores > 1 else ''}"

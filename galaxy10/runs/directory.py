@@ -1,4 +1,4 @@
-"""A run is a directory: its name, what may be in it before a start, and the small files that say how it stands."""
+"""The run directory: its name, its checks before a start, and its state (status.json)."""
 
 import hashlib
 import os
@@ -18,24 +18,24 @@ from galaxy10.runs.lock import RunLock, check_free, wait_for_main_process
 from galaxy10.runs.signals import Interrupted
 from galaxy10.runs.slurm import job_name, job_step
 
-RUN_DIR_VARIABLE = "GALAXY10_RUN_DIR"  # how the first process of a run tells the others
-# Settings that do not make it another experiment: where it runs and where it writes.
+RUN_DIR_VARIABLE = "GALAXY10_RUN_DIR"  # set by rank 0 for the other processes of a run
+# Settings that do not change the experiment: where it runs and where it writes.
 INCIDENTAL = ("run.", "logger", "debug.name", "experiment", "data.dir", "data.store_dir", "data.cache_on_device")
 INCIDENTAL_TRAINER = ("accelerator", "devices", "num_nodes", "strategy", "enable_progress_bar", "enable_model_summary")
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process of a run that writes; known before anything is started."""
+    """Return whether this is rank 0, the process of a run that writes; known before torch.distributed starts."""
     return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def global_rank() -> int:
-    """Which of a run's processes this is, counted from 0 as far as is known before they have found each other."""
+    """Return the rank of this process from its environment; on several nodes without SLURM, the local rank."""
     return int(os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
 
 
 def run_name(model: str, overrides: list[str]) -> str:
-    """`<model>-<hash of overrides>-<SLURM job or array_task id, else time>`: a requeued job finds itself by it."""
+    """Return `<model>-<hash of overrides>-<SLURM job or array_task id, else time>`; the same after a requeue."""
     relevant = sorted(x for x in overrides if not x.lstrip("+~").startswith(("run.", "logger", "hydra")))
     digest = hashlib.sha256("\n".join(relevant).encode()).hexdigest()[:8]
     return f"{model}-{digest}-{job_name() or datetime.now().strftime('%Y%m%d-%H%M%S')}"
@@ -43,7 +43,13 @@ def run_name(model: str, overrides: list[str]) -> str:
 
 @dataclass
 class RunDirectory:
-    """One run's directory and its state. finished: the result of an earlier, finished run of this configuration."""
+    """A run's directory and its state.
+
+    Attributes:
+        finished: the result of an earlier, finished run of the same configuration in this directory; else None.
+        started: time of the start in seconds since 1970, less the seconds that earlier starts ran.
+        lock: the lock of the directory, once `acquire` was called on rank 0.
+    """
 
     path: Path
     finished: dict[str, Any] | None = None
@@ -51,12 +57,16 @@ class RunDirectory:
     lock: RunLock | None = None
 
     @property
-    def lost(self) -> threading.Event:
-        """Set once another process writes this directory."""
+    def lock_lost(self) -> threading.Event:
+        """An event that is set once another process has taken over this directory."""
         return self.lock.lost if self.lock is not None else threading.Event()
 
     def acquire(self) -> None:
-        """Become the one process that writes here; for a run's other processes: wait until the first one is that."""
+        """On rank 0, acquire the lock of the directory; on other ranks under srun, wait until rank 0 has it.
+
+        Raises:
+            Galaxy10Error: another running process holds the lock.
+        """
         if is_main_process():
             self.lock = RunLock(self.path)
             self.lock.acquire()
@@ -64,66 +74,66 @@ class RunDirectory:
             wait_for_main_process(self.path)
 
     def release(self) -> None:
-        """Let others write here."""
+        """Release the lock."""
         if self.lock is not None:
             self.lock.release()
 
     @property
     def files(self) -> RunFiles:
-        """The paths of its files."""
+        """The paths of the run's files."""
         return RunFiles(self.path)
 
     @property
     def last_checkpoint(self) -> Path:
-        """Where training goes on from."""
+        """The path of the checkpoint from which training resumes."""
         return self.files.last
 
     @property
     def best_checkpoint(self) -> Path:
-        """The epoch with the best validation metric."""
+        """The path of the checkpoint with the best monitored metric."""
         return self.files.best
 
     @property
     def status(self) -> dict[str, Any]:
-        """status.json as it is now."""
+        """The current content of status.json."""
         return self.files.read_status()
 
     @property
     def failure(self) -> str | None:
-        """What another process of this run has said before it ended."""
+        """The error in status.json, if another process of this run has failed; else None."""
         return self.status.get("error") if self.status.get("state") == "failed" else None
 
     def check_still_held(self) -> None:
-        """Asked right before something is written.
+        """Check, right before a file is written, that this process still holds the lock.
 
         Raises:
-            Interrupted: another process has taken the directory over.
+            Interrupted: another process has taken over the directory.
         """
         if self.lock is not None and not self.lock.still_held():
             raise Interrupted(signal.SIGTERM)
 
     def update_status(self, **changes: Any) -> None:
-        """Change parts of status.json, unless the directory has become another process's."""
+        """Update keys of status.json; do nothing if another process has taken over the directory."""
         if self.lock is not None and not self.lock.still_held():
             return
         self.files.write_status({**self.status, **changes})
 
     def move_aside(self) -> None:
-        """Give what is here another name, so that a run can begin anew.
+        """Rename the directory to `<name>.before-<time>`, so that a new run can start under its name.
 
         Raises:
-            Galaxy10Error: a process has begun to write here meanwhile.
+            Galaxy10Error: another process has started to write in the directory.
         """
         check_free(self.path)
         self.path.rename(self.path.with_name(f"{self.path.name}.before-{datetime.now().strftime('%Y%m%d-%H%M%S')}"))
 
     def prune(self, epochs: int) -> None:
-        """Say to whoever trains here, and is about to be stopped, that so many epochs were enough."""
+        """Mark the run as pruned after this number of epochs; the training process reads this when it is stopped."""
         write_json(self.files.pruned, {"epochs": epochs})
 
     @property
     def pruned_after(self) -> int | None:
-        """After how many epochs a study has given this run up; None where it has not."""
+        """The number of epochs after which a study pruned this run; None if it did not."""
         return read_json(self.files.pruned).get("epochs")
 
     def start(self, config: dict[str, Any]) -> None:
@@ -143,14 +153,14 @@ class RunDirectory:
         )
 
     def end(self, state: str, error: str | None = None, **more: Any) -> None:
-        """Write the final state: finished, failed, interrupted or pruned."""
+        """Write the final state: finished, failed, interrupted or pruned. Further keywords go into status.json."""
         seconds = round(time.time() - self.started, 3) if self.started else self.status.get("seconds")
         self.update_status(state=state, ended=_now(), seconds=seconds, error=error, **more)
         if state == "finished":
             self.files.traceback.unlink(missing_ok=True)  # of an earlier attempt
 
     def result(self, split_hash: str | None) -> dict[str, Any]:
-        """The object of the last line of standard output."""
+        """Return the JSON object that is printed as the last line of standard output."""
         status = self.status
         metrics = status.get("metrics") or {}
         return {"run_dir": str(self.path), "state": status.get("state"), "split_hash": split_hash, **metrics}
@@ -161,10 +171,10 @@ def _now() -> str:
 
 
 def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDirectory:
-    """The directory of this run: new, to be resumed, or finished already. Nothing is written yet.
+    """Return the directory of this run: a new one, one to resume, or one with a finished run. Writes nothing.
 
     Raises:
-        Galaxy10Error: it holds another configuration's run, or something that is no run at all.
+        Galaxy10Error: the directory holds a run of another configuration, or files that belong to no run.
     """
     given = os.environ.get(RUN_DIR_VARIABLE) or config["run"]["dir"]
     path = Path(given) if given else Path(config["run"]["root"]) / run_name(config["model"]["name"], overrides)
@@ -178,35 +188,35 @@ def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDir
     if not path.exists() or not any(path.iterdir()):
         return directory
     check_free(path)
-    if _holds_only_a_beginning(path):
+    if _was_killed_at_start(path):
         return directory
     if not directory.files.config.exists() or not directory.status:
-        raise Galaxy10Error(f"{path} holds files but no run; give another run.dir")
+        raise Galaxy10Error(f"{path} holds files that belong to no run; give another run.dir")
     if config["run"]["overwrite"] and not _is_same(config, directory.files):
         return directory
     check_format(path, directory.files.read_provenance())
-    _refuse_another(config, directory.files)
-    if directory.status.get("state") == "finished" and not _test_is_owed(directory, config):
+    _check_same_config(config, directory.files)
+    if directory.status.get("state") == "finished" and not _test_is_missing(directory, config):
         directory.finished = directory.result(directory.files.split_hash())
     return directory
 
 
 def _joined(directory: RunDirectory, config: dict[str, Any]) -> RunDirectory:
-    """The directory as the first process of the run finds it; the others have to come to the same answer."""
+    """Return the directory for a rank other than 0, which must reach the same decision as rank 0."""
     finished = directory.status.get("state") == "finished" and _is_same(config, directory.files)
-    if finished and not _test_is_owed(directory, config):
+    if finished and not _test_is_missing(directory, config):
         directory.finished = directory.result(None)
     return directory
 
 
-def _test_is_owed(directory: RunDirectory, config: dict[str, Any]) -> bool:
-    """Whether a finished run is asked for the test it was first told to leave out, and can still go on to it."""
+def _test_is_missing(directory: RunDirectory, config: dict[str, Any]) -> bool:
+    """Return whether a finished run of run.test=false can be resumed to test with run.test=true."""
     left_out = not (directory.files.read_config().get("run") or {}).get("test", True)
     return left_out and config["run"]["test"] and directory.last_checkpoint.exists()
 
 
-def _holds_only_a_beginning(path: Path) -> bool:
-    """Whether a start was killed here between taking the lock and its first status."""
+def _was_killed_at_start(path: Path) -> bool:
+    """Return whether a start was killed between acquiring the lock and writing its first status."""
     names = {file.name for file in path.iterdir() if not file.name.startswith(".")}
     names_of = RunFiles(Path())
     lock, config = names_of.lock.name, names_of.config.name
@@ -214,7 +224,7 @@ def _holds_only_a_beginning(path: Path) -> bool:
 
 
 def _unused(path: Path) -> Path:
-    """Two runs begun in the same second get different names; a SLURM job keeps its own."""
+    """Return a path that does not exist yet, because two runs may start in the same second; under SLURM, the path."""
     if job_name():
         return path
     candidate, number = path, 2
@@ -223,22 +233,26 @@ def _unused(path: Path) -> Path:
     return candidate
 
 
-def create(directory: RunDirectory, config: dict[str, Any]) -> None:
-    """Make the directory; with run.overwrite=true move another configuration's run aside first."""
+def create_run_directory(directory: RunDirectory, config: dict[str, Any]) -> None:
+    """Create the directory; with run.overwrite=true, move another configuration's run aside first.
+
+    Raises:
+        Galaxy10Error: the directory cannot be created, or another process writes in it.
+    """
     path, files = directory.path, directory.files
     if config["run"]["overwrite"] and files.config.exists() and not _is_same(config, files):
         directory.move_aside()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Galaxy10Error(f"{path} cannot be made ({error.strerror}); set run.root or run.dir") from error
+        raise Galaxy10Error(f"{path} cannot be created ({error.strerror}); set run.root or run.dir") from error
 
 
 def _is_same(config: dict[str, Any], files: RunFiles) -> bool:
     return not differences(files.read_config(), config)
 
 
-def _refuse_another(config: dict[str, Any], files: RunFiles) -> None:
+def _check_same_config(config: dict[str, Any], files: RunFiles) -> None:
     different = differences(files.read_config(), config)
     if different:
         listed = ", ".join(
@@ -252,7 +266,7 @@ def _refuse_another(config: dict[str, Any], files: RunFiles) -> None:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Settings in which two configurations are different experiments: (key, old value, new value)."""
+    """Return the settings that make two configurations different experiments: (key, old value, new value)."""
     before, after = dict(iter_settings(old)), dict(iter_settings(new))
     keys = [key for key in {**before, **after} if not _incidental(key)]
     return [(k, before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k)]

@@ -1,4 +1,4 @@
-"""The rows of metrics.csv and profile.csv, for whoever passes them on."""
+"""Read the rows of metrics.csv and profile.csv."""
 
 import csv
 from collections.abc import Iterator
@@ -9,8 +9,10 @@ from galaxy10.runs.files import RunFiles
 
 
 def epoch_rows(path: Path, after: int) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Every epoch later than `after` with its numbers: metrics.csv's columns as they are, profile.csv's as
-    `profile/<column>`; empty cells left out."""
+    """Yield (epoch, values) for every epoch later than `after`.
+
+    Values are the columns of metrics.csv, and those of profile.csv as `profile/<column>`; empty cells are left out.
+    """
     profile = {row["epoch"]: row for row in _rows(RunFiles(path).profile)}
     for row in _rows(RunFiles(path).metrics):
         epoch = int(row["epoch"])

@@ -1,4 +1,4 @@
-"""The files of a run directory: the one place that spells their names, and reads and writes the small ones."""
+"""The file names of a run directory, and functions that read and write its small files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,14 @@ from galaxy10.version import __version__
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 2  # of a run directory: one more with every change that other versions would misread
+FORMAT = 2  # of run directories: increased with every change that other versions would misread
 
 
 class RunFiles:
-    """The paths of a run's files, whether they exist or not. An evaluation's directory has the same names.
+    """The paths of a run's files, whether or not they exist. The directory of an evaluation has the same names.
 
     Args:
-        path: the run directory; with `Path()` the attributes are the names within any run directory.
+        path: the run directory; with `Path()`, the attributes are paths relative to any run directory.
     """
 
     def __init__(self, path: Path):
@@ -48,58 +48,58 @@ class RunFiles:
         self.traceback = path / "traceback.txt"
 
     def predictions(self, subset: str) -> Path:
-        """The prediction table of a subset: train, val or test."""
+        """Return the path of the prediction table of a subset: train, val or test."""
         return self.path / "predictions" / f"{subset}.parquet"
 
     def validation_samples(self, mode: str) -> Path:
-        """What the validation galaxies were given in another mode of prediction than the run's own.
+        """Return the path of the validation predictions in another mode than the run's own.
 
         Args:
-            mode: its key, such as `views=1 dropout=20`.
+            mode: key of the mode, such as `views=1 dropout=20`.
         """
         return self.path / "predictions" / f"val_{mode.replace('=', '').replace(' ', '_')}.npz"
 
     def samples(self, name: str) -> Path:
-        """Images that the report shows: batch, augmentation, noise, components, misclassified_val, …."""
+        """Return the path of images for the report: batch, augmentation, noise, components, misclassified_val, …."""
         return self.path / "samples" / f"{name}.npz"
 
     def is_run(self) -> bool:
-        """Whether anything here says that this is a run directory."""
+        """Return whether the directory has a provenance.json or config.yaml."""
         return self.provenance.exists() or self.config.exists()
 
     def read_config(self) -> dict[str, Any]:
-        """Return the run's configuration; an empty one where there is none.
+        """Return the run's configuration; an empty dict if there is none.
 
         Raises:
-            Galaxy10Error: the file is damaged.
+            Galaxy10Error: config.yaml is damaged.
         """
         try:
             config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise Galaxy10Error(f"{self.config} cannot be read ({first_line(error)}); bring the file back") from error
+            raise Galaxy10Error(f"{self.config} cannot be read ({first_line(error)}); restore the file") from error
         return config if isinstance(config, dict) else {}
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write the run's configuration, resolved and plain."""
+        """Write the run's resolved configuration."""
         with atomic_write(self.config) as part:
             part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
     def read_status(self) -> dict[str, Any]:
-        """Return how the run stands; an empty dict where nothing readable says it."""
+        """Return the content of status.json; an empty dict if it is missing or unreadable."""
         return read_json(self.status)
 
     def write_status(self, status: dict[str, Any]) -> None:
-        """Write how the run stands."""
+        """Write status.json."""
         write_json(self.status, status)
 
     def read_provenance(self) -> dict[str, Any]:
-        """Return where the run comes from, of any format; an empty dict where nothing readable says it."""
+        """Return the content of provenance.json, of any format; an empty dict if it is missing or unreadable."""
         return read_json(self.provenance)
 
     def write_provenance(self, about: dict[str, Any]) -> None:
-        """Write where the run comes from, with the format of its directory."""
+        """Write provenance.json, with the format of the run directory."""
         write_json(self.provenance, {"format": FORMAT, **about})
 
     def read_split(self) -> "pd.DataFrame":
@@ -125,24 +125,24 @@ class RunFiles:
         import pyarrow.parquet as pq
 
         columns = pa.Table.from_pandas(table, preserve_index=False)
-        # Whatever this version of pandas keeps texts as.
+        # The string type depends on the version of pandas.
         fields = [f.with_type(pa.string()) if pa.types.is_large_string(f.type) else f for f in columns.schema]
         with atomic_write(self.predictions(subset)) as part:
             pq.write_table(columns.cast(pa.schema(fields, columns.schema.metadata)), part)
 
     def split_hash(self) -> str | None:
-        """Return the hash of the split the run was trained or evaluated on, if it is known."""
+        """Return the hash of the split that the run was trained or evaluated on; None if unknown."""
         return (self.read_provenance().get("split") or {}).get("hash")
 
 
 def check_format(path: Path, about: dict[str, Any]) -> None:
-    """Refuse a run directory that another version of galaxy10 wrote in another way.
+    """Check that this version of galaxy10 can read a run directory.
 
     Args:
-        about: its provenance; an empty one (of a run that was killed before it was written) passes.
+        about: content of provenance.json; an empty dict, as of a run that was killed early, is accepted.
 
     Raises:
-        Galaxy10Error: it has another format, or none; names the version and commit that wrote it.
+        Galaxy10Error: the directory has another format, or none; names the version and commit that wrote it.
     """
     if not about or about.get("format") == FORMAT:
         return
@@ -151,6 +151,6 @@ def check_format(path: Path, about: dict[str, Any]) -> None:
     made += f", commit {commit[:12]}" if commit else ""
     found = f"format {about['format']}" if "format" in about else "a format without number"
     raise Galaxy10Error(
-        f"{path} was made by {made}, in {found}, and this version ({__version__}) reads format {FORMAT}; "
-        "use the version that made it, or train it again"
+        f"{path} was written by {made}, in {found}, but this version ({__version__}) reads format {FORMAT}; "
+        "use the version that wrote it, or train again"
     )

@@ -1,4 +1,4 @@
-"""`galaxy10 runs`: how every run of a folder stands, by its own files. A state that cannot be true is not repeated."""
+"""`galaxy10 runs`: list the state of every run in a folder."""
 
 import os
 from collections.abc import Iterator
@@ -18,11 +18,15 @@ _RATE_FROM = 3  # epochs
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run. epochs: done and wanted (None: no more), None for an evaluation; seconds_left: of training, at the pace
-    of the last epochs.
+    """The state of one run.
 
-    state: as status.json has it, but `killed` where it says running and no living process holds the lock, and
-    `unreadable` where another version of galaxy10 wrote the directory, or the configuration is damaged.
+    Attributes:
+        state: the state in status.json; `killed` if that is running and no process holds the lock; `unreadable` if
+            another version of galaxy10 wrote the directory, or the configuration is damaged.
+        epochs: epochs done, and trainer.max_epochs (None: training has ended); None for an evaluation.
+        best: monitored metric and its best value.
+        seconds_left: estimate of the remaining training time, from the last epochs.
+        job: id of the SLURM job.
     """
 
     path: Path
@@ -35,7 +39,7 @@ class RunSummary:
 
 
 def list_runs(folder: Path) -> list[RunSummary]:
-    """All runs below a folder, in the order of their names.
+    """Return all runs below a folder, sorted by path.
 
     Raises:
         Galaxy10Error: there is no such folder.
@@ -49,7 +53,7 @@ def _run_directories(folder: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(folder):
         folders.sort()
         if _NAMES.status.name in files and _NAMES.config.name in files:
-            folders.clear()  # what a run has inside is its own
+            folders.clear()  # no runs inside a run
             yield Path(place)
 
 
@@ -66,7 +70,7 @@ def _line(path: Path) -> RunSummary:
     if state == "running" and not (holder and is_alive(holder)):
         state = KILLED
     most = (config.get("trainer") or {}).get("max_epochs") or 0
-    # What has ended by itself, before that or not, wants no more.
+    # A finished run needs no more epochs, also if it was stopped early.
     wanted = most if most > 0 and state != "finished" else None
     rows = [row for _, row in epoch_rows(path, after=-1)]
     done = int(status["epoch"]) + 1 if status.get("epoch") is not None else 0
@@ -85,7 +89,11 @@ def _line(path: Path) -> RunSummary:
 
 
 def print_runs(folder: Path) -> None:
-    """The table, on standard output, and what its odd states mean."""
+    """Print a table of all runs below a folder.
+
+    Raises:
+        Galaxy10Error: there is no such folder.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -106,8 +114,8 @@ def print_runs(folder: Path) -> None:
             f"{line.best[0]} {line.best[1]:.3f}" if line.best else "–",
             duration(line.seconds_left) if line.seconds_left is not None else "–",
             line.job or "–",
-            escape(line.error or "") if line.state != KILLED else "its status says running, but no process holds it",
+            escape(line.error or "") if line.state != KILLED else "its state is running, but no process holds its lock",
         )
     console.print(table)
     if any(line.state in (KILLED, "interrupted") for line in lines):
-        console.print("\nkilled and interrupted runs go on with the same command and their run.dir", markup=False)
+        console.print("\nto resume a killed or interrupted run, repeat its command with run.dir=RUN", markup=False)

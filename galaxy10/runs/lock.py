@@ -1,4 +1,4 @@
-"""Who may write a run directory: one living process at a time, also when the file system is shared by many hosts."""
+"""The lock of a run directory: one process at a time may write it, also on a file system shared by many hosts."""
 
 import json
 import logging
@@ -19,15 +19,18 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 10.0
 HANDOVER_S = 30.0  # longer than a beat and a training step
-STALE_S = 60.0  # on another host, a lock that has not been renewed for so long belongs to a dead process
+STALE_S = 60.0  # a lock of another host that is older than this belongs to a dead process
 
 
 class RunLock:
-    """The right to write a run directory, kept in its lock.json and renewed by a thread.
+    """The lock of a run directory: the file lock.json, renewed by a thread.
 
-    On one host the process's existence decides, across hosts the age of the last renewal (clocks must agree to
-    within a minute). lost is set once another process has taken over: from then on nothing may be written.
-    A requeued SLURM job takes over from its own earlier start, which lives on where a node's daemon died.
+    On the same host, a lock is stale if its process does not exist; across hosts, if it was not renewed for STALE_S
+    (clocks must agree to within a minute). A requeued SLURM job takes the lock over from its own earlier start, which
+    can still run if the daemon of its node died.
+
+    Attributes:
+        lost: set once another process has taken over the lock; from then on this process must not write.
     """
 
     def __init__(self, directory: Path):
@@ -38,16 +41,16 @@ class RunLock:
         self._thread: threading.Thread | None = None
 
     def acquire(self) -> None:
-        """Take the lock, also over from a process that is dead.
+        """Acquire the lock; replace the lock of a dead process.
 
         Raises:
-            Galaxy10Error: a living process holds it; names host, process and job.
+            Galaxy10Error: a running process holds the lock; names host, process and job.
         """
         check_free(self.path.parent)
         before = read_json(self.path)
         aside = self.path.with_name(f".lock.{self.token}")
         try:
-            os.rename(self.path, aside)  # of several that see it stale, one can
+            os.rename(self.path, aside)  # succeeds for one of several processes that find the lock stale
             aside.unlink()
         except FileNotFoundError:
             pass
@@ -56,15 +59,15 @@ class RunLock:
                 json.dump(self._content(), file)
         except FileExistsError:
             check_free(self.path.parent)
-            raise Galaxy10Error(f"another process has just taken {self.path.parent}; give another run.dir") from None
-        logger.debug("took the lock of %s", self.path.parent)
+            raise Galaxy10Error(f"another process has just locked {self.path.parent}; give another run.dir") from None
+        logger.debug("acquired the lock of %s", self.path.parent)
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lock")
         self._thread.start()
         if before and is_alive(before):
-            self._outlive(before)
+            self._wait_for_end_of(before)
 
-    def _outlive(self, earlier: dict[str, Any]) -> None:
-        """Wait for an earlier start of this job to notice that its lock is gone; it stops within a beat and a step."""
+    def _wait_for_end_of(self, earlier: dict[str, Any]) -> None:
+        """Wait until an earlier start of this job has noticed that it lost the lock, and has stopped."""
         logger.info(
             f"waiting for process {earlier.get('pid')} on {earlier.get('host')}, an earlier start of this job, to stop"
         )
@@ -73,13 +76,13 @@ class RunLock:
             time.sleep(0.2)
 
     def still_held(self) -> bool:
-        """Whether nobody has taken over, by the file itself: asked before anything is written."""
+        """Read lock.json and return whether this process still holds the lock; call it before every write."""
         if read_json(self.path).get("token") not in (self.token, None):
             self.lost.set()
         return not self.lost.is_set()
 
     def release(self) -> None:
-        """Give the lock back, if it is still ours."""
+        """Delete lock.json, if this process still holds the lock."""
         self._done.set()
         if self._thread is not None:
             self._thread.join(timeout=2 * BEAT_S)
@@ -106,19 +109,19 @@ class RunLock:
                 with atomic_write(self.path) as part:
                     part.write_text(json.dumps(self._content()))
             except Galaxy10Error:
-                continue  # a full disk is told where data is written; the lock may be renewed later
+                continue  # the writer of the data reports a full disk; the lock may be renewed later
 
 
 def read_holder(directory: Path) -> dict[str, Any]:
-    """Return who holds a directory, by its lock; an empty dict where nobody does."""
+    """Return the content of lock.json: host, pid, job and more of the holder; an empty dict without a lock."""
     return read_json(RunFiles(directory).lock)
 
 
 def check_free(directory: Path) -> None:
-    """Whether nobody alive holds a run directory.
+    """Check that no other running process holds the lock of a run directory.
 
     Raises:
-        Galaxy10Error: somebody does.
+        Galaxy10Error: a running process holds the lock; names host, process and job.
     """
     holder = read_holder(directory)
     if holder and is_alive(holder) and not _is_earlier_start(holder):
@@ -130,7 +133,7 @@ def check_free(directory: Path) -> None:
 
 
 def is_held(directory: Path) -> bool:
-    """Whether somebody alive holds a directory."""
+    """Return whether a running process holds the lock of a directory."""
     try:
         check_free(directory)
     except Galaxy10Error:
@@ -139,7 +142,7 @@ def is_held(directory: Path) -> bool:
 
 
 def is_alive(holder: dict[str, Any]) -> bool:
-    """Whether the process that a lock.json names still lives, as far as one can tell from here."""
+    """Return whether the process in a lock.json still runs; on another host, whether it renewed the lock recently."""
     if holder.get("host") == socket.gethostname():
         started = _start_of(int(holder.get("pid") or 0))
         return started is not None and started == holder.get("started")
@@ -147,7 +150,7 @@ def is_alive(holder: dict[str, Any]) -> bool:
 
 
 def _is_earlier_start(holder: dict[str, Any]) -> bool:
-    """Whether a lock belongs to this very SLURM job, before it was requeued."""
+    """Return whether a lock belongs to an earlier start of this SLURM job, before it was requeued."""
     job = job_name()
     return job is not None and holder.get("job") == job and int(holder.get("restarts") or 0) < restarts()
 
@@ -157,7 +160,7 @@ def _is_elsewhere(holder: dict[str, Any]) -> bool:
 
 
 def wait_for_main_process(directory: Path) -> None:
-    """Under srun all processes start at once: the others go on when the first one has the directory."""
+    """Wait until rank 0 of this job step holds the lock; srun starts all processes at once."""
     while True:
         holder = read_holder(directory)
         if [holder.get(key) for key in ("job", "step", "restarts")] == [
@@ -170,7 +173,7 @@ def wait_for_main_process(directory: Path) -> None:
 
 
 def _start_of(pid: int) -> str | None:
-    """When a process of this host started (a number of its own may be given to another later); None for no process."""
+    """Return the start time of a process of this host, because pids are reused; None if there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""What a run directory holds, read leniently: a missing or damaged file becomes a sentence, never a crash.
+"""Read a run directory for reports: a missing or damaged file is noted with its reason, and raises no error.
 
-Nothing here imports torch: a report is made in seconds, also on a machine that cannot train.
+Imports no torch, so that a report takes seconds, also on a machine that cannot train.
 """
 
 import json
@@ -19,12 +19,12 @@ from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.runs.files import RunFiles, check_format
 
 SUBSETS = ("test", "val")
-SCORED_SUBSETS = (*SUBSETS, "train")  # a solved model judges its training galaxies, too
+SCORED_SUBSETS = (*SUBSETS, "train")  # PCA models also predict their training images
 _MISTAKES = ("rows", "labels", "predicted", "confidence")
 SAMPLES = {"batch": ("rows", "labels"), "misclassified_test": _MISTAKES, "misclassified_val": _MISTAKES}
-# What only some runs write; its absence is nothing to report.
+# Samples that only some runs write; their absence is not reported.
 DEMONSTRATION_IMAGES = {
-    "augmentation": ("rows", "labels", "variant"),  # variant 0: as in the file; 1, 2, …: as training saw it
+    "augmentation": ("rows", "labels", "variant"),  # variant 0: as in the file; 1, 2, …: augmented
     "noise": ("rows", "labels", "beta"),  # beta: standard deviation of the added noise, 0–1 scale
     "components": ("explained_variance_ratio",),
 }
@@ -33,11 +33,16 @@ _PREDICTION_COLUMNS = {"row", "label", "predicted"}
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run directory in memory. Every table is None, every mapping empty, where the file is missing.
+    """The content of one run directory. If a file is missing, its table is None or its mapping is empty.
 
-    predictions: by subset; row, label, predicted, predicted_name, p_<slug>… (one line per galaxy).
-    samples: by file name; `images` (n, h, w, 3) uint8 and what belongs to each image, all of length n.
-    missing: file name → why it could not be read.
+    Attributes:
+        curves: metrics.csv, a row per epoch.
+        profile: profile.csv, a row per epoch.
+        distribution: class_distribution.csv.
+        scree: scree.csv, the explained variance of principal components.
+        predictions: subset → table with row, label, predicted, predicted_name, p_<slug>…; a row per image.
+        samples: file name → arrays of equal length n: `images` (n, h, w, 3) uint8, and values of each image.
+        missing: file name → the reason why it could not be read.
     """
 
     path: Path
@@ -56,47 +61,47 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """The folder's name, as a person would say it."""
+        """The name of the run directory."""
         return self.path.resolve().name
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether this is a trained run judged on a file, rather than a training."""
+        """Whether this is the evaluation of a trained run on a file, rather than a training."""
         return "trained_run" in self.provenance
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Final metrics under `<subset>/<metric>`; a value may be None."""
+        """The final metrics as `<subset>/<metric>`; a value may be None."""
         return self.section(self.status, "metrics")
 
     def provenance_section(self, name: str) -> dict[str, Any]:
-        """A part of provenance.json (`data`, `split`, `model`, …); empty where there is none."""
+        """Return a section of provenance.json (`data`, `split`, `model`, …); empty if it is missing."""
         return self.section(self.provenance, name)
 
     @staticmethod
     def section(mapping: dict[str, Any], name: str) -> dict[str, Any]:
-        """mapping[name] if that is a mapping, else an empty one."""
+        """Return mapping[name] if it is a dict, else an empty dict."""
         value = mapping.get(name)
         return value if isinstance(value, dict) else {}
 
     def name_of(self, label: int) -> str:
-        """The name of a class; its number where it has none."""
+        """Return the name of a class, or `class <number>` if it has none."""
         return self.class_names[label] if 0 <= label < len(self.class_names) else f"class {label}"
 
     def names_of(self, labels: np.ndarray) -> list[str]:
-        """Class names of labels (n,)."""
+        """Return the class names of labels (n,)."""
         return [self.name_of(int(label)) for label in labels]
 
     def probabilities(self, subset: str) -> np.ndarray:
-        """Class probabilities of a subset, (N, C), in class order."""
+        """Return the class probabilities of a subset, (N, C), in class order."""
         return self.predictions[subset][probability_columns(self.predictions[subset], self.class_names)].to_numpy(float)
 
 
 def read_run(path: Path) -> RunRecord:
-    """Read a run directory, or the directory of an evaluation.
+    """Read the directory of a run or an evaluation.
 
     Raises:
-        Galaxy10Error: path is no directory, nothing in it comes from a run, or another version wrote it.
+        Galaxy10Error: path is no directory, has no files of a run, or was written by another version.
     """
     path = Path(path)
     if not path.is_dir():
@@ -109,7 +114,7 @@ def read_run(path: Path) -> RunRecord:
             return reader(file)
         except FileNotFoundError:
             missing[name] = "it is not in the run directory"
-        except Exception as error:  # pandas, pyarrow, yaml and zipfile each have their own family for a damaged file
+        except Exception as error:  # pandas, pyarrow, yaml and zipfile raise various exceptions for damaged files
             missing[name] = f"it cannot be read ({first_line(error)})"
         return None
 
@@ -118,8 +123,8 @@ def read_run(path: Path) -> RunRecord:
     check_format(path, provenance or {})
     config = read(files.config, _read_yaml)
     status = read(files.status, _read_json)
-    judged = [s for s in SCORED_SUBSETS if s in SUBSETS or files.predictions(s).exists()]
-    predictions = {s: read(files.predictions(s), _read_predictions) for s in judged}
+    subsets = [s for s in SCORED_SUBSETS if s in SUBSETS or files.predictions(s).exists()]
+    predictions = {s: read(files.predictions(s), _read_predictions) for s in subsets}
     predictions = {s: table for s, table in predictions.items() if table is not None}
     if config is None and provenance is None and status is None and not predictions:
         raise Galaxy10Error(
@@ -146,7 +151,7 @@ def read_run(path: Path) -> RunRecord:
 
 
 def probability_columns(predictions: pd.DataFrame, class_names: tuple[str, ...]) -> list[str]:
-    """The p_<slug> columns in class order; the table's own order where the names do not fit it."""
+    """Return the p_<slug> columns in class order; in the table's order if the class names do not match them."""
     expected = [f"p_{slug}" for slug in slugs(class_names)]
     if all(column in predictions for column in expected):
         return expected
@@ -169,7 +174,7 @@ def _class_names(
     elif predictions:
         table = next(iter(predictions.values()))
         names = [column.removeprefix("p_") for column in _starting_with_p(table)]
-    # Every label must have a name, or the figures would silently lose galaxies.
+    # Every label needs a name, or the figures would silently omit galaxies.
     highest = max((int(t[["label", "predicted"]].to_numpy().max()) for t in predictions.values() if len(t)), default=-1)
     return tuple(names + [f"class {i}" for i in range(len(names), highest + 1)])
 

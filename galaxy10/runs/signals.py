@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop: which they are, and the ways in which this project hears them."""
+"""Signals that stop a process, and their handlers."""
 
 import signal
 import time
@@ -6,16 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-# SIGUSR1 is what slurm/job.sbatch has sent before a time limit; the job is then requeued.
+# slurm/job.sbatch has SLURM send SIGUSR1 before the time limit; the job is then requeued.
 TIME_LIMIT = signal.SIGUSR1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, TIME_LIMIT)
-ONE_S = 3.0  # SLURM tells every process of a step, and a grid passes it on to its trial: that is one signal
+ONE_S = 3.0  # signals within this time count as one: SLURM signals every process, and a grid passes its signal on
 
 
 class Interrupted(BaseException):
-    """A signal asked this run to stop, or it lost its directory; not an error, so nothing that catches errors sees it.
+    """Raised when a signal stops a run, or the run lost its directory; no Exception, so that `except` lets it pass.
 
-    number: the signal's.
+    Attributes:
+        number: the signal number.
     """
 
     def __init__(self, number: int):
@@ -24,9 +25,14 @@ class Interrupted(BaseException):
 
 
 class SignalHandler:
-    """Remembers a signal while work can be stopped safely only now and then; raises Interrupted at once otherwise.
+    """A signal handler that raises Interrupted at once or, while `deferring`, only remembers the signal.
 
-    A second signal is not waited for. progressed: whether any training step has been made since the start.
+    A second signal raises Interrupted in any case.
+
+    Attributes:
+        number: number of the first signal; None so far.
+        deferring: whether a signal is only remembered, because work can stop safely only at certain points.
+        progressed: whether a training step was made since the start.
     """
 
     def __init__(self) -> None:
@@ -36,11 +42,11 @@ class SignalHandler:
         self._came = 0.0
 
     def install(self) -> None:
-        """Handle SIGINT, SIGTERM and SIGUSR1 from here on."""
+        """Install this handler for SIGINT, SIGTERM and SIGUSR1."""
         _set_handlers(self._handle, SIGNALS)
 
     def ignore(self) -> None:
-        """While a run is closed: what asked it to stop has been heard."""
+        """Ignore further signals, while the run is closed."""
         ignore_signals()
 
     def _handle(self, number: int, frame: Any) -> None:
@@ -54,7 +60,7 @@ class SignalHandler:
         raise Interrupted(number)
 
     def raise_if_signalled(self) -> None:
-        """Stop here, if a signal has come."""
+        """Raise Interrupted if a signal was received."""
         if self.number is not None:
             raise Interrupted(self.number)
 
@@ -63,11 +69,11 @@ class SignalHandler:
 def collect_signals(
     pass_on: Callable[[int], object] = lambda number: None, numbers: Sequence[signal.Signals] = SIGNALS
 ) -> Iterator[list[int]]:
-    """Keep the numbers of the signals that come, in order, instead of ending; the handlers before are put back.
+    """Collect the numbers of received signals in a list, instead of ending; restore the old handlers on exit.
 
     Args:
-        pass_on: also called with each number, for instance to tell another process.
-        numbers: which signals.
+        pass_on: function called with each number, for instance to signal another process.
+        numbers: the signals to collect.
     """
     received: list[int] = []
 
@@ -81,13 +87,13 @@ def collect_signals(
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise Interrupted when a signal comes, wherever the work then is; the handlers before are put back."""
+    """Raise Interrupted as soon as a signal is received; restore the old handlers on exit."""
     with _handled_by(SignalHandler()._handle, SIGNALS):
         yield
 
 
 def ignore_signals() -> None:
-    """Let the signals that ask to stop pass: they are for another process, or have been heard."""
+    """Ignore the signals that stop a process, because they are for another process or have been handled."""
     _set_handlers(signal.SIG_IGN, SIGNALS)
 
 

@@ -1,4 +1,4 @@
-"""The SLURM job that this process is part of, from its environment: which one, which of its processes, how many."""
+"""The SLURM job of this process, from its environment variables."""
 
 import os
 import re
@@ -10,19 +10,26 @@ from galaxy10.runs.devices import number_of_devices, visible_gpus
 
 
 def job_name() -> str | None:
-    """`<job>` or `<array>_<task>`: the same after a requeue. None outside of SLURM."""
+    """Return `<job>` or `<array>_<task>`, which a requeue does not change; None outside of SLURM."""
     array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")
 
 
 def restarts() -> int:
-    """How often this job has been requeued."""
+    """Return how often this job was requeued."""
     return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
 
 
 @dataclass(frozen=True)
 class JobStep:
-    """What one srun started. number: of the step in its job; tasks_per_node: None where nodes have different ones."""
+    """A job step, the processes that one srun started.
+
+    Attributes:
+        number: id of the step in the job.
+        tasks: number of processes.
+        nodes: number of nodes.
+        tasks_per_node: number of processes on each node; None if it differs between nodes.
+    """
 
     number: str
     tasks: int
@@ -31,7 +38,7 @@ class JobStep:
 
 
 def job_step() -> JobStep | None:
-    """The step of which this process is one task; None if it was not started by srun."""
+    """Return the job step of this process; None if srun did not start it."""
     number = os.environ.get("SLURM_STEP_ID")
     tasks = os.environ.get("SLURM_STEP_NUM_TASKS")
     if number is None or tasks is None:
@@ -43,16 +50,16 @@ def job_step() -> JobStep | None:
 
 
 def outside_step(environment: dict[str, str]) -> dict[str, str]:
-    """A process's environment without what srun told it: what it starts with that is a run of its own, not a task."""
-    told = ("SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
-    return {name: value for name, value in environment.items() if not name.startswith(told)}
+    """Return an environment without the variables of srun, so that a child process is a run of its own, no task."""
+    of_srun = ("SLURM_STEP", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+    return {name: value for name, value in environment.items() if not name.startswith(of_srun)}
 
 
 def check_job(trainer: dict[str, Any]) -> None:
-    """Compare the processes that SLURM started with those that the experiment asks for.
+    """Check that SLURM started as many processes as the configuration needs.
 
     Raises:
-        Galaxy10Error: they are not the same, so that some would wait for ever; says which lines to change.
+        Galaxy10Error: the numbers differ, so that some processes would wait forever; says which lines to change.
     """
     step, nodes = job_step(), trainer["num_nodes"]
     devices = number_of_devices(trainer["devices"]) or _every_device(trainer["accelerator"])
@@ -80,6 +87,6 @@ def _every_device(accelerator: str) -> int:
 
 
 def threads_per_process() -> int | None:
-    """Cores that SLURM gives each task; None where there is no such limit, or OMP_NUM_THREADS says it."""
+    """Return the CPU cores that SLURM gives each task; None without such a limit, or if OMP_NUM_THREADS is set."""
     cpus = os.environ.get("SLURM_CPUS_PER_TASK")
     return int(cpus) if cpus and not os.environ.get("OMP_NUM_THREADS") else None

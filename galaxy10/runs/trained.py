@@ -1,16 +1,17 @@
-"""A trained run that is to be used: whether there is one, and how it was configured."""
+"""Check a trained run before it is used, and read its configuration."""
 
 from pathlib import Path
+from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.files import RunFiles, check_format
 
 
-def check_run(run: Path) -> dict:
-    """The provenance of a run that can be used.
+def check_run(run: Path) -> dict[str, Any]:
+    """Check that a directory holds a trained run, and return its provenance.
 
     Raises:
-        Galaxy10Error: no run directory, one that another version wrote, or one without a trained network.
+        Galaxy10Error: `run` is no run directory, was written by another version, or has no trained network.
     """
     if not run.is_dir():
         raise Galaxy10Error(f"{run} is no folder; give the run directory that train.py printed (run_dir)")
@@ -27,6 +28,10 @@ def check_run(run: Path) -> dict:
     return about
 
 
-def run_config(run: Path) -> dict:
-    """The configuration a run was trained with."""
+def run_config(run: Path) -> dict[str, Any]:
+    """Return the configuration that a run was trained with.
+
+    Raises:
+        Galaxy10Error: config.yaml is damaged.
+    """
     return RunFiles(run).read_config()

@@ -176,7 +176,7 @@ def seed_everything(seed: int) -> None:
 def install_signal_callback(trainer: L.Trainer, signal_handler: SignalHandler, directory: RunDirectory) -> None:
     """Let this project's way of stopping be the only one: Lightning's own handler ends with exit code 0."""
     leave_signals_alone(trainer)
-    stop = StopOnSignal(signal_handler, directory.last_checkpoint, directory.lost)
+    stop = StopOnSignal(signal_handler, directory.last_checkpoint, directory.lock_lost)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     # What it saves is to hold what all others have counted of the batch; Lightning keeps checkpoints at the end.
     callbacks.insert(sum(not isinstance(callback, Checkpoint) for callback in callbacks), stop)

@@ -8,7 +8,7 @@ from galaxy10.config.command_line import translate_arguments
 from galaxy10.config.compose import compose
 from galaxy10.config.explain import KnownSettings
 from galaxy10.config.groups import groups
-from galaxy10.config.sections import NEEDED
+from galaxy10.config.sections import REQUIRED
 from galaxy10.errors import Galaxy10Error
 from galaxy10.training.settings import checked, known_keys
 
@@ -26,7 +26,7 @@ def config(*arguments):
     return found[0]
 
 
-@pytest.mark.parametrize("group", [group for group in GROUPS if group not in NEEDED])
+@pytest.mark.parametrize("group", [group for group in GROUPS if group not in REQUIRED])
 def test_a_group_that_is_left_out_is_absent_however_it_is_typed(group):
     typed = [translate_arguments([form.format(group)], GROUPS) for form in FORMS]
     assert typed == [[f"{group}=[]"]] * len(FORMS)
@@ -41,7 +41,7 @@ def test_a_group_that_is_left_out_is_absent_however_it_is_typed(group):
         assert found in (None, {}, {"name": "none"})
 
 
-@pytest.mark.parametrize(("group", "form"), list(zip(NEEDED, (*FORMS, "~{}"), strict=True)))
+@pytest.mark.parametrize(("group", "form"), list(zip(REQUIRED, (*FORMS, "~{}"), strict=True)))
 def test_a_group_that_every_run_needs_says_so(group, form):
     with pytest.raises(Galaxy10Error, match=f"every run needs a choice of {group}; type {group}=… \\(choices: "):
         config(form.format(group))

@@ -99,14 +99,14 @@ def test_a_run_in_another_format_is_refused_naming_what_made_it(run, read, found
         read(run)
     message = str(refused.value)
     assert "\n" not in message
-    for word in (str(run), "galaxy10 0.0.9, commit 0123456789ab", f"reads format {FORMAT}", "train it again"):
+    for word in (str(run), "galaxy10 0.0.9, commit 0123456789ab", f"reads format {FORMAT}", "train again"):
         assert word in message
     RunFiles(run).write_provenance(provenance)  # and what this version writes, it reads
     assert read(run)
 
 
 def test_compare_leaves_out_what_it_cannot_read_and_says_why(run, tmp_path):
-    with pytest.raises(Galaxy10Error, match=r"r: it was made by galaxy10 0\.0\.9, commit 0123456789ab"):
+    with pytest.raises(Galaxy10Error, match=r"r: it was written by galaxy10 0\.0\.9, commit 0123456789ab"):
         compare_runs([run], tmp_path / "out")
 
 

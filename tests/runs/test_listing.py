@@ -48,11 +48,11 @@ def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(runs, h
     assert lines["grid-1/alive"][1:3] == ["running", "4/10"]
     assert " ".join(lines["grid-1/alive"]).endswith("1 h 00 min 42")  # six epochs at ten minutes each; its job
     assert lines["grid-1/killed"][1] == "killed"
-    assert "its status says running, but no process holds it" in done.out
+    assert "its state is running, but no process holds its lock" in done.out
     assert lines["stopped"][1:5] == ["interrupted", "4/10", "val/macro_f1", "0.713"]
     assert lines["broken"][1] == "failed"
     assert "CUDA out of [memory]" in done.out
-    assert done.out.rstrip().endswith("killed and interrupted runs go on with the same command and their run.dir")
+    assert done.out.rstrip().endswith("to resume a killed or interrupted run, repeat its command with run.dir=RUN")
 
 
 def test_what_lies_inside_a_run_is_no_run_of_its_own(runs, here, tmp_path):

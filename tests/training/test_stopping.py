@@ -77,7 +77,7 @@ def test_a_signal_before_anything_began_changes_nothing(tmp_path, monkeypatch, c
 
     before = {"state": "interrupted", "seconds": 13.5}
     (tmp_path / "status.json").write_text(json.dumps(before))
-    monkeypatch.setattr(command, "create", signalled)
+    monkeypatch.setattr(command, "create_run_directory", signalled)
     monkeypatch.setattr(SignalHandler, "install", lambda self: None)
     assert command.run({}, RunDirectory(tmp_path)) == 143
     assert json.loads((tmp_path / "status.json").read_text()) == before
@@ -102,7 +102,7 @@ def test_a_start_that_was_killed_begins_again_where_nothing_else_is(files, begin
     if begins:
         assert run_directory.choose_run_directory(config, []).finished is None
     else:
-        with pytest.raises(Galaxy10Error, match="holds files but no run"):
+        with pytest.raises(Galaxy10Error, match="holds files that belong to no run"):
             run_directory.choose_run_directory(config, [])
 
 
@@ -114,8 +114,8 @@ def test_whoever_comes_second_leaves_the_directory_of_the_first_alone(tmp_path, 
         (self.path / "config.yaml").write_text("the first one's")
         raise Galaxy10Error("it is being written by another process")
 
-    monkeypatch.setattr(command, "create", lambda directory, config: directory.path.mkdir(exist_ok=True))
-    monkeypatch.setattr(RunDirectory, "take", another_has_it)
+    monkeypatch.setattr(command, "create_run_directory", lambda directory, config: directory.path.mkdir(exist_ok=True))
+    monkeypatch.setattr(RunDirectory, "acquire", another_has_it)
     monkeypatch.setattr(SignalHandler, "install", lambda self: None)
     assert command.run({}, directory) == 2
     assert (tmp_path / "r" / "config.yaml").read_text() == "the first one's"
