@@ -16,7 +16,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode
 from galaxy10.metrics.specs import metric_directions
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
-from galaxy10.training.settings import checked, known_keys
+from galaxy10.training.settings import complete_and_check, known_keys
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,10 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
 
 def _check_settings(config: dict[str, Any]) -> dict[str, Any]:
     """Complete and check train.py's settings; those of the sweep are checked with the space."""
-    return {**checked({key: value for key, value in config.items() if key != "sweep"}), "sweep": config["sweep"]}
+    return {
+        **complete_and_check({key: value for key, value in config.items() if key != "sweep"}),
+        "sweep": config["sweep"],
+    }
 
 
 def insert_space_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -31,7 +31,7 @@ from galaxy10.runs.directory import (
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
 from galaxy10.training.loggers import close_loggers
-from galaxy10.training.settings import checked, known_keys
+from galaxy10.training.settings import complete_and_check, known_keys
 
 if TYPE_CHECKING:
     from galaxy10.config.compose import ComposedConfigs
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         check_setting_names(typed, known)
         from galaxy10.config.compose import compose
 
-        composed = compose(typed, known, checked)
+        composed = compose(typed, known, complete_and_check)
         if not composed.experiments:
             return ExitCode.FINISHED  # --help, --cfg
         from galaxy10.training.preflight import check_experiment  # the data libraries: not for --help
@@ -105,7 +105,7 @@ def run_many(composed: "ComposedConfigs") -> int:
 
 
 def run(config: dict[str, Any], directory: RunDirectory) -> int:
-    """One checked experiment in its directory; whatever ends it is written into status.json."""
+    """One complete_and_check experiment in its directory; whatever ends it is written into status.json."""
     writes = is_main_process()
     signal_handler = SignalHandler()
     signal_handler.install()

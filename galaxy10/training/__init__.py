@@ -1,1 +1,1 @@
-"""One experiment, from its configuration to a finished run directory."""
+"""Training: run one experiment, from its configuration to a finished run directory."""

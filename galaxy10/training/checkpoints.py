@@ -1,4 +1,4 @@
-"""Checkpoints: written beside their target and renamed, so that a kill leaves the old one or the new."""
+"""Checkpoints, written atomically: after a kill, a file holds the old checkpoint or the new one."""
 
 import logging
 from collections import OrderedDict
@@ -23,9 +23,10 @@ _PLAIN = (bool, int, float, complex, str, bytes, torch.Size, torch.dtype, torch.
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's own goes through the temporary directory, which across file systems is a copy and not atomic.
+    """A checkpoint writer that is atomic also if the system's temporary directory is on another file system.
 
-    check: called when all is written, before it gets its name; raises if the directory has become another process's.
+    Args:
+        check: function called before the finished file is renamed; raises if another process owns the directory.
     """
 
     def __init__(self, check: Callable[[], None] = lambda: None) -> None:
@@ -33,12 +34,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._check = check
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write, sync, rename."""
-        checkpoint = {key: plain(value, key) for key, value in checkpoint.items()}
+        """Write a checkpoint to a temporary file, sync it, and rename it.
+
+        Raises:
+            TrainingError: the checkpoint holds objects that torch.load(weights_only=True) refuses.
+            Galaxy10Error: the disk is full or the folder cannot be written.
+        """
+        checkpoint = {key: to_plain(value, key) for key, value in checkpoint.items()}
         with atomic_write(Path(path)) as part, part.open("wb") as file:
             try:
                 torch.save(checkpoint, file)
-            except RuntimeError as error:  # torch covers what the system said, such as a full disk
+            except RuntimeError as error:  # torch hides the system's error, such as a full disk
                 raise _system_error(error) or error from error
             self._check()
         logger.debug("saved %s", path)
@@ -49,25 +55,28 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return checkpoint
 
 
-def plain(value: Any, key: str) -> Any:
-    """Return a part of a checkpoint with numpy's numbers as Python's.
+def to_plain(value: Any, key: str) -> Any:
+    """Return a part of a checkpoint with numpy scalars converted to Python numbers.
+
+    Args:
+        key: key of the part in the checkpoint, for messages.
 
     Raises:
-        TrainingError: it holds something that is not loaded with weights_only=True, such as an object of a callback's.
+        TrainingError: a value cannot be loaded with weights_only=True, such as an object in a callback's state.
     """
     if isinstance(value, np.generic):
         return value.item()
     if type(value) in (dict, OrderedDict):
-        made = copy(value)  # with what a state_dict knows of versions
-        made.update({k: plain(item, f"{key}.{k}") for k, item in value.items()})
-        return made
+        converted = copy(value)  # keeps a state_dict's _metadata
+        converted.update({k: to_plain(item, f"{key}.{k}") for k, item in value.items()})
+        return converted
     if type(value) in (list, tuple, set):
-        return type(value)(plain(item, key) for item in value)
+        return type(value)(to_plain(item, key) for item in value)
     if value is None or type(value) in _PLAIN or isinstance(value, torch.Tensor):
         return value
     raise TrainingError(
         f"the checkpoint's {key} is of type {type(value).__name__}; checkpoints hold numbers, text, tensors and "
-        "containers of them (see state_dict or on_save_checkpoint of what it belongs to)"
+        "containers of them (change the state_dict or on_save_checkpoint that returns it)"
     )
 
 
@@ -78,30 +87,30 @@ def _system_error(error: BaseException | None) -> OSError | None:
 
 
 def check_resumable(path: Path) -> None:
-    """That a run can go on from a checkpoint.
+    """Check that a run can resume from a checkpoint.
 
     Raises:
-        Galaxy10Error: it is damaged, holds more than plain containers, is not one of galaxy10's, or names code that
-            nobody has trusted.
+        Galaxy10Error: the checkpoint is damaged, holds objects other than plain containers, was not written by
+            galaxy10, or names code that is not trusted.
     """
     try:
         check_trusted(load_checkpoint(path)["galaxy10"].get("model"), str(path))
     except Galaxy10Error as error:
         raise Galaxy10Error(
-            f"this run cannot go on: {error}, or add run.overwrite=true to move {path.parents[1]} aside and begin again"
+            f"this run cannot resume: {error}, or add run.overwrite=true to move {path.parents[1]} aside and restart"
         ) from error
 
 
 class _MovableCheckpoint(ModelCheckpoint):
-    """Lightning's forgets which epoch was best when the run directory has another path than before."""
+    """A ModelCheckpoint that still knows the best epoch after the run directory has moved."""
 
     @property
     def state_key(self) -> str:
-        """As Lightning's own is called in checkpoints."""
+        """The same key as Lightning's class has, so that checkpoints do not name this one."""
         return super().state_key.replace(type(self).__qualname__, ModelCheckpoint.__qualname__, 1)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What was kept under the old path is under the new one."""
+        """Load the state, with the paths of the checkpoints replaced by those in the current directory."""
 
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path
@@ -112,8 +121,14 @@ class _MovableCheckpoint(ModelCheckpoint):
 
 
 def checkpoint_callbacks(directory: Path, monitor: str, mode: str) -> list[ModelCheckpoint]:
-    """Return what keeps best.ckpt by the monitored metric (mode: min or max), and last.ckpt after every epoch, in this
-    order: what last.ckpt remembers must include this epoch's best."""
+    """Return the callbacks that save best.ckpt and last.ckpt.
+
+    The order matters: the state saved in last.ckpt must include this epoch's best value.
+
+    Args:
+        monitor: metric that chooses the best epoch.
+        mode: min or max.
+    """
     common: dict[str, Any] = {"dirpath": directory, "enable_version_counter": False, "auto_insert_metric_name": False}
     return [
         _MovableCheckpoint(filename="best", monitor=monitor, mode=mode, save_top_k=1, **common),

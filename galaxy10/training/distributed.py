@@ -1,4 +1,4 @@
-"""The processes of one run: who starts them, how many threads each has, and what happens when one of them dies."""
+"""The processes of one run: their cluster environment, threads, and the death of one of them."""
 
 import logging
 import os
@@ -21,17 +21,17 @@ from galaxy10.training.loggers import close_loggers
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.5
-# Having been told to stop, all processes stop; the first to end are not to take the last one with them.
+# After a signal all processes stop; the first to end must not kill the last one.
 STOPPING_S = 60.0
 GONE_S = 5.0
 
-_children: list[Any] = []  # the processes that this one has started
+_children: list[Any] = []  # the processes that this process has started
 
 
 def cluster_environment() -> ClusterEnvironment | None:
-    """How Lightning is to find its processes; None leaves it to Lightning.
+    """Return Lightning's cluster environment; None to let Lightning choose.
 
-    Within a job but not under srun, processes are started as on a laptop: Lightning would wait for tasks of the job.
+    In a job but not under srun, processes are started as on a laptop; Lightning would wait for the job's tasks.
     """
     if job_name() is None:
         return None
@@ -40,7 +40,7 @@ def cluster_environment() -> ClusterEnvironment | None:
 
 
 def set_threads_from_slurm() -> None:
-    """As many threads as SLURM gives each task cores: by default torch takes all that the node has."""
+    """Set torch's threads to the cores that SLURM gives each task; by default torch uses all cores of the node."""
     threads = threads_per_process()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -48,9 +48,9 @@ def set_threads_from_slurm() -> None:
 
 
 def watch_children(directory: RunDirectory, signal_handler: SignalHandler) -> None:
-    """Let a run on this machine end as failed, saying why, when one of the processes it has started dies.
+    """Watch the processes that Lightning starts; if one dies, end the run as failed, with the reason.
 
-    Lightning's own watcher would kill this process without a word, also while it closes after a signal.
+    Lightning's own watcher would kill this process without a message, also while it closes after a signal.
     """
 
     def watch(children: list[subprocess.Popen[bytes]]) -> None:
@@ -61,7 +61,7 @@ def watch_children(directory: RunDirectory, signal_handler: SignalHandler) -> No
 
 
 def explain_dist_error(error: Exception) -> str | None:
-    """What an error of torch.distributed really means: another process of this run has died. None for other errors."""
+    """Return the cause of a torch.distributed error, the death of another process; None for other errors."""
     if not any(word in f"{type(error).__name__} {error}" for word in ("gloo", "NCCL", "DistBackendError")):
         return None
     deadline = time.monotonic() + GONE_S
@@ -70,7 +70,7 @@ def explain_dist_error(error: Exception) -> str | None:
         if death:
             return death
         time.sleep(LOOK_EVERY_S)
-    return "another process of this run has ended; the log says which"
+    return "another process of this run has ended; see the log"
 
 
 def _death(children: list[Any]) -> str | None:
@@ -89,7 +89,7 @@ def _watch(children: list[Any], directory: RunDirectory, signal_handler: SignalH
     if signal_handler.number is not None:
         time.sleep(STOPPING_S)
     else:
-        time.sleep(2 * GONE_S)  # one that failed as all did: the first process says why
+        time.sleep(2 * GONE_S)  # if all processes failed, rank 0 reports the reason
     for child in children:
         child.kill()
     message = directory.failure or _death(children)

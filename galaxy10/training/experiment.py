@@ -1,4 +1,4 @@
-"""One experiment, from its configuration to a finished run directory: one straight line."""
+"""Run one experiment, from its configuration to a finished run directory."""
 
 import logging
 import os
@@ -56,20 +56,22 @@ from galaxy10.training.sync_batchnorm import SyncedBatchNorm
 
 logger = logging.getLogger(__name__)
 
-METRIC_OPTIONS = ("direction", "label")  # of a metric in YAML, and no argument of its class
+METRIC_OPTIONS = ("direction", "label")  # keys of a metric in YAML that are no arguments of its class
 PROFILERS = {"simple": SimpleProfiler, "advanced": AdvancedProfiler}
 
 
 def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handler: SignalHandler) -> dict[str, Any]:
-    """Train, choose the best epoch, evaluate, and write everything down; the object of the last output line.
+    """Train, evaluate the best epoch, write the run directory, and return the result (`RunDirectory.result`).
+
+    Ranks other than 0 return an empty dict.
 
     Args:
-        config: plain, resolved and checked.
-        directory: chosen and created, its lock taken.
-        signal_handler: where a signal shows while training runs.
+        config: the configuration, plain, resolved and checked.
+        directory: the run directory, created and locked.
+        signal_handler: the installed handler, which remembers signals during training.
 
     Raises:
-        Galaxy10Error: what only shows once data and network are at hand.
+        Galaxy10Error: an error that only shows once the data and the network are loaded.
     """
     quiet_libraries()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
@@ -108,7 +110,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     precision = resolve_precision(config, directory, module.model_config["image_size"])
     trainer = build_trainer(config, directory, recorder, precision.name, context)
     if not module.automatic_optimization:
-        trainer.gradient_clip_val = None  # such a module steps by itself, and Lightning would refuse our default
+        trainer.gradient_clip_val = None  # Lightning refuses clipping with manual optimization
     install_signal_callback(trainer, signal_handler, directory)
     watch_children(directory, signal_handler)
     if is_main_process():
@@ -125,7 +127,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
         write_split(directory.path, facts.table, facts.class_names, shown)
         log_run_start(about, trainer, directory)
 
-    # Train; then score the best epoch
+    # Train, then evaluate the best epoch
     keep_freed_memory()
     resume = directory.last_checkpoint if directory.last_checkpoint.exists() else None
     signal_handler.deferring = True
@@ -153,37 +155,41 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
 
 
 def check_same_data(directory: RunDirectory, split_hash: str) -> None:
-    """A run that goes on must find the galaxies it began with, also where the file's name has stayed the same.
+    """Check that a resumed run has the same split as before, in case the file has changed under the same name.
 
     Raises:
-        Galaxy10Error: the file has changed since.
+        Galaxy10Error: the split has another hash.
     """
     before = directory.files.split_hash()
     if directory.last_checkpoint.exists() and before not in (None, split_hash):
         raise Galaxy10Error(
-            f"{directory.path} was trained on other galaxies (split {before}, the file now gives {split_hash}); "
-            "bring the file back, or give another run.dir"
+            f"{directory.path} was trained on another split ({before}; the file now gives {split_hash}); "
+            "restore the file, or give another run.dir"
         )
 
 
 def seed_everything(seed: int) -> None:
-    """Python's, numpy's and torch's generators."""
+    """Seed the global generators of Python, numpy and torch."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - for libraries that still use the global one
     torch.manual_seed(seed)
 
 
 def install_signal_callback(trainer: L.Trainer, signal_handler: SignalHandler, directory: RunDirectory) -> None:
-    """Let this project's way of stopping be the only one: Lightning's own handler ends with exit code 0."""
+    """Add StopOnSignal to the trainer, and disable Lightning's signal handler, which ends with exit code 0."""
     leave_signals_alone(trainer)
     stop = StopOnSignal(signal_handler, directory.last_checkpoint, directory.lock_lost)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    # What it saves is to hold what all others have counted of the batch; Lightning keeps checkpoints at the end.
+    # After the other callbacks, whose state it saves; Lightning keeps checkpoint callbacks last.
     callbacks.insert(sum(not isinstance(callback, Checkpoint) for callback in callbacks), stop)
 
 
 def build_components(config: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-    """Build what a module is given beside its network, by the same lines whether it is ours or a user's."""
+    """Build the loss, optimizer, scheduler, parameter groups and metrics of a LightningModule.
+
+    Raises:
+        Galaxy10Error: a class cannot be built, or a metric is no torchmetrics Metric.
+    """
     built = {
         name: build({**config[name], "_partial_": True} if name != "loss" else config[name], context, name)
         for name in ("loss", "param_groups", "optimizer", "scheduler")
@@ -197,16 +203,16 @@ def build_components(config: dict[str, Any], context: dict[str, Any]) -> dict[st
 
 
 def _check_kinds(section: str, built: Mapping[str, Any], kind: type) -> None:
-    for name, thing in built.items():
-        if not isinstance(thing, kind):
-            whose = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
-            raise Galaxy10Error(f"{section}.{name}._target_ makes a {type(thing).__name__}, which is no {whose}")
+    for name, instance in built.items():
+        if not isinstance(instance, kind):
+            expected = f"{kind.__module__.partition('.')[0]}'s {kind.__name__}"
+            raise Galaxy10Error(f"{section}.{name}._target_ makes a {type(instance).__name__}, which is no {expected}")
 
 
 def build_trainer(
     config: dict[str, Any], directory: RunDirectory, metrics_csv: MetricsCSV, precision: str, context: dict[str, Any]
 ) -> L.Trainer:
-    """Build Lightning's Trainer with every run's callbacks and those of the configuration."""
+    """Build Lightning's Trainer with the callbacks of every run and those of the configuration."""
     options = {**config["trainer"], "precision": precision}
     options["use_distributed_sampler"] = not uses_galaxy_data(config["data"])  # ours shards by itself
     options.pop("compile")  # the network is compiled already, in place
@@ -233,7 +239,7 @@ def build_trainer(
     if options["model_registry"] is None:
         options.pop("model_registry")
     profiler = PROFILERS.get(options["profiler"])
-    if profiler is not None:  # Lightning would print its tables as news, which are silenced
+    if profiler is not None:  # Lightning would log its tables, and its log is silenced
         options["profiler"] = profiler(dirpath=directory.files.profiler, filename="table")
     return L.Trainer(
         **options,
@@ -246,14 +252,14 @@ def build_trainer(
 
 
 def log_unvalidated_steps(trainer: L.Trainer, metrics_csv: MetricsCSV) -> None:
-    """The best epoch is chosen among those that were validated: trainer.max_steps may end in the middle of one."""
+    """Log how many steps came after the last validation, as when trainer.max_steps ends within an epoch."""
     late = trainer.global_step - metrics_csv.validated_step if metrics_csv.validated_step else 0
     if late:
-        logger.info(f"note    the last {late} steps came after the last validation: none of them can be the best epoch")
+        logger.info(f"note    the last {late} steps were not validated, so the best epoch does not include them")
 
 
 def log_run_start(about: dict[str, Any], trainer: L.Trainer, directory: RunDirectory) -> None:
-    """What is about to be trained, and where."""
+    """Log the data, split, model and device of a run that starts."""
     model, split, data = about["model"], about["split"], about["data"]
     counts = split["counts"]
     logger.info(f"run     {directory.path}")
@@ -274,10 +280,10 @@ def log_run_start(about: dict[str, Any], trainer: L.Trainer, directory: RunDirec
 
 
 def summary(metrics: dict[str, float | None], report: Path | None) -> str:
-    """Accuracy and the report's place, for people."""
+    """Return a line with accuracy and macro-F1, and a line with the report's path."""
     subset = "test" if "test/accuracy" in metrics else "val"
     if f"{subset}/accuracy" not in metrics:
-        return "nothing was scored" + (f"\nreport  {report}" if report else "")
+        return "nothing was evaluated" + (f"\nreport  {report}" if report else "")
     return f"{subset} accuracy {metrics[f'{subset}/accuracy']:.3f}, macro-F1 {metrics[f'{subset}/macro_f1']:.3f}" + (
         f"\nreport  {report}" if report else ""
     )

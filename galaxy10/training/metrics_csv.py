@@ -1,4 +1,4 @@
-"""The tables that a run grows by one row per epoch: metrics.csv, and profile.csv with everything that is a timing."""
+"""Write metrics.csv, and profile.csv with the timings and peak memory, a row per epoch."""
 
 import resource
 import sys
@@ -21,13 +21,13 @@ from galaxy10.runs.directory import RunDirectory
 
 
 class EpochTable:
-    """A CSV file with one row per epoch, rewritten whole each time; a restarted epoch replaces its row."""
+    """A CSV file with one row per epoch, rewritten atomically each time; a repeated epoch replaces its row."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def add(self, row: dict[str, Any]) -> None:
-        """Put in the row of epoch row["epoch"]; rows of later epochs (from before a restart) go."""
+        """Add the row of epoch row["epoch"]; remove the rows of this and later epochs from before a restart."""
         table = pd.DataFrame([row])
         if self.path.exists():
             before = pd.read_csv(self.path, float_precision="round_trip")
@@ -57,10 +57,10 @@ class MetricsCSV(Checkpoint):
         self._images = self._validated = self._scored_images = 0
         self._scored_s = self._scoring_started = 0.0
         self.best: dict[str, Any] | None = None
-        self.validated_step = 0  # of this process: how many steps had been made at its last validation
+        self.validated_step = 0  # global step at this process's last validation
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock also where a restart enters the middle of an epoch."""
+        """Start the clock; a restart within an epoch does not call on_train_epoch_start."""
         self.on_train_epoch_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -70,7 +70,7 @@ class MetricsCSV(Checkpoint):
         self._data_before = self._data_seconds(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any, **kwargs: Any) -> None:
-        """Count galaxies."""
+        """Count the images."""
         batch = args[1]
         self._images += len(batch["labels"]) * trainer.world_size
 
@@ -81,14 +81,14 @@ class MetricsCSV(Checkpoint):
             self.on_test_start(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start it again."""
+        """Start the training clock again."""
         self._validating += time.perf_counter() - self._validation_started
         self.validated_step = max(self.validated_step, trainer.global_step)
         if trainer.state.fn != "fit":
             self.on_test_end(trainer, pl_module)
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        """Count galaxies, those of an epoch and those of the final scoring apart."""
+        """Count the images, separately for an epoch's validation and for the final scoring."""
         if trainer.state.fn == "fit":
             self._validated += len(args[1]["labels"]) * trainer.world_size
         else:
@@ -99,7 +99,7 @@ class MetricsCSV(Checkpoint):
         self._scoring_started = time.perf_counter()
 
     def on_test_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        """Count galaxies of the final scoring."""
+        """Count the images of the final scoring."""
         self._scored_images += len(args[1]["labels"]) * trainer.world_size
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -107,7 +107,7 @@ class MetricsCSV(Checkpoint):
         self._scored_s += time.perf_counter() - self._scoring_started
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the epoch's rows."""
+        """Write the epoch's rows of both tables, and update status.json."""
         seconds = time.perf_counter() - self._started - self._validating
         share = (self._data_seconds(trainer) - self._data_before) / seconds
         if not trainer.is_global_zero:
@@ -132,14 +132,14 @@ class MetricsCSV(Checkpoint):
         self.directory.update_status(epoch=trainer.current_epoch, best=self.best)
 
     def _values(self, trainer: L.Trainer, pl_module: Any) -> dict[str, float | None]:
-        """What the module measured, at full precision; then what was logged beside it.
+        """Return the module's metrics at full precision, and other logged values.
 
         Raises:
-            TrainingError: the metric that is to choose the best epoch is not among them.
+            TrainingError: the monitored metric is not among them.
         """
         values = {k: v for k, v in pl_module.metrics.items() if not k.startswith("test/")}
         validated = self.validated_step == trainer.global_step
-        others = "test/" if validated else ("test/", "val/")  # Lightning keeps the last validation's for ever
+        others = "test/" if validated else ("test/", "val/")  # Lightning keeps those of the last validation
         for name, value in logged_values(trainer.callback_metrics).items():
             if name not in values and not name.startswith(others):
                 values[name] = value
@@ -159,21 +159,21 @@ class MetricsCSV(Checkpoint):
             self.best = {"epoch": epoch, "metric": self.monitor, "value": value}
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """Return the best epoch so far, for the checkpoint."""
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What a restart takes up again."""
+        """Restore the best epoch so far."""
         self.best = state_dict["best"]
 
     @staticmethod
     def _data_seconds(trainer: L.Trainer) -> float:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        seconds = getattr(data, "training_data_seconds", None)  # a data module of the user's has none
+        seconds = getattr(data, "training_data_seconds", None)  # a user's data module has none
         return seconds() if seconds is not None else 0.0
 
     def logged_at_best(self) -> dict[str, float]:
-        """Return what was recorded of validation in the best epoch: the final scoring does not log all of it."""
+        """Return the validation values of the best epoch; the final scoring does not log all of them."""
         if self.best is None or not self.metrics.path.exists():
             return {}
         table = pd.read_csv(self.metrics.path, float_precision="round_trip").set_index("epoch")
@@ -201,8 +201,10 @@ class MetricsCSV(Checkpoint):
 
 
 def peak_memory(device: torch.device) -> dict[str, float]:
-    """The most memory this process has had at once, GiB: of the host, where pages of the store that it has read
-    count, although all processes share them; and of the device, 0 where that has none of its own."""
+    """Return the peak memory of this process, GiB: peak_host_gib and peak_device_gib (0 except on CUDA).
+
+    Host memory includes the pages of the memory-mapped store that this process has read, which all processes share.
+    """
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     on_device = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else 0
     return {"peak_host_gib": peak / 2**30, "peak_device_gib": on_device / 2**30}

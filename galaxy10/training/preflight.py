@@ -1,4 +1,4 @@
-"""Everything that can be wrong with an experiment, found before torch is imported or a pixel read."""
+"""Check an experiment's configuration before torch is imported or an image is read."""
 
 import os
 import shutil
@@ -19,14 +19,14 @@ from galaxy10.runs.slurm import check_job
 from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
 
-# What is handed to whatever names it; see the README on extending.
+# Arguments that galaxy10 adds if a class has them in its signature; see docs/extending.md.
 SUPPLIED = frozenset(
     ("num_classes", "class_names", "class_counts", "image_size", "total_steps", "T_max", "steps_per_epoch", "save_dir")
 )
 _METRIC_OPTIONS = ("direction", "label")
-# How many arguments each is called with: (logits, labels), (module), (parameter groups), (optimizer).
+# Number of positional arguments of each call: (logits, labels), (module), (parameter groups), (optimizer).
 _CALLED_WITH = {"loss": 2, "param_groups": 1, "optimizer": 1, "scheduler": 1}
-# Classes whose arguments are the keys of this package's own YAML: torch need not be imported to check them.
+# Classes whose keys in this package's own YAML are known to be right: torch need not be imported to check them.
 _SHIPPED = {
     "torch.optim.AdamW": {"lr", "weight_decay"},
     "torch.optim.SGD": {"lr", "momentum", "nesterov", "weight_decay"},
@@ -35,12 +35,13 @@ _SHIPPED = {
 
 
 def check_experiment(config: dict[str, Any], here: bool = True) -> None:
-    """Check one experiment's configuration against itself, this machine, its file and its weights.
+    """Check a configuration for consistency, and against this machine, the data file and the pretrained weights.
 
-    here: whether it is to run on this machine, and in this job; otherwise what this machine has says nothing.
+    Args:
+        here: whether the experiment runs on this machine and in this SLURM job; if not, neither is checked.
 
     Raises:
-        Galaxy10Error: the first thing that will not work, in one line that says which key to change.
+        Galaxy10Error: the experiment cannot work; says which key to change.
     """
     _check_trainer(config["trainer"])
     if here:
@@ -53,7 +54,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     _check_precision(config)
     _check_compile(config, here)
     _check_backbone(config["model"])
-    _check_needs(config)
+    _check_unused_groups(config)
     source = check_data(config["data"], config["augment"])
     _check_targets(config)
     _check_monitors(config, source)
@@ -64,7 +65,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
 
 
 def _check_trainer(trainer: dict[str, Any]) -> None:
-    """What was added with a plus is an argument of Lightning's Trainer, and one that a run leaves to its settings."""
+    """Check that settings added with + are arguments of Lightning's Trainer."""
     known = trainer_keys()
     unknown = sorted(set(trainer) - known)
     if unknown:
@@ -98,7 +99,7 @@ def _check_device_cache(config: dict[str, Any], here: bool) -> None:
         accelerator == "cpu" or (here and accelerator == "auto" and not has_accelerator())
     ):
         raise Galaxy10Error(
-            "data.cache_on_device=true keeps the training galaxies in a GPU's memory, but this run trains on the CPU; "
+            "data.cache_on_device=true keeps the training images in a GPU's memory, but this run trains on the CPU; "
             "type data.cache_on_device=auto"
         )
 
@@ -111,8 +112,8 @@ def _check_batches(config: dict[str, Any], here: bool) -> None:
         below, above = batch - batch % devices, batch + devices - batch % devices
         sizes = f"{below} or {above}" if below else str(above)
         raise Galaxy10Error(
-            f"data.batch_size={batch} does not divide among {devices} devices (it counts the galaxies of one step "
-            f"over all of them); type data.batch_size={sizes}"
+            f"data.batch_size={batch} is not divisible by {devices} devices (it is the number of images of one step "
+            f"over all devices); type data.batch_size={sizes}"
         )
 
 
@@ -122,7 +123,7 @@ def _check_backbone(model: dict[str, Any]) -> None:
         if model["pretrained"]:
             raise Galaxy10Error(f"model={model['name']} has no pretrained weights; type model.pretrained=false")
         if model["weights"] is not None:
-            raise Galaxy10Error(f"model={model['name']} begins from random weights; leave out model.weights")
+            raise Galaxy10Error(f"model={model['name']} has no pretrained weights; leave out model.weights")
         return
     if model["weights"] is not None and not model["pretrained"]:
         raise Galaxy10Error("model.weights is not used with model.pretrained=false; leave out one of them")
@@ -134,19 +135,19 @@ def _check_backbone(model: dict[str, Any]) -> None:
         raise Galaxy10Error(f"timm has no network {architecture}{did_you_mean(architecture, known)} (model.backbone)")
 
 
-def _check_needs(config: dict[str, Any]) -> None:
-    """What a network has no use for is refused, not passed over."""
-    name, unneeded = config["model"]["name"], config["model"]["unused_groups"]
-    for group in unneeded:
+def _check_unused_groups(config: dict[str, Any]) -> None:
+    """Refuse choices of groups that the model does not use."""
+    name, unused = config["model"]["name"], config["model"]["unused_groups"]
+    for group in unused:
         section = config.get(group) or {}
         if section.get("_target_") or section.get("name", "none") != "none":
-            raise Galaxy10Error(f"model={name} has no use for {group}; type {group}=none")
-    if not config["optimizer"].get("_target_") and "optimizer" not in unneeded:
-        raise Galaxy10Error(f"optimizer=none, but model={name} is trained step by step; type optimizer=adamw")
+            raise Galaxy10Error(f"model={name} does not use {group}; type {group}=none")
+    if not config["optimizer"].get("_target_") and "optimizer" not in unused:
+        raise Galaxy10Error(f"model={name} needs an optimizer; type optimizer=adamw")
 
 
 def _check_targets(config: dict[str, Any]) -> None:
-    """The keys of every class that a user brings, or adds keys to, against its signature."""
+    """Check the arguments of a user's classes, and of ours with added keys, against the signatures."""
     for where, node in iter_targets(config):
         section = where.partition(".")[0]
         keys = set(node) - set(HYDRA_KEYS)
@@ -164,7 +165,7 @@ def _check_targets(config: dict[str, Any]) -> None:
             continue
         if keys == _SHIPPED.get(target):
             continue
-        if section == "data" or (section == "augment" and target.startswith("galaxy10.")):  # check_data has
+        if section == "data" or (section == "augment" and target.startswith("galaxy10.")):  # see check_data
             continue
         check_signature(where, node, SUPPLIED, _CALLED_WITH.get(where))
 
@@ -182,8 +183,8 @@ def _bases(found: Any) -> tuple[type, ...]:
 
 
 def _check_makes_a_loss(node: dict[str, Any]) -> None:
-    """A function of logits and labels is the loss itself; a class, or a function without two of its own, makes it."""
-    if node["_target_"].startswith("galaxy10."):  # ours are known: torch need not be imported for them
+    """Refuse a function of (logits, labels) without `_partial_`: it is the loss itself and does not build one."""
+    if node["_target_"].startswith("galaxy10."):  # torch need not be imported for our own
         return
     found = resolve(node["_target_"], "loss._target_")
     known = {} if isinstance(found, type) else parameters_of(found) or {}
@@ -195,7 +196,7 @@ def _check_makes_a_loss(node: dict[str, Any]) -> None:
 
 
 def runs_user_code(config: dict[str, Any]) -> bool:
-    """Return whether an experiment builds anything that is neither this package's nor torch's: it may log metrics."""
+    """Return whether an experiment builds objects that are neither galaxy10's nor torch's, which may log metrics."""
     return any(not node["_target_"].startswith(("galaxy10.", "torch.")) for _, node in iter_targets(config))
 
 
@@ -210,8 +211,8 @@ def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
     ]
     others_log = runs_user_code(config)
     stopping = config["callbacks"].get("early_stopping") or {}
-    asked = {"monitor": config["monitor"], "callbacks.early_stopping.monitor": stopping.get("monitor")}
-    for key, monitor in asked.items():
+    monitors = {"monitor": config["monitor"], "callbacks.early_stopping.monitor": stopping.get("monitor")}
+    for key, monitor in monitors.items():
         if monitor is None or monitor in known or (others_log and "/" in monitor):
             continue
         if source or not monitor.startswith("val/f1_"):

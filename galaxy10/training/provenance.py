@@ -1,4 +1,4 @@
-"""Where a result comes from: code, packages, machine, data, split and command, recorded with every run."""
+"""Provenance of a run: code, packages, machine, data, split and command."""
 
 import platform
 import subprocess
@@ -22,7 +22,9 @@ def provenance(
 ) -> dict[str, Any]:
     """Return the content of provenance.json.
 
-    data: the sections `data` and `split` (galaxy10.data.record).
+    Args:
+        data: the sections `data` and `split` (galaxy10.data.record).
+        weights: description of the network's initial weights.
     """
     parameters = list(module.parameters())
     preprocessing = module.preprocessing
@@ -52,21 +54,21 @@ def provenance(
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit and whether files differ from it; both None outside a checkout."""
+    """Return the commit and whether tracked files differ from it (dirty); both None outside of a git checkout."""
 
     def git(*words: str) -> str | None:
         try:
-            answer = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return answer.stdout.strip() if answer.returncode == 0 else None
+        return done.stdout.strip() if done.returncode == 0 else None
 
     changes = git("status", "--porcelain", "--untracked-files=no")
     return {"commit": git("rev-parse", "HEAD"), "dirty": None if changes is None else bool(changes)}
 
 
 def device_state() -> dict[str, Any]:
-    """The machine's processors, as names and numbers."""
+    """Return the host name, CPU, torch's threads and, if there are any, GPUs of this machine."""
     state: dict[str, Any] = {"host": platform.node(), "cpu": _cpu_name(), "threads": torch.get_num_threads()}
     if torch.cuda.is_available():
         state["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

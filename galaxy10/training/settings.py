@@ -1,4 +1,4 @@
-"""Values that the settings of an experiment may have: those of this package, and all of them."""
+"""Allowed values of the settings of an experiment."""
 
 import re
 from collections.abc import Iterator
@@ -92,18 +92,18 @@ _OWN: dict[str, Field] = {
 FIELDS: dict[str, Field] = {**data.FIELDS, **models.FIELDS, **loggers.FIELDS, **_OWN}
 
 
-_OTHERS_CHECKED = ("galaxy10.", "torch.", "lightning.")  # their settings have the meaning that a table here says
+_OTHERS_CHECKED = ("galaxy10.", "torch.", "lightning.")  # classes whose arguments have the meaning given in FIELDS
 _OF_ANY_KEY = ("callbacks", "logger", "metrics", "loss", "param_groups", "optimizer", "scheduler")
 
 
 def complete(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a composed configuration in which no section is missing: what was taken away is empty."""
+    """Return a composed configuration with an empty dict for each absent section, and a complete `model` section."""
     full = {**config, **{name: config.get(name) or {} for name in _SECTIONS}}
     return {**full, "model": complete_model(config.get("model") or {})}
 
 
-def checked(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a composed configuration, complete, every value checked; see check_values."""
+def complete_and_check(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a complete composed configuration after checking every value; see complete and check_values."""
     full = complete(config)
     check_values(full)
     return full
@@ -112,10 +112,10 @@ def checked(config: dict[str, Any]) -> dict[str, Any]:
 def check_values(config: dict[str, Any]) -> None:
     """Check every setting against its field.
 
-    The keys of a class that is not this package's are left to its own signature (galaxy10.config.building).
+    The arguments of classes outside this package are checked against their signatures (galaxy10.config.building).
 
     Raises:
-        Galaxy10Error: the first key that does not fit, in one line.
+        Galaxy10Error: a key is unknown or its value is not allowed; names the first such key.
     """
     owners = dict(iter_targets(config))
     for key, value in iter_settings(config):
@@ -130,12 +130,12 @@ def check_values(config: dict[str, Any]) -> None:
 
 
 def _enclosing(key: str) -> Iterator[str]:
-    """The keys of the sections that a setting is in, the innermost first."""
+    """Yield the keys of the sections that contain a setting, the innermost first."""
     while "." in key:
         key = key.rpartition(".")[0]
         yield key
 
 
 def known_keys() -> set[str]:
-    """Return every setting of an experiment that a table here or Lightning's Trainer knows, as dotted keys."""
+    """Return the dotted keys of all settings in FIELDS and of all arguments of Lightning's Trainer."""
     return set(FIELDS) | {f"trainer.{key}" for key in trainer_keys()}

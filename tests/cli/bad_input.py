@@ -251,7 +251,7 @@ CONFIGURATION = {
     ),
     "more processes than galaxies divide among": Bad(
         ["train.py", "data=simulated", "trainer.accelerator=cpu", "trainer.devices=3"],
-        "data.batch_size=32 does not divide among 3 devices",
+        "data.batch_size=32 is not divisible by 3 devices",
     ),
     "GPUs on a machine without": Bad(
         ["train.py", "data=simulated", "model=inceptionv3", "model.pretrained=false", "trainer.devices=4"],

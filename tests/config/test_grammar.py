@@ -10,7 +10,7 @@ from galaxy10.config.explain import KnownSettings
 from galaxy10.config.groups import groups
 from galaxy10.config.sections import REQUIRED
 from galaxy10.errors import Galaxy10Error
-from galaxy10.training.settings import checked, known_keys
+from galaxy10.training.settings import complete_and_check, known_keys
 
 GROUPS = sorted(group for group in groups() if group != "sweep" and not group.startswith("hydra/"))
 FORMS = ("~{}", "{}=null", "{}=[]")
@@ -18,7 +18,7 @@ FORMS = ("~{}", "{}=null", "{}=[]")
 
 def composed(*arguments):
     words = KnownSettings.of("train", arguments, known_keys())
-    return compose(translate_arguments(arguments, words.choices), words, checked)
+    return compose(translate_arguments(arguments, words.choices), words, complete_and_check)
 
 
 def config(*arguments):

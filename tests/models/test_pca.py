@@ -143,9 +143,9 @@ def test_a_run_is_complete_and_evaluate_finds_its_numbers(components_from, train
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["augment=affine"], "has no use for augment; type augment=none"),
-        (["optimizer=sgd"], "has no use for optimizer; type optimizer=none"),
-        (["scheduler=step"], "has no use for scheduler; type scheduler=none"),
+        (["augment=affine"], "does not use augment; type augment=none"),
+        (["optimizer=sgd"], "does not use optimizer; type optimizer=none"),
+        (["scheduler=step"], "does not use scheduler; type scheduler=none"),
         (["model.pretrained=true"], "no pretrained weights"),
     ],
 )

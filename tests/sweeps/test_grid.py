@@ -73,7 +73,7 @@ def test_more_seeds_or_experiments_are_the_same_grid_enlarged():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model=pca_logreg", "augment=none,affine"], "augment=affine: model=pca_logreg has no use for augment"),
+        (["model=pca_logreg", "augment=none,affine"], "augment=affine: model=pca_logreg does not use augment"),
         (["model=pca_logreg", "model.num_components=2,0"], "model.num_components=0 is not allowed"),
         (["model=simple_cnn,resnet5"], "there is no model=resnet5: did you mean resnet50?"),
         (["experiment=baseline_pca,baseline_cn"], "there is no experiment=baseline_cn: did you mean baseline_cnn?"),

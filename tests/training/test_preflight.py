@@ -14,7 +14,7 @@ from galaxy10.config.fields import find_field, iter_settings
 from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.training import preflight as door
-from galaxy10.training.settings import FIELDS, checked
+from galaxy10.training.settings import FIELDS, complete_and_check
 from tests.conftest import ROOT
 
 
@@ -74,7 +74,7 @@ def login_node(monkeypatch):
 def test_what_runs_elsewhere_is_not_checked_against_this_machine(word, login_node, galaxies):
     words = ["data=hdf5", f"data.path={galaxies}", "logger=csv", "model=simple_cnn", word]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = checked(to_container(compose("train", overrides=words)))
+        config = complete_and_check(to_container(compose("train", overrides=words)))
     with pytest.raises(Galaxy10Error, match=word.partition("=")[0]):
         door.check_experiment(config)
     door.check_experiment(config, here=False)
@@ -83,7 +83,7 @@ def test_what_runs_elsewhere_is_not_checked_against_this_machine(word, login_nod
 def test_what_contradicts_itself_is_refused_wherever_it_runs(login_node, galaxies):
     words = ["data=hdf5", f"data.path={galaxies}", "logger=csv", "data.cache_on_device=true", "trainer.accelerator=cpu"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = checked(to_container(compose("train", overrides=words)))
+        config = complete_and_check(to_container(compose("train", overrides=words)))
     with pytest.raises(Galaxy10Error, match=r"type data\.cache_on_device=auto"):
         door.check_experiment(config, here=False)
 
@@ -101,7 +101,7 @@ def test_as_many_gpus_as_there_are_have_to_divide_the_batch(devices, monkeypatch
     monkeypatch.setattr(door, "visible_gpus", lambda: 3)
     trainer = {"devices": devices, "num_nodes": 1, "accelerator": "auto"}
     config = {"trainer": trainer, "data": {"batch_size": 32}}
-    with pytest.raises(Galaxy10Error, match=r"data\.batch_size=32 does not divide among 3 devices.*30 or 33"):
+    with pytest.raises(Galaxy10Error, match=r"data\.batch_size=32 is not divisible by 3 devices.*30 or 33"):
         door._check_batches(config, here=True)
     door._check_batches({**config, "data": {"batch_size": 30}}, here=True)
     if devices != 3:  # a login node's GPUs are not the job's

@@ -159,7 +159,7 @@ def test_a_run_does_not_go_on_with_other_galaxies(galaxies, tmp_path, train):
     write_galaxies(galaxies, seed=1)
     done = train(*arguments)
     assert done.code == 1
-    assert "was trained on other galaxies" in done.err
+    assert "was trained on another split" in done.err
 
 
 def test_a_damaged_checkpoint_is_moved_aside_when_asked(galaxies, tmp_path, train, here):

@@ -1,4 +1,4 @@
-"""Callbacks of a run: those that every run has, and early stopping."""
+"""Callbacks: those of every run, and early stopping."""
 
 from galaxy10.training.callbacks.describe_checkpoint import DescribeCheckpoint
 from galaxy10.training.callbacks.early_stopping import EarlyStopping, RestoreEarlyStopping

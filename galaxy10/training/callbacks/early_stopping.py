@@ -1,4 +1,4 @@
-"""Early stopping that knows which way a metric is better, and that holds across a restart."""
+"""Early stopping that knows the direction of each metric, and that lasts across a restart."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from galaxy10.metrics.specs import metric_mode
 
 
 class EarlyStopping(LightningEarlyStopping):
-    """Lightning's early stopping, with the direction of the metric derived.
+    """Lightning's EarlyStopping, with the mode derived from the metric.
 
     Args:
-        monitor: the metric to wait for.
-        mode: min or max; None: what suits the metric.
+        monitor: name of the monitored metric.
+        mode: min or max; None: the direction of the metric.
         directions: metric → min or max, for a user's own metrics.
-        others: as Lightning's.
+        others: further arguments of Lightning's EarlyStopping.
     """
 
     def __init__(
@@ -26,13 +26,13 @@ class EarlyStopping(LightningEarlyStopping):
 
 
 class RestoreEarlyStopping(L.Callback):
-    """Keep a run that early stopping has ended, and that goes on while it is scored, from training any further.
+    """Stop a resumed run at once, if early stopping had ended its training before.
 
-    Lightning's checkpoints know how long the metric has not improved, but not that this was too long.
+    Lightning's checkpoints keep the number of epochs without improvement, but not that training has stopped.
     """
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Callbacks have their states by now."""
+        """Stop, now that the callbacks' states are restored."""
         for stopping in trainer.early_stopping_callbacks:
             if stopping.wait_count >= max(1, stopping.patience):
                 trainer.should_stop = True

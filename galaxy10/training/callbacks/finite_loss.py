@@ -1,24 +1,25 @@
-"""The end of a run whose loss is no number."""
+"""Stop a run whose loss is not finite."""
 
 import lightning as L
 import torch
 
 from galaxy10.errors import TrainingError
 
-_LOOK_EVERY = 20  # steps on a GPU, where a look at the loss waits for it
+_CHECK_EVERY = 20  # steps on a GPU, where reading the loss waits for the device
 
 
 class FiniteLoss(L.Callback):
-    """Refuse a loss that is no scalar, and one that is infinite or not a number, before it reaches the weights.
+    """Refuse a loss that is no scalar, NaN or infinite, before the backward pass.
 
-    A callback, so that a module that overrides a hook keeps it.
+    On GPUs, only every 20th batch is checked for NaN and inf. This is a callback so that it also works for a module
+    that overrides hooks.
     """
 
     def on_before_backward(self, trainer: L.Trainer, pl_module: L.LightningModule, loss: torch.Tensor) -> None:
-        """Look at the loss.
+        """Check the loss.
 
         Raises:
-            TrainingError: it is no scalar that can be differentiated, or not finite; says what to try.
+            TrainingError: the loss is no scalar, does not depend on the weights, or is not finite.
         """
         if loss.numel() != 1 or not loss.requires_grad:
             found = "does not depend on the weights" if loss.numel() == 1 else f"has the shape {tuple(loss.shape)}"
@@ -27,7 +28,7 @@ class FiniteLoss(L.Callback):
                 "(see loss._target_, or the module's training_step)"
             )
         batch = trainer.fit_loop.batch_idx
-        if loss.device.type != "cpu" and batch % _LOOK_EVERY:
+        if loss.device.type != "cpu" and batch % _CHECK_EVERY:
             return
         if not torch.isfinite(loss).all():
             raise TrainingError(

@@ -1,4 +1,4 @@
-"""How far training is: within an epoch as all long work shows it, and a line for every epoch that has ended."""
+"""Progress of training: a bar or a line per minute within an epoch, and a line for each finished epoch."""
 
 import logging
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ class TrainingProgress(EvaluationProgress):
     """Show the batches of an epoch done, images per second and the time left, and each epoch's metrics at its end.
 
     Args:
-        bar: whether to draw a bar; None: where standard error is a terminal.
-        metrics: what the line of an epoch shows beside SHOWN.
-        every: when a line is due.
+        bar: whether to draw a bar; None: if standard error is a terminal.
+        metrics: metrics in the line of an epoch, in addition to SHOWN.
+        every: timer for the lines within an epoch.
     """
 
     def __init__(self, bar: bool | None = None, metrics: Sequence[str] = (), every: EveryMinute | None = None):
@@ -29,7 +29,7 @@ class TrainingProgress(EvaluationProgress):
         self._epoch_started = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock also where a restart enters the middle of an epoch."""
+        """Start the clock; a restart within an epoch does not call on_train_epoch_start."""
         self._epoch_started = self._every.clock()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -39,18 +39,18 @@ class TrainingProgress(EvaluationProgress):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Show the epoch, from its beginning, or from where a restart or a validation has left it."""
+        """Show the epoch, from its start, or from the batch where it was resumed."""
         if self._shown is None:
             self.begin(trainer, _epoch(trainer), trainer.num_training_batches, done=batch_idx)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Show that a batch is done."""
+        """Update the progress."""
         self.step(trainer, batch, batch_idx + 1)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Say how the epoch went."""
+        """Log the epoch's metrics."""
         self.end()
         if not trainer.is_global_zero:
             return
@@ -61,6 +61,6 @@ class TrainingProgress(EvaluationProgress):
 
 
 def _epoch(trainer: L.Trainer) -> str:
-    """`epoch 3/20`, or `epoch 3` where something else ends the training."""
+    """Return `epoch 3/20`, or `epoch 3` if there is no max_epochs."""
     of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
     return f"epoch {trainer.current_epoch + 1}{of}"

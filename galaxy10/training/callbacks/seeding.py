@@ -1,4 +1,4 @@
-"""Random draws of a step that depend on the step alone, so that a restarted run draws the same."""
+"""Seed every training step, so that a resumed run draws the same random numbers."""
 
 import random
 from typing import Any
@@ -11,9 +11,9 @@ _STRIDE = 1_000_003
 
 
 class StepSeed(L.Callback):
-    """Seed torch, numpy and `random` before every training step by (seed, epoch, batch, rank).
+    """Seed torch, numpy and `random` before every training step from (seed, epoch, batch, rank).
 
-    A callback, so that a module that overrides a hook keeps it.
+    This is a callback so that it also works for a module that overrides hooks.
     """
 
     def __init__(self, seed: int):
@@ -27,4 +27,4 @@ class StepSeed(L.Callback):
         number = (where * 4096 + trainer.global_rank) % 2**63
         torch.manual_seed(number)
         random.seed(number)
-        np.random.seed(number % 2**32)  # noqa: NPY002 - the global one, for modules that draw from it
+        np.random.seed(number % 2**32)  # noqa: NPY002 - for modules that use the global generator

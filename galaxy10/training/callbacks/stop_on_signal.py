@@ -1,4 +1,4 @@
-"""The end of training that a signal asks for, at a place from which it can go on as if nothing had happened."""
+"""Stop training after a signal, at a step from which it can be resumed exactly."""
 
 import signal
 import threading
@@ -9,50 +9,58 @@ import lightning as L
 
 from galaxy10.runs.signals import Interrupted, SignalHandler
 
-LOOK_EVERY_STEPS = 8  # on GPUs, where asking the other processes waits for the step
+CHECK_EVERY_STEPS = 8  # on several GPUs, where the processes' agreement waits for the step
 
 
 class StopOnSignal(L.Callback):
-    """Stop after a batch once a signal has come, with everything in last.ckpt.
+    """Save last.ckpt and stop after the current optimizer step, once a signal was received.
 
-    It looks after every batch. What comes during validation waits for the end of the epoch, which saves anyway.
-    All processes of a run look at the same batch, and stop together whichever of them was told.
+    A signal during validation takes effect at the end of the epoch, which is saved anyway. All processes of a run
+    check at the same batch and stop together, whichever of them received the signal.
 
     Args:
-        signal_handler: where a signal shows.
-        last_checkpoint: what to write.
-        lost: set when another process owns the run directory. Then training stops without writing.
+        signal_handler: the installed handler.
+        last_checkpoint: path of the checkpoint to write.
+        lost: set when another process owns the run directory; then training stops without writing.
     """
 
     def __init__(self, signal_handler: SignalHandler, last_checkpoint: Path, lost: threading.Event):
         self._signal_handler, self._last_checkpoint, self._lost = signal_handler, last_checkpoint, lost
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Save and stop between two optimizer steps."""
+        """Save and stop between two optimizer steps.
+
+        Raises:
+            Interrupted: a signal was received, or the run directory was lost.
+        """
         self._signal_handler.progressed = True
-        batches = LOOK_EVERY_STEPS * trainer.accumulate_grad_batches  # so that it is between two steps
+        batches = CHECK_EVERY_STEPS * trainer.accumulate_grad_batches  # a multiple, to be between two steps
         on_gpus = trainer.world_size > 1 and trainer.strategy.root_device.type == "cuda"
         if on_gpus and (batch_idx + 1) % batches:
             return
-        asked = self._lost.is_set() or self._signal_handler.number is not None
-        if not _any_process(trainer, asked):
+        stops = self._lost.is_set() or self._signal_handler.number is not None
+        if not _any_process(trainer, stops):
             return
         if _any_process(trainer, self._lost.is_set()):
             raise Interrupted(signal.SIGTERM)
-        begun = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        if trainer.is_last_batch or begun % trainer.accumulate_grad_batches:
+        batches_done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        if trainer.is_last_batch or batches_done % trainer.accumulate_grad_batches:
             return
-        if begun and not trainer.fast_dev_run:
+        if batches_done and not trainer.fast_dev_run:
             trainer.save_checkpoint(self._last_checkpoint)
         raise Interrupted(self._signal_handler.number or signal.SIGTERM)
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
-        """The epoch before has been saved."""
+        """Stop if a signal was received; the last epoch is saved.
+
+        Raises:
+            Interrupted: a signal was received.
+        """
         if _any_process(trainer, self._signal_handler.number is not None):
             raise Interrupted(self._signal_handler.number or signal.SIGTERM)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Let all processes know what came during the last epoch; they raise it outside of Lightning's loop."""
+        """Share a signal of the last epoch with all processes, which raise Interrupted after Lightning's loop."""
         if _any_process(trainer, self._signal_handler.number is not None):
             self._signal_handler.number = self._signal_handler.number or signal.SIGTERM
 
