@@ -20,7 +20,7 @@ from galaxy10.training.loggers import close_loggers
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 0.5
+POLL_EVERY_S = 0.5
 # After a signal all processes stop; the first to end must not kill the last one.
 STOPPING_S = 60.0
 GONE_S = 5.0
@@ -69,7 +69,7 @@ def explain_dist_error(error: Exception) -> str | None:
         death = _death(_children)
         if death:
             return death
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
     return "another process of this run has ended; see the log"
 
 
@@ -85,7 +85,7 @@ def _watch(children: list[Any], directory: RunDirectory, signal_handler: SignalH
     while not any(child.poll() for child in children):
         if all(child.returncode == 0 for child in children):
             return
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
     if signal_handler.number is not None:
         time.sleep(STOPPING_S)
     else:

@@ -153,7 +153,7 @@ def test_a_callback_uses_w_and_b_as_its_documentation_says(run, said):
     assert len(lines) == 3, said.messages  # once each, not once a step
     assert any("experiment.log: its arguments cannot be sent" in line for line in lines)
     assert any("experiment.lgo: 'Run' object has no attribute 'lgo'" in line for line in lines)
-    assert any("experiment.watch needs the run in its own process" in line for line in lines)
+    assert any("experiment.watch is not supported here" in line for line in lines)
     assert logged.exit_code == 0
 
 

@@ -1,4 +1,4 @@
-"""Loggers beside metrics.csv: W&B and TensorBoard, Lightning's, and a user's own, any number at once."""
+"""Loggers in addition to metrics.csv: W&B, TensorBoard, Lightning's loggers and a user's own, also several at once."""
 
 from typing import TYPE_CHECKING
 

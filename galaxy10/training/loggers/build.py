@@ -1,4 +1,4 @@
-"""Build the loggers of a run from its `logger` section, and close them with its exit code."""
+"""Build the loggers of a run from the `logger` section, and close them."""
 
 import logging
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ _open: list["Logger"] = []
 
 
 def build_loggers(section: Mapping[str, Any] | None, directory: Path) -> list["Logger"]:
-    """Instantiate every entry of the `logger` section, for `Trainer(logger=...)`.
+    """Build every entry of the `logger` section, for `Trainer(logger=...)`.
 
-    A class that names `save_dir` in its signature and does not set it gets the run directory. All processes of a run
-    build their loggers, as Lightning expects; only the first one's write.
+    A class with a parameter `save_dir` that YAML does not set gets the run directory. All processes of a run build
+    their loggers, as Lightning expects; only those of rank 0 write.
 
     Raises:
         Galaxy10Error: a class cannot be imported or built, or is no Lightning Logger.
@@ -39,7 +39,7 @@ def build_loggers(section: Mapping[str, Any] | None, directory: Path) -> list["L
 
 
 def close_loggers(exit_code: int) -> None:
-    """Close the loggers of this process; a code other than 0 marks the run as failed. Without loggers: do nothing."""
+    """Close the loggers of this process; an exit code other than 0 marks the run as failed."""
     while _open:
         logger: Any = _open.pop()
         try:
@@ -47,5 +47,5 @@ def close_loggers(exit_code: int) -> None:
                 logger.close_run(exit_code)
             else:
                 logger.finalize("success" if exit_code == 0 else "failed")
-        except Exception as error:  # the run has ended as it has ended
+        except Exception as error:  # a logger's failure does not change how the run ended
             log.warning(f"logger  {type(logger).__name__}: {first_line(error)}")

@@ -1,4 +1,4 @@
-"""Values that the settings of `logger` may have, and what each logger needs; known without importing it."""
+"""Check the `logger` section without importing a logger."""
 
 import os
 import subprocess
@@ -41,14 +41,14 @@ ARGUMENTS: dict[str, dict[str, Field]] = {
     TENSORBOARD: {},
 }
 
-# The same under the names that conf/logger gives them.
+# The fields under their names in conf/logger.
 FIELDS: dict[str, Field] = {
     "logger.wandb": anything(),
     "logger.tensorboard": anything(),
     **{f"logger.wandb.{key}": field for key, field in ARGUMENTS[WANDB].items()},
 }
 
-# What has to be installed for a class, and how.
+# Class → the package that it needs, and the argument of pip install.
 _PACKAGES = {
     TENSORBOARD: ("tensorboard", '"galaxy10[tensorboard]"'),
     "lightning.pytorch.loggers.TensorBoardLogger": ("tensorboard", '"galaxy10[tensorboard]"'),
@@ -60,11 +60,11 @@ _WANDB_MODES = ("online", "offline", "disabled", "dryrun", "run", "shared")
 
 
 def check_loggers(section: Any) -> None:
-    """Check the `logger` section; of entries that are not ours, only what they need to have installed.
+    """Check the `logger` section; for classes outside of galaxy10, only whether their package is installed.
 
     Raises:
-        Galaxy10Error: an entry names no class or has a setting that its class does not know; a package is missing;
-            mode=online and W&B cannot be reached.
+        Galaxy10Error: an entry has no class or a setting that its class does not have; a package is not installed;
+            W&B is unreachable with mode=online.
     """
     of_class: dict[str, str] = {}
     for name, entry in _entries(section):
@@ -101,23 +101,23 @@ def _check_installed(where: str, target: str) -> None:
 
 
 def _check_wandb(where: str, mode: str | None) -> None:
-    """Check what wandb itself would fail on when it is imported, and the server that mode=online insists on."""
+    """Check environment variables on which importing wandb fails, and with mode=online the server."""
     from_environment, address = os.environ.get("WANDB_MODE"), os.environ.get("WANDB_BASE_URL")
     if from_environment and from_environment not in _WANDB_MODES:
         modes = " or ".join(_WANDB_MODES)
         raise Galaxy10Error(f"WANDB_MODE={from_environment} in the environment is not allowed; expected {modes}")
     if address and not address.startswith(("https://", "http://")):
-        raise Galaxy10Error(f"WANDB_BASE_URL={address} in the environment is no address; expected https://…")
+        raise Galaxy10Error(f"WANDB_BASE_URL={address} in the environment is no URL; expected https://…")
     if mode != "online":
         return
     from galaxy10.training.loggers.wandb_environment import python_command, wandb_environment
 
-    # In a process of its own: wandb starts a server when it is asked for its settings.
+    # In another process, because reading wandb's settings starts a server.
     command = python_command("galaxy10.training.loggers.wandb_server")
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=30, env=wandb_environment(None))
-        why = answer.stdout.strip() if answer.returncode == 0 else first_line(RuntimeError(answer.stderr))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, env=wandb_environment(None))
+        reason = done.stdout.strip() if done.returncode == 0 else first_line(RuntimeError(done.stderr))
     except subprocess.TimeoutExpired:
-        why = "no answer in 30 s"
-    if why:
-        raise Galaxy10Error(f"{where}.mode=online, but {why}; or type {where}.mode=auto")
+        reason = "no answer in 30 s"
+    if reason:
+        raise Galaxy10Error(f"{where}.mode=online, but {reason}; or type {where}.mode=auto")

@@ -1,4 +1,4 @@
-"""TensorBoard's event files, in the run directory."""
+"""Log to TensorBoard event files in the run directory."""
 
 import logging
 from functools import partial
@@ -23,10 +23,14 @@ log = logging.getLogger(__name__)
 
 
 class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
-    """Lightning's TensorBoard logger, writing RUN/tensorboard: epochs from the tables, the configuration as a text,
-    the figures at the end. Steps are the trainer's throughout. What fails here is said once and fails no run.
+    """Lightning's TensorBoard logger, writing to RUN/tensorboard.
 
-    written.json holds the last epoch that is in the event files: a resumed run appends to them.
+    It logs epochs from the tables, the configuration as a text, and at the end the figures; steps are the trainer's
+    global steps. An error is logged once, and does not stop the run. written.json holds the last epoch in the event
+    files, to which a resumed run appends.
+
+    Args:
+        save_dir: the run directory.
     """
 
     def __init__(self, save_dir: str | Path):
@@ -38,7 +42,7 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """TensorBoard's SummaryWriter."""
+        """The SummaryWriter; a dummy on ranks other than 0."""
         if self._experiment is None:
             self._attempt(self._begin)
         return dummy_experiment() if self._experiment is None else self._experiment
@@ -51,7 +55,7 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
             self._attempt(partial(super().log_metrics, values, step))
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Leave them out: the configuration is there as a text."""
+        """Do nothing: the configuration is logged as a text."""
 
     @rank_zero_only
     def save(self) -> None:
@@ -60,16 +64,16 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
             self._attempt(self._experiment.flush)
 
     def finalize(self, status: str) -> None:
-        """Flush the event file: validation and test of the same run are still to come."""
+        """Flush the event file but keep it open for the final validation and test."""
         self.save()
 
     def log_epochs(self, before: int | None = None) -> None:
-        """Log the rows that the tables have since the last call."""
+        """Log the rows that are new since the last call."""
         if self._experiment is not None:
             self._attempt(partial(self._log_rows, before))
 
     def close_run(self, exit_code: int) -> None:
-        """Log the last rows and, of a finished run, its final metrics and figures."""
+        """Log the last rows and, if the run finished, the final metrics and figures."""
         if self._experiment is None:
             return
         self._attempt(self._log_rows)
@@ -114,7 +118,7 @@ class TensorBoardLogger(EpochTableLogger, LightningTensorBoardLogger):
         return max((values["step"] for _, values in epoch_rows(self.files.path, -1)), default=0)
 
     def _attempt(self, step: Any) -> None:
-        """Run a step; once one has failed, run no more."""
+        """Run a step; do nothing if an earlier step failed."""
         if not self._working:
             return
         try:

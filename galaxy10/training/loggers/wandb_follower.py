@@ -1,8 +1,9 @@
-"""The process that tells Weights & Biases how a run goes: it follows the run directory, and is all that knows wandb.
+"""The process that logs a run to Weights & Biases by following its run directory; only this process imports wandb.
 
-Started by WandbProcess, which sends it messages (wandb_messages) on standard input: new rows, calls of the run, and how
-the run ended; if standard input ends without that, the run was killed. Answers with JSON lines: {"dir": …} with
-{"url": …} or {"offline": why} once, {"call": name, "lost": why} for a call that failed, {"ended": state} at the end.
+WandbProcess starts it and sends messages (wandb_messages) on standard input: new rows, calls of the run, and the exit
+code; if standard input ends without an exit code, the run was killed. Replies are JSON lines on standard output:
+{"dir": …} with {"url": …} or {"offline": reason} once, {"call": name, "lost": reason} for a call that failed, and
+{"ended": state} at the end.
 """
 
 import json
@@ -32,24 +33,30 @@ from galaxy10.training.loggers.wandb_server import ANSWER_S, offline_reason, ser
 
 KILLED = 1
 OFFLINE_FINISH_S = 20.0  # to write what is left to disk
-LOOK_EVERY_S = 5.0  # whether the server is still there
-DROPPED_FINISH_S = 3.0  # for the part of a run whose server has gone
-LEEWAY_S = 20.0  # to start anew, on a busy machine
+CHECK_EVERY_S = 5.0  # interval between checks of the server
+DROPPED_FINISH_S = 3.0  # to close a part of a run whose server is gone
+LEEWAY_S = 20.0  # to start again, on a busy machine
 STEP = "trainer/global_step"  # Lightning's name for the axis of everything that is logged
 STEPS_AHEAD = 1000
 
 
 class Follower:
-    """One W&B run over one or several starts of an experiment; its identity lives in wandb/run.json.
+    """One W&B run over one or several starts of an experiment; its state is kept in wandb/run.json.
 
-    run.json: id; last_epoch, the last row that W&B was given; steps, a number that W&B's own count of what was logged
-    (which must grow, and is nobody's axis) has not reached; parts, the folders with what was logged by each start, as
-    `offline`, `incomplete` or `uploaded`.
+    Keys of run.json: id; last_epoch, the last row that was logged; steps, an upper bound of W&B's own step counter,
+    which must grow and is not used as an axis; parts, the folder of each start → `offline`, `incomplete` or
+    `uploaded`.
+
+    Args:
+        path: the run directory.
+        parent: process id of the run.
+        settings: arguments of WandbLogger.
+        replies: stream to which JSON lines are written.
     """
 
-    def __init__(self, path: Path, parent: int, settings: dict[str, Any], answers: BinaryIO):
+    def __init__(self, path: Path, parent: int, settings: dict[str, Any], replies: BinaryIO):
         self.path, self.files, self.parent = path, RunFiles(path), parent
-        self.settings, self.answers = settings, answers
+        self.settings, self.replies = settings, replies
         self.config = self.files.read_config()
         known = read_json(self.files.wandb / "run.json")
         self.id: str = settings["id"]
@@ -62,22 +69,22 @@ class Follower:
 
     @property
     def is_online(self) -> bool:
-        """Whether what is logged now goes to W&B, rather than into a file for later."""
+        """Whether this part of the run is uploaded to W&B, rather than written to disk for later."""
         return self.parts[self.part] == "incomplete"
 
     # --- start ----------------------------------------------------------------------------------------------------
 
     def open(self, offline_reason: str | None = None) -> dict[str, str]:
-        """Begin or resume the run where W&B can be reached, else on disk; what to tell the user."""
-        why = offline_reason or self._offline_reason()
-        if why is None:
+        """Start or resume the run, online if W&B is reachable, else offline; return the first reply."""
+        reason = offline_reason or self._offline_reason()
+        if reason is None:
             try:
                 return self._init("online")
-            except Exception as error:  # it answered, and then did not do what was asked
+            except Exception as error:  # the server is reachable but fails
                 traceback.print_exc()
-                why = shorten(f"the server takes no run ({first_line(error)}", 100, placeholder=" …") + ")"
+                reason = shorten(f"the server refuses the run ({first_line(error)}", 100, placeholder=" …") + ")"
                 self._abandon()
-        return self._init("offline") | {"offline": why}
+        return self._init("offline") | {"offline": reason}
 
     def _offline_reason(self) -> str | None:
         if self.settings["mode"] == "offline":
@@ -85,11 +92,11 @@ class Follower:
         if self.settings["mode"] == "auto" and os.environ.get("WANDB_MODE") in ("offline", "dryrun"):
             return f"WANDB_MODE={os.environ['WANDB_MODE']}"
         if any(self._is_waiting(part) for part in self.parts):
-            return "an earlier part of this run has not been uploaded yet"  # W&B takes epochs in their order only
+            return "an earlier part of this run has not been uploaded yet"  # W&B needs epochs in order
         return offline_reason()
 
     def _is_waiting(self, part: str) -> bool:
-        """Whether a part still has to be uploaded; `wandb sync` leaves a marker."""
+        """Return whether a part is not uploaded yet; `wandb sync` leaves a marker file."""
         folder = self.files.wandb / part
         return self.parts[part] != "uploaded" and folder.is_dir() and not list(folder.glob("*.synced"))
 
@@ -106,7 +113,7 @@ class Follower:
             finish_timeout=self.settings["upload_timeout_s"],
             finish_timeout_raises=True,
             x_save_requirements=False,
-            x_stats_pid=self.parent,  # its processor, memory and GPU, not this process's
+            x_stats_pid=self.parent,  # log the CPU, memory and GPU use of the run, not of this process
             x_transaction_log_flush_interval=1.0,
         )
         self.run = wandb.init(
@@ -132,7 +139,7 @@ class Follower:
         return {"dir": self.run.dir} | ({"url": self.run.url} if mode == "online" else {})
 
     def _abandon(self) -> None:
-        """Leave nothing of a start that failed."""
+        """Remove the files of a start that failed."""
         import wandb
 
         wandb.teardown()
@@ -149,7 +156,7 @@ class Follower:
     # --- while the run goes on --------------------------------------------------------------------------------------
 
     def log_epochs(self, before: bytes = b"") -> None:
-        """Every new row of metrics.csv and profile.csv; if told, only of the epochs before one."""
+        """Log every new row of metrics.csv and profile.csv; with `before`, only those of earlier epochs."""
         for epoch, values in epoch_rows(self.path, self.last_epoch):
             if before and epoch >= int(before):
                 break
@@ -158,9 +165,9 @@ class Follower:
             self._keep(self.parts[self.part])
 
     def log(self, data: dict[str, Any], step: int | None = None, commit: bool | None = None, **more: Any) -> None:
-        """Log as W&B's run does, except that `step` is the trainer's, and may come in any order.
+        """Log like wandb.Run.log, except that `step` is the trainer's global step, and may come in any order.
 
-        W&B would leave out everything whose step is below what it has counted itself.
+        wandb drops values whose step is below its own counter.
         """
         if step is not None:
             data = {**data, STEP: step}
@@ -171,7 +178,7 @@ class Follower:
                 self._keep(self.parts[self.part])
 
     def call(self, message: bytes) -> None:
-        """Do what a module or callback has asked of W&B's run; say what fails."""
+        """Execute a call that a module or callback made on the run; reply if it fails."""
         path, content = unpack_path(message)
         try:
             arguments, keywords = unpack_arguments(content)
@@ -182,19 +189,19 @@ class Follower:
             function(*arguments, **keywords)
         except Exception as error:
             traceback.print_exc()
-            self.answer(call=".".join(path), lost=first_line(error))
+            self.reply(call=".".join(path), lost=first_line(error))
 
-    def answer(self, **words: Any) -> None:
-        """One line to the run; which may be gone."""
+    def reply(self, **values: Any) -> None:
+        """Write a JSON line for the run, which may have ended."""
         with suppress(OSError):
-            self.answers.write(f"{json.dumps(words)}\n".encode())
+            self.replies.write(f"{json.dumps(values)}\n".encode())
 
     # --- end ------------------------------------------------------------------------------------------------------
 
     def finish(self, exit_code: int) -> str:
-        """Log what the directory now holds and close the run; the state of this part."""
+        """Log the results in the run directory and close the W&B run; return the state of this part."""
         if self.is_online and not server_answers(self.address):
-            # Images and tables need the server's word before they are even written down: they go into an offline part.
+            # wandb needs the server to log images and tables online, so they go into an offline part.
             self._close(exit_code, DROPPED_FINISH_S)
             self._end_offline(exit_code)
             return self.parts[self.part]
@@ -221,11 +228,11 @@ class Follower:
 
     def _end_offline(self, exit_code: int) -> None:
         command = [sys.executable, *sys.orig_argv[1:], str(exit_code)]
-        environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # stuck in this one
+        environment = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # it hangs
         subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, timeout=OFFLINE_FINISH_S + LEEWAY_S)
 
     def _close(self, exit_code: int, limit_s: float) -> bool:
-        """run.finish, with an end: a server that has gone silent would keep it waiting. Whether it came through."""
+        """Call run.finish with a time limit, because it waits for a silent server; return whether it finished."""
         done: list[bool] = []
 
         def close() -> None:
@@ -236,16 +243,16 @@ class Follower:
         closing.start()
         deadline = time.monotonic() + limit_s
         while closing.is_alive() and (left := deadline - time.monotonic()) > 0:
-            closing.join(min(left, LOOK_EVERY_S))
+            closing.join(min(left, CHECK_EVERY_S))
             if closing.is_alive() and self.is_online and not server_answers(self.address):
                 break
         return bool(done)
 
 
 def follow(follower: Follower) -> None:
-    """The whole life of this process. Whatever goes wrong is written to follower.log, and the next step tried."""
-    follower.answer(**follower.open())
-    attempt(partial(import_module, "galaxy10.training.loggers.wandb_results"))  # now, while nobody waits for it
+    """Log a run until it ends. Errors are written to follower.log, and do not stop the next step."""
+    follower.reply(**follower.open())
+    attempt(partial(import_module, "galaxy10.training.loggers.wandb_results"))  # not at the end
     exit_code = KILLED
     for kind, body in read_frames(sys.stdin.buffer):
         if kind == END:
@@ -253,18 +260,18 @@ def follow(follower: Follower) -> None:
             break
         attempt(partial(follower.call if kind == CALL else follower.log_epochs, body))
     attempt(follower.log_epochs)
-    follower.answer(ended=follower.finish(exit_code))
+    follower.reply(ended=follower.finish(exit_code))
 
 
 def end_offline(follower: Follower, exit_code: int) -> None:
-    """The end of a run whose server has gone."""
-    follower.open("the server has gone")
+    """Log the end of a run offline, because its server is gone."""
+    follower.open("the server is gone")
     attempt(follower.log_epochs)
     follower.finish(exit_code)
 
 
 def attempt(step: Callable[[], Any]) -> None:
-    """One step; a failure is written down, and does not stop the next."""
+    """Run a step; print the traceback of an error instead of raising it."""
     try:
         step()
     except Exception:
@@ -272,14 +279,14 @@ def attempt(step: Callable[[], Any]) -> None:
 
 
 def main(path: str, parent: str, settings: str, exit_code: str | None = None) -> None:
-    """Follow a run directory, or only write down how it ended."""
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what others print is no answer
-    ignore_signals()  # meant for the run, which says how it ended
+    """Follow a run directory or, with an exit code, only log how the run ended."""
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # keeps libraries' output out of the replies
+    ignore_signals()  # the run handles them and sends its exit code
     os.nice(5)
     tempfile.tempdir = tempfile.mkdtemp(prefix="galaxy10-wandb-")  # wandb's own are removed by hooks at exit
     step = follow if exit_code is None else partial(end_offline, exit_code=int(exit_code))
-    attempt(lambda: step(Follower(Path(path), int(parent), json.loads(settings), answers)))
+    attempt(lambda: step(Follower(Path(path), int(parent), json.loads(settings), replies)))
     sys.stdout.flush()
     sys.stderr.flush()
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Weights & Biases, behind Lightning's logger interface."""
+"""Log to Weights & Biases through Lightning's logger interface."""
 
 import atexit
 import logging
@@ -24,16 +24,17 @@ log = logging.getLogger(__name__)
 
 
 class WandbLogger(EpochTableLogger, LightningWandbLogger):
-    """Lightning's W&B logger with the W&B run in another process: no step waits for it, and it cannot fail a run.
+    """Lightning's W&B logger, with the W&B run in another process: training never waits for it or fails by it.
 
-    A run has one identity, RUN/wandb/run.json, however often it is started; what cannot be uploaded is kept there.
+    A run keeps one W&B id, in RUN/wandb/run.json, however often it is resumed. Values that cannot be uploaded are kept
+    in RUN/wandb.
 
     Args:
         save_dir: the run directory.
-        mode: auto (online with credentials and a server that answers, else offline), online, offline, disabled.
-        project, entity, group, tags, name: as wandb.init has them; name is the run directory's by default.
-        log_model: whether the best checkpoint is uploaded as an artifact.
-        upload_timeout_s: how long the end of a run may wait for its upload.
+        mode: auto (online with credentials and a reachable server, else offline), online, offline or disabled.
+        project, entity, group, tags, name: as in wandb.init; name is the run directory's name by default.
+        log_model: whether to upload the best checkpoint as an artifact.
+        upload_timeout_s: longest wait for the upload at the end of a run, seconds.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
         upload_timeout_s: float = 60.0,
     ):
         self.path = Path(save_dir)
-        # WANDB_MODE, as on clusters, counts where the mode is left open.
+        # mode=auto obeys WANDB_MODE, which clusters may set.
         disabled = "disabled" in (mode, mode == "auto" and os.environ.get("WANDB_MODE"))
         self.id = _identify(self.path) if is_main_process() and not disabled else None
         run_name = name or self.path.resolve().name
@@ -64,18 +65,18 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
         super().__init__(save_dir=save_dir, project=project, name=run_name, id=self.id)
         self.settings = {**self.identity, "mode": mode, "log_model": log_model, "upload_timeout_s": upload_timeout_s}
         self._process: WandbProcess | None = None
-        self._status = "failed"  # until a Trainer says otherwise
+        self._status = "failed"  # until finalize
 
     @property
     def experiment(self) -> Any:
-        """What stands for the W&B run: see `RemoteRun`."""
+        """The W&B run in the other process, as a `RemoteRun`."""
         if self._experiment is None:
             self._experiment = self._start()  # type: ignore[assignment]
         return self._experiment
 
     @property
     def version(self) -> str | None:
-        """The id of the run."""
+        """The id of the W&B run."""
         return self.id
 
     @rank_zero_only
@@ -87,23 +88,23 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
-        """Log those that the configuration does not hold already, under the same name."""
+        """Log the hyperparameters whose names are not in the configuration, which is logged anyway."""
         values = vars(params) if isinstance(params, Namespace) else params
         known = RunFiles(self.path).read_config()
         super().log_hyperparams({key: value for key, value in values.items() if key not in known})
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Keep the status: validation and test of the same run are still to come."""
+        """Keep the status, but do not close the run before the final validation and test."""
         self._status = status
 
     def log_epochs(self, before: int | None = None) -> None:
-        """Have the rows logged that the tables have since the last call."""
+        """Make the other process log the rows that are new since the last call."""
         if self._process is not None:
             self._process.log_rows(before)
 
     def close_run(self, exit_code: int) -> None:
-        """Have the rest logged, and the run marked as finished, failed or interrupted."""
+        """Make the other process log the rest and mark the run as finished, failed or interrupted."""
         process, self._process = self._process, None
         if process is not None:
             process.close(exit_code)
@@ -119,18 +120,18 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
         return RemoteRun(self._process or NullProcess(), self.identity, RunFiles(self.path).read_config())
 
     def _close_at_exit(self) -> None:
-        """Close the run of somebody's own Trainer; those of this package's commands are closed by then."""
+        """Close the run of a user's own Trainer; galaxy10's commands have closed theirs before."""
         self.close_run(0 if self._status == "success" else 1)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what can be copied: the process stays with this logger."""
+        """Return the state without the process, which cannot be copied."""
         return {**vars(self), "_process": None, "_experiment": None, "trainer": None}
 
 
 def _identify(path: Path) -> str:
-    """Return the id of a run, on disk before anything is started: a run that is killed at once keeps it."""
+    """Return the W&B id of a run; write a new one to disk at once, so that a run that is killed early keeps it."""
     record = RunFiles(path).wandb / "run.json"
-    known = read_json(record).get("id")
+    known: str | None = read_json(record).get("id")
     if known is None:
         known = secrets.token_hex(6)
         write_json(record, {"id": known, "last_epoch": -1, "steps": 0, "parts": {}})

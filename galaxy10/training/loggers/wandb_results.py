@@ -1,6 +1,6 @@
-"""What W&B shows of a finished run: final metrics, figures, confusion matrices, misclassified galaxies, checkpoint.
+"""Log a finished run to W&B: final metrics, figures, confusion matrices, misclassified galaxies, checkpoint.
 
-Each takes W&B's run and the run directory.
+Each function takes the wandb.Run and the run directory.
 """
 
 from pathlib import Path
@@ -13,20 +13,20 @@ from galaxy10.runs.record import RunRecord, read_run
 
 
 def log_summary(run: Any, path: Path) -> None:
-    """The final metrics: the best epoch's, while W&B by itself shows the last epoch's."""
+    """Log the metrics of the best epoch as the run's summary; by default, W&B shows those of the last epoch."""
     best = RunFiles(path).read_status().get("best") or {}
     split_hash = RunFiles(path).split_hash()
     run.summary.update({**_metrics(path), "best/epoch": best.get("epoch"), "split_hash": split_hash})
 
 
 def log_figures(run: Any, path: Path) -> None:
-    """Every figure of the report."""
+    """Log every figure of the report."""
     files = sorted(RunFiles(path).figures.glob("*.png"))
     run.log({f"figures/{file.stem}": wandb.Image(str(file)) for file in files})
 
 
 def log_confusion_matrices(run: Any, path: Path) -> None:
-    """Galaxies by true and predicted class, for every subset that was scored."""
+    """Log the confusion matrix of every evaluated subset."""
     record = read_run(path)
     for subset, table in record.predictions.items():
         matrix = wandb.plot.confusion_matrix(
@@ -39,7 +39,7 @@ def log_confusion_matrices(run: Any, path: Path) -> None:
 
 
 def log_misclassified(run: Any, path: Path) -> None:
-    """The most confident mistakes of every subset, with their images."""
+    """Log a table of the most confident mistakes of every subset, with their images."""
     record = read_run(path)
     for subset in record.predictions:
         lines = _mistakes(record, subset)
@@ -49,7 +49,7 @@ def log_misclassified(run: Any, path: Path) -> None:
 
 
 def log_checkpoint(run: Any, path: Path) -> None:
-    """The best epoch's weights, as an artifact."""
+    """Log the checkpoint of the best epoch as an artifact."""
     file = RunFiles(path).best
     if file.exists():
         artifact = wandb.Artifact(f"galaxy10-{run.id}", type="model", metadata={"run": path.name, **_metrics(path)})
@@ -62,8 +62,8 @@ def _mistakes(record: RunRecord, subset: str) -> list[Any]:
     if sample is None:
         return []
     images = [wandb.Image(image) for image in sample["images"]]
-    true, guessed = record.names_of(sample["labels"]), record.names_of(sample["predicted"])
-    columns = (images, sample["rows"].tolist(), true, guessed, sample["confidence"].tolist())
+    true, predicted = record.names_of(sample["labels"]), record.names_of(sample["predicted"])
+    columns = (images, sample["rows"].tolist(), true, predicted, sample["confidence"].tolist())
     return [list(line) for line in zip(*columns, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""`logger.experiment` of a run that another process logs: W&B's run, without waiting and without answers."""
+"""`logger.experiment` for W&B: an object that sends calls to the wandb.Run in another process."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,22 +9,23 @@ _NOT_FROM_HERE = ("watch", "unwatch", "use_artifact", "use_model", "restore", "f
 
 
 class NullProcess:
-    """In place of a `WandbProcess` where nothing is logged: W&B is disabled, or another process of the run logs."""
+    """A stand-in for `WandbProcess` that logs nothing, if W&B is disabled or this is not rank 0."""
 
     facts: Mapping[str, str] = {}
 
     def call(self, path: tuple[str, ...], *arguments: Any, **keywords: Any) -> None:
-        """Leave a call out."""
+        """Do nothing."""
 
     def warn_once(self, topic: str, text: str) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class RemoteRun:
-    """Stands for a `wandb.Run`. Methods (`log`, `define_metric`, `log_artifact`, …) are sent on and return None;
-    `config` and `summary` are written likewise, and hold what was written from here.
+    """A proxy for the `wandb.Run` in another process.
 
-    id, name, project, entity, group and tags are as the run was given them; url and dir are None until W&B has them.
+    Calls of methods (`log`, `define_metric`, `log_artifact`, …) are sent to that process and return None. `config` and
+    `summary` hold only values that were set through this object. `id`, `name`, `project`, `entity`, `group` and `tags`
+    are those of the settings; `url` and `dir` are None until W&B has started.
     """
 
     _process: WandbProcess | NullProcess
@@ -41,12 +42,12 @@ class RemoteRun:
 
     @property
     def url(self) -> str | None:
-        """Where the run can be seen; None offline."""
+        """The URL of the run's page; None offline."""
         return self._process.facts.get("url")
 
     @property
     def dir(self) -> str | None:
-        """Where W&B keeps the files of this start."""
+        """The directory of W&B's files for this start."""
         return self._process.facts.get("dir")
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -55,7 +56,7 @@ class RemoteRun:
 
         def call(*arguments: Any, **keywords: Any) -> None:
             if name in _NOT_FROM_HERE:
-                self._process.warn_once(name, f"experiment.{name} needs the run in its own process: left out")
+                self._process.warn_once(name, f"experiment.{name} is not supported here and left out")
             else:
                 self._process.call((name,), *arguments, **keywords)
 
@@ -67,7 +68,7 @@ class RemoteRun:
 
 
 class RemoteDict(dict[str, Any]):
-    """A run's config or summary: a dictionary whose changes are sent on."""
+    """The config or summary of a `RemoteRun`: a dict whose changes are sent to the other process."""
 
     _process: WandbProcess | NullProcess
     _name: str
@@ -89,12 +90,12 @@ class RemoteDict(dict[str, Any]):
         self.update({key: value})
 
     def update(self, *content: Any, allow_val_change: bool | None = None, **more: Any) -> None:
-        """Write several keys; those of W&B's config may change their values, as those of the summary do."""
+        """Set several keys; values of existing keys may change, also in the config."""
         changes = dict(*content, **more)
         super().update(changes)
         allowed = {"allow_val_change": True} if self._name == "config" else {}
         self._process.call((self._name, "update"), changes, **allowed)
 
     def setdefaults(self, content: Mapping[str, Any]) -> None:
-        """Write the keys that have no value yet."""
+        """Set the keys that have no value yet."""
         self.update({key: value for key, value in content.items() if key not in self})

@@ -1,4 +1,4 @@
-"""Whether W&B can take a run now: credentials for its server, and a server that answers."""
+"""Check whether W&B can be used online: credentials, and a reachable server."""
 
 import os
 from threading import Thread
@@ -11,7 +11,7 @@ ANSWER_S = 5.0
 
 
 def offline_reason() -> str | None:
-    """Why nothing can be uploaded now, in a few words; None if it can. Takes at most five seconds and wandb's start."""
+    """Return why W&B must be offline, in a few words; None if it can be online. Takes ANSWER_S and wandb's import."""
     import wandb
 
     try:
@@ -29,20 +29,20 @@ def offline_reason() -> str | None:
 
 
 def server_answers(address: str, limit_s: float = ANSWER_S, verify: bool = True) -> bool:
-    """Whether the server gives any HTTP answer but an error of its own within limit_s, name look-up included."""
+    """Return whether a server answers within limit_s, including the DNS lookup, with a status below 500."""
     import requests
 
     found: list[bool] = []
 
-    def ask() -> None:
+    def request() -> None:
         try:
-            with requests.get(address, timeout=limit_s, stream=True, allow_redirects=False, verify=verify) as answer:
-                found.append(answer.status_code < 500)
+            with requests.get(address, timeout=limit_s, stream=True, allow_redirects=False, verify=verify) as response:
+                found.append(response.status_code < 500)
         except requests.RequestException:
             pass
 
-    # In a thread: a look-up that hangs and a server that sends a byte now and then know no time limit.
-    attempt = Thread(target=ask, daemon=True)
+    # In a thread, because requests' timeout does not limit a DNS lookup or a very slow response.
+    attempt = Thread(target=request, daemon=True)
     attempt.start()
     attempt.join(limit_s)
     return any(found)
@@ -50,4 +50,4 @@ def server_answers(address: str, limit_s: float = ANSWER_S, verify: bool = True)
 
 if __name__ == "__main__":
     print(offline_reason() or "", flush=True)
-    os._exit(0)  # a hanging look-up is not waited for
+    os._exit(0)  # do not wait for a hanging DNS lookup
