@@ -1,1 +1,1 @@
-"""The commands: what is typed, checked and printed."""
+"""The command line interface."""

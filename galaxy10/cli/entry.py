@@ -1,4 +1,4 @@
-"""Where `galaxy10` begins: train and sweep go straight to Hydra, everything else to the commands of main.py."""
+"""The entry point of `galaxy10`: train and sweep are run with Hydra, all other commands by main.py."""
 
 import os
 import sys
@@ -8,28 +8,28 @@ from galaxy10.config.command_line import COMPLETION
 
 
 def main() -> None:
-    """Run the command that is typed; ends the program with its exit code."""
+    """Run the typed command, and exit with its exit code."""
     arguments = sys.argv[1:]
     if arguments[:1] and arguments[0] in COMPLETION:
         sys.exit(complete(arguments))
     if arguments[:1] and arguments[0] in COMPOSED:
         sys.exit(run_composed(arguments[0], arguments[1:]))
-    from galaxy10.cli.main import main as run_command  # typer is not for `train --help`
+    from galaxy10.cli.main import main as run_command  # imports typer, which train and sweep do not need
 
     run_command()
 
 
 def complete(arguments: list[str]) -> int:
-    """Answer a shell that completes `galaxy10 …`; train and sweep are completed by Hydra.
+    """Print the shell completions of `galaxy10 …`; Hydra completes the settings of train and sweep.
 
-    The shell has been told how by `eval "$(galaxy10 train -sc install=bash)"`; Hydra's plugin then asks the program
-    itself, with the line that is being typed in COMP_LINE.
+    `eval "$(galaxy10 train -sc install=bash)"` installs the completion; the shell then runs this program with the line
+    typed so far in COMP_LINE.
     """
     line = os.environ.get("COMP_LINE", "")
     program, _, rest = line.lstrip().partition(" ")
     command, blank, words = rest.lstrip().partition(" ")
     if command in COMPOSED and blank:
-        os.environ["COMP_LINE"] = f"{program} {words}"  # Hydra knows programs, and no commands before their settings
+        os.environ["COMP_LINE"] = f"{program} {words}"  # Hydra does not know subcommands
         return run_composed(command, arguments)
     from galaxy10.cli.main import command_names
 

@@ -1,4 +1,4 @@
-"""The commands of `galaxy10`. train and sweep are listed here, and begin in entry.py."""
+"""The commands of `galaxy10`. train and sweep are here for --help; entry.py runs them."""
 
 import logging
 import shutil
@@ -24,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Galaxy morphology: experiments, data, trained runs and pages.",
+    help="Galaxy morphology: train networks, evaluate them, make catalogues and reports.",
 )
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="where to write")]
@@ -45,8 +45,8 @@ def sweep(context: typer.Context) -> None:
 
 
 @app.command()
-def init(folder: Annotated[Path, typer.Argument(metavar="NAME", help="a new folder, and the package in it")]) -> None:
-    """Begin a project of your own: a network, a loss, their configuration, a test."""
+def init(folder: Annotated[Path, typer.Argument(metavar="NAME", help="the new folder and its package")]) -> None:
+    """Create a project of your own: a network, a loss, their configuration, a test."""
     from galaxy10.cli.project import create_project
 
     create_project(folder)
@@ -57,16 +57,16 @@ def init(folder: Annotated[Path, typer.Argument(metavar="NAME", help="a new fold
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="the HDF5 file to write")],
-    images: Annotated[int, typer.Option(help="how many galaxies")] = 2000,
-    size: Annotated[int, typer.Option(help="their side in pixels")] = 256,
-    seed: Annotated[int, typer.Option(help="same seed, same file")] = 0,
+    images: Annotated[int, typer.Option(help="number of galaxies")] = 2000,
+    size: Annotated[int, typer.Option(help="side of each image in pixels")] = 256,
+    seed: Annotated[int, typer.Option(help="random seed; the same seed gives the same file")] = 0,
 ) -> None:
-    """Draw a simulated survey in the form of the published file."""
+    """Simulate a survey, as an HDF5 file with the layout of the published one."""
     from galaxy10.progress import progress
     from galaxy10.simulation import simulate_survey
 
-    with progress("simulating galaxies", images) as tell:
-        simulate_survey(out, num_images=images, size_px=size, seed=seed, progress=tell)
+    with progress("simulating galaxies", images) as update:
+        simulate_survey(out, num_images=images, size_px=size, seed=seed, progress=update)
     print(out)
 
 
@@ -74,9 +74,9 @@ def simulate(
 def download(
     directory: Annotated[Path | None, typer.Option("-o", "--output", help="folder for the data file")] = None,
     variant: Annotated[str, typer.Option(help="full or no_duplicates")] = "full",
-    weights: Annotated[str | None, typer.Option(help="instead: a network's pretrained weights, by model name")] = None,
+    weights: Annotated[str | None, typer.Option(help="download the pretrained weights of this model instead")] = None,
 ) -> None:
-    """Fetch the published data, or a network's weights, on a machine that has a network."""
+    """Download the published data file, or pretrained weights, for use on a machine without internet."""
     import os
 
     if weights is not None:
@@ -94,7 +94,7 @@ def report(
     run: Annotated[Path, typer.Argument(help="a run directory")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="folder; default: the run directory")] = None,
 ) -> None:
-    """Rebuild a run's figures and page from its directory alone."""
+    """Rebuild the figures and the report of a run from its directory."""
     from galaxy10.reports.run import build_report
 
     print(build_report(run, output))
@@ -105,7 +105,7 @@ def compare(
     runs: Annotated[list[str], typer.Argument(help="run directories, folders of them, or globs")],
     output: Output,
 ) -> None:
-    """Put runs side by side: a page and a table."""
+    """Compare runs side by side: a page and a table."""
     from galaxy10.reports.compare import compare_runs
 
     print(compare_runs(find_runs(runs), output))
@@ -121,11 +121,11 @@ def runs(directory: Annotated[Path, typer.Argument(help="a folder of runs")] = P
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(help="an HDF5 file of galaxies")],
+    file: Annotated[Path, typer.Argument(help="an HDF5 file of images")],
     output: Output,
-    store_dir: Annotated[Path | None, typer.Option(help="where its store is or goes")] = None,
+    store_dir: Annotated[Path | None, typer.Option(help="folder of the file's memory-mapped store")] = None,
 ) -> None:
-    """Show what is in a file without training: classes, twins, blanks, overlaps, statistics."""
+    """Show what is in a file: classes, duplicates, blank images, overlaps, statistics."""
     from galaxy10.reports.inspect import inspect_file
 
     print(inspect_file(file, output, store_dir=store_dir))
@@ -133,7 +133,7 @@ def inspect(
 
 @app.command()
 def slurm(folder: Annotated[Path, typer.Argument(help="a new folder")] = Path("slurm")) -> None:
-    """Copy the SLURM job scripts, to write account, partition and time limit at the top of job.sbatch."""
+    """Copy the SLURM job scripts; then edit account, partition and time limit at the top of job.sbatch."""
     from galaxy10.config.paths import SLURM_SCRIPTS
 
     if folder.exists():
@@ -153,22 +153,20 @@ app.add_typer(inference_commands)
 
 @app.callback()
 def before_any_command(
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="also say what is done in detail, with times")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="also show debug messages, with times")] = False,
 ) -> None:
-    """Read the options of every command."""
+    """Handle the options that come before the command."""
     if verbose:
         set_up_logging(verbose)
 
 
 def command_names() -> list[str]:
-    """Return the commands, as --help lists them."""
+    """Return the names of all commands, in the order of --help."""
     return list(getattr(typer.main.get_command(app), "commands", {}))
 
 
 def find_runs(patterns: list[str]) -> list[Path]:
-    """Run directories named by folders or globs; a folder of runs counts as all of them."""
+    """Return the run directories that paths or globs name; a folder of runs stands for all runs in it."""
     found: list[Path] = []
     for pattern in patterns:
         for path in sorted(Path(p) for p in glob(pattern)) or [Path(pattern)]:
@@ -178,10 +176,10 @@ def find_runs(patterns: list[str]) -> list[Path]:
 
 
 def main() -> None:
-    """Entry point: whatever a user can mend comes as one line, exit code 2."""
+    """Run the typed command; an error that the user can correct is shown as one line, with exit code 2."""
     command = typer.main.get_command(app)
     try:
-        set_up_logging()  # for what goes wrong before the options are read
+        set_up_logging()  # for errors before the options are parsed
         sys.exit(command.main(standalone_mode=False) or ExitCode.FINISHED)
     except Galaxy10Error as error:
         sys.exit(print_error(error))
@@ -189,10 +187,10 @@ def main() -> None:
         if user_code_location(error):
             logger.error(f"error: {describe_failure(error)}")
             sys.exit(ExitCode.FAILED)
-        if not hasattr(error, "format_message"):  # typer's and click's errors of usage have it
+        if not hasattr(error, "format_message"):  # usage errors of typer and click have it
             raise
-        words = [word for word in sys.argv[1:2] if word in getattr(command, "commands", {})]
-        if not error.format_message():  # a command without a word: its help has been shown
+        names = [word for word in sys.argv[1:2] if word in getattr(command, "commands", {})]
+        if not error.format_message():  # no command: the help was shown
             sys.exit(ExitCode.REFUSED)
-        see = " ".join(["galaxy10", *words, "--help"])
+        see = " ".join(["galaxy10", *names, "--help"])
         sys.exit(print_error(Galaxy10Error(f"{error.format_message().rstrip('.')}; see {see}")))

@@ -1,4 +1,4 @@
-"""What a command says at its end: one line of JSON, or one line that says what is wrong; and its exit code."""
+"""The output of a command at its end: one line of JSON, or one line with an error."""
 
 import json
 import logging
@@ -12,11 +12,11 @@ logger = logging.getLogger(__name__)
 
 
 def print_result(result: dict[str, Any]) -> None:
-    """Print the last line of standard output: one strict JSON object."""
+    """Print a result as one JSON object, the last line of standard output; NaN and ±inf become null."""
     print(json.dumps(json_safe(result), allow_nan=False), flush=True)
 
 
 def print_error(error: Galaxy10Error) -> int:
-    """Show an error as one line; return the exit code of a refused command."""
+    """Log an error as one line, and return the exit code of a refused command."""
     logger.error(f"error: {error}")
     return ExitCode.REFUSED

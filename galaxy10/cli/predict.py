@@ -1,4 +1,4 @@
-"""The commands of `galaxy10` for what comes after training: predict, merge, calibrate, pack, export, uncertainty."""
+"""The commands for trained runs: predict, evaluate, merge, calibrate, uncertainty, export; and pack."""
 
 import logging
 import sys
@@ -20,19 +20,19 @@ TtaViews = Annotated[
     int | None,
     typer.Option(
         "--tta-views",
-        help="flips and quarter turns to average: 1, 2, 4 or 8; default: as many as the run itself (model.tta_views)",
+        help="number of flips and quarter turns to average: 1, 2, 4 or 8; default: model.tta_views of the run",
         show_default=False,
     ),
 ]
-McDropout = Annotated[int, typer.Option(help="answers drawn with dropout, such as 20; 0 for none")]
-Temperature = Annotated[bool, typer.Option("--temperature/--no-temperature", help="probabilities as calibrated")]
-Coverage = Annotated[float, typer.Option(help="share of galaxies whose true class is to be in prediction_set")]
+McDropout = Annotated[int, typer.Option(help="number of Monte Carlo dropout samples, such as 20; 0 for none")]
+Temperature = Annotated[bool, typer.Option("--temperature/--no-temperature", help="calibrate the probabilities")]
+Coverage = Annotated[float, typer.Option(help="fraction of galaxies whose prediction_set contains the true class")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Stretch = Annotated[
     str,
     typer.Option(
-        help="how measured light becomes a picture: auto (FITS: legacy; other floats: unit), legacy (nanomaggies, as "
-        "the Legacy Surveys viewer), asinh (any unit), linear, unit (0 to 1 is a picture already)"
+        help="how raw flux values are stretched to 8 bits: auto (FITS: legacy; other floats: unit), legacy "
+        "(nanomaggies, as in the Legacy Surveys viewer), asinh (any unit), linear, unit (values from 0 to 1)"
     ),
 ]
 
@@ -53,12 +53,12 @@ Trust = Annotated[
     typer.Option(
         "--trust",
         metavar="PACKAGE",
-        help="run this package's code if a run's checkpoint names it (also: the environment variable GALAXY10_TRUST)",
+        help="allow a checkpoint to run code of this package (or set the environment variable GALAXY10_TRUST)",
         callback=_trust,
         show_default=False,
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace what has this name")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing output")]
 
 
 @app.command()
@@ -77,15 +77,15 @@ def predict(
     temperature: Temperature = True,
     coverage: Coverage = 0.9,
     stretch: Stretch = "auto",
-    path_column: Annotated[str | None, typer.Option(help="of an input table (default: path)")] = None,
-    shard: Annotated[str | None, typer.Option(help="i/n: only this part of the work, i from 0")] = None,
-    batch_size: Annotated[int, typer.Option(help="images the networks see at once")] = 64,
+    path_column: Annotated[str | None, typer.Option(help="column of paths in an input table (default: path)")] = None,
+    shard: Annotated[str | None, typer.Option(help="i/n: predict only shard i of n, i from 0")] = None,
+    batch_size: Annotated[int, typer.Option(help="images per forward pass")] = 64,
     device: Device = "auto",
-    workers: Annotated[int | None, typer.Option(help="threads that read images (default: one per processor)")] = None,
+    workers: Annotated[int | None, typer.Option(help="threads that read images (default: one per CPU core)")] = None,
     overwrite: Overwrite = False,
     trust: Trust = None,
 ) -> None:
-    """Evaluate images of any kind: a catalogue with honest probabilities. Killed, the same command goes on.
+    """Predict new images: a catalogue with calibrated probabilities. If it was killed, run it again: it resumes.
 
     Exit code 3: some images could not be read; they are listed in NAME.failed.csv, the others are in the catalogue.
     """
@@ -106,7 +106,7 @@ def predict(
         shard=shard,
         overwrite=overwrite,
     )
-    target, about = run_interruptible(lambda: run_predict(runs, words, output, options))
+    target, about = run_interruptible(lambda: run_predict(runs, inputs, output, options))
     finish(target, about)
 
 
@@ -120,7 +120,7 @@ def evaluate(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="where to write")],
     subset: Annotated[
-        str | None, typer.Option(help="of the run's own file: train, val, test or all (default: test)")
+        str | None, typer.Option(help="subset of the run's own file: train, val, test or all (default: test)")
     ] = None,
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
@@ -128,22 +128,22 @@ def evaluate(
         bool | None,
         typer.Option(
             "--temperature/--no-temperature",
-            help="probabilities as calibrated; default: as in training, without, unless another of these is given",
+            help="calibrate the probabilities (default: only if another prediction option is given)",
             show_default=False,
         ),
     ] = None,
-    coverage: Annotated[float | None, typer.Option(help="of the prediction sets (default: 0.9)")] = None,
+    coverage: Annotated[float | None, typer.Option(help="coverage of the prediction sets (default: 0.9)")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, …")] = None,
     trust: Trust = None,
 ) -> None:
-    """Evaluate a trained run, or several as one, on any labelled file: metrics, tables and a page."""
+    """Evaluate a trained run, or several as an ensemble, on a labelled file: metrics, tables and a page."""
     from galaxy10.evaluation.evaluate import evaluate_run
     from galaxy10.prediction.options import PredictOptions
     from galaxy10.reports.run import build_report
 
     *runs, file = runs_and_file
     if not runs:
-        raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
+        raise Galaxy10Error(f"a run and a file are needed, but there is only {file}; type RUN FILE")
     given = (tta_views, mc_dropout or None, temperature, coverage, device)
     options = PredictOptions(
         tta_views=tta_views,
@@ -161,7 +161,7 @@ def evaluate(
 
 @app.command()
 def merge(
-    output: Annotated[Path, typer.Argument(help="the catalogue whose shards lie beside it, as it was given to -o")],
+    output: Annotated[Path, typer.Argument(help="the catalogue, as given to -o of predict; its shards are beside it")],
     overwrite: Overwrite = False,
 ) -> None:
     """Join the shards of a catalogue."""
@@ -202,7 +202,7 @@ def uncertainty(
     output: Annotated[Path, typer.Option("-o", "--output", help="folder for the page")],
     mc_dropout: Annotated[
         int | None,
-        typer.Option(help="answers drawn with dropout, 0 for none (default: 20, if the network has any)"),
+        typer.Option(help="number of Monte Carlo dropout samples, 0 for none (default: 20 if the network has dropout)"),
     ] = None,
     coverage: Coverage = 0.9,
     device: Device = "auto",
@@ -223,13 +223,15 @@ def pack(
         Path, typer.Argument(metavar="FOLDER|TABLE", help="one folder per class, or a table with path and label")
     ],
     output: Annotated[Path, typer.Argument(metavar="OUT.h5", help="the HDF5 file to write")],
-    size: Annotated[int | None, typer.Option(help="side in pixels (default: the median of the first 100)")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="side in pixels (default: the median of the first 100 images)")
+    ] = None,
     stretch: Stretch = "auto",
-    path_column: Annotated[str | None, typer.Option(help="of the table (default: path)")] = None,
-    label_column: Annotated[str, typer.Option(help="of the table: class names, or numbers from 0")] = "label",
+    path_column: Annotated[str | None, typer.Option(help="column of paths in the table (default: path)")] = None,
+    label_column: Annotated[str, typer.Option(help="column of class names, or numbers from 0, in the table")] = "label",
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a file to train from out of labelled images: `python train.py data=hdf5 data.path=OUT.h5`."""
+    """Pack labelled images into an HDF5 file for training: `python train.py data=hdf5 data.path=OUT.h5`."""
     from galaxy10.data.pack import pack as write
 
     finish(
@@ -255,37 +257,37 @@ def export(
     overwrite: Overwrite = False,
     trust: Trust = None,
 ) -> None:
-    """Write a run as one file that takes pixels and gives probabilities; it is checked against the run first."""
+    """Export a run to one file that maps pixels to probabilities, after comparing it with the run."""
     from galaxy10.prediction.export import export as write
 
     difference = write(run, output, tta_views=tta_views, temperature=temperature, overwrite=overwrite)
-    logger.info(f"largest difference of a probability between {run} and its copy: {difference:.1e}")
+    logger.info(f"largest difference in probability between {run} and {output}: {difference:.1e}")
     print(output)
 
 
-def split_runs_and_inputs(words: list[Path]) -> tuple[list[Path], list[str]]:
-    """The run directories at the beginning, and the rest.
+def split_runs_and_inputs(paths: list[Path]) -> tuple[list[Path], list[str]]:
+    """Split arguments into the run directories at the beginning, and the inputs.
 
     Raises:
-        Galaxy10Error: no run at the beginning, or nothing behind the runs.
+        Galaxy10Error: the first path is no run, or no input follows the runs.
     """
     from galaxy10.runs.files import RunFiles
     from galaxy10.runs.trained import check_run
 
     runs = []
-    for word in words:
-        if not RunFiles(word).is_run():
+    for path in paths:
+        if not RunFiles(path).is_run():
             break
-        runs.append(word)
+        runs.append(path)
     if not runs:
-        check_run(words[0])
-    if len(runs) == len(words):
-        raise Galaxy10Error(f"nothing follows the run {runs[-1]}; give images, folders, an HDF5 file or a table, too")
-    return runs, [str(word) for word in words[len(runs) :]]
+        check_run(paths[0])
+    if len(runs) == len(paths):
+        raise Galaxy10Error(f"no input follows the run {runs[-1]}; add images, folders, an HDF5 file or a table")
+    return runs, [str(path) for path in paths[len(runs) :]]
 
 
 def run_interruptible(work: Callable[[], Any]) -> Any:
-    """Do something that a signal may stop: what is finished by then is kept."""
+    """Run a function that signals may stop; exit after a signal or with an incomplete catalogue, which is kept."""
     from galaxy10.catalogue.writer import IncompleteCatalogue
     from galaxy10.runs.signals import Interrupted, interruptible
 
@@ -296,12 +298,12 @@ def run_interruptible(work: Callable[[], Any]) -> Any:
         logger.error(f"error: {error}")
         sys.exit(ExitCode.FAILED)
     except Interrupted as interrupted:
-        logger.info("stopped; the same command goes on")
+        logger.info("stopped; run the same command again to resume")
         sys.exit(signal_exit_code(interrupted.number))
 
 
 def finish(path: Path, about: dict[str, Any]) -> None:
-    """The last line of standard output, and the exit code."""
+    """Print the path of the output, and exit with code 3 if some inputs failed."""
     print(path)
     if about["failed"]:
         sys.exit(ExitCode.PARTIAL)

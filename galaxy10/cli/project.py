@@ -1,4 +1,4 @@
-"""`galaxy10 init`: a small project with a network and a loss of one's own, from the templates in project/."""
+"""`galaxy10 init`: create a small project with a network and a loss, from the templates in project/."""
 
 import re
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import write_error
 
 _TEMPLATES = Path(__file__).with_name("project")
-_NAME, _SUFFIX = "my_project", ".txt"  # a template's: no tool takes it for code of ours
+_NAME, _SUFFIX = "my_project", ".txt"  # the suffix keeps tools from treating the templates as code of this package
 
 
 def create_project(folder: Path) -> None:
-    """Write the project into a new folder, whose name is that of its package.
+    """Write a new project; the folder's name is also the name of its package.
 
     Raises:
-        Galaxy10Error: the folder exists, or a package cannot be called so.
+        Galaxy10Error: the folder exists, or its name is no valid or new package name.
     """
     name = folder.name
     if folder.exists():
@@ -27,7 +27,7 @@ def create_project(folder: Path) -> None:
             f"{name!r} cannot be imported as a Python package; use small letters, digits and _: galaxy10 init {guess}"
         )
     if name in ("conf", "tests") or find_spec(name) is not None:
-        raise Galaxy10Error(f"there is a package {name} already, which would hide this one; give another name")
+        raise Galaxy10Error(f"there is already a package {name}, which would hide this one; give another name")
     for path, content in _files(name):
         target = folder / path
         try:
@@ -38,7 +38,7 @@ def create_project(folder: Path) -> None:
 
 
 def _files(name: str) -> Iterator[tuple[str, str]]:
-    """Each file's path in the project, and its content."""
+    """Yield (path in the project, content) of each file."""
     for template in sorted(_TEMPLATES.rglob(f"*{_SUFFIX}")):
         path = str(template.relative_to(_TEMPLATES)).removesuffix(_SUFFIX)
         yield path.replace(_NAME, name), template.read_text().replace(_NAME, name)

@@ -1,4 +1,4 @@
-"""`galaxy10 sweep`, and sweep.py: preflight, study, workers, exit code. Optuna is imported late, torch never."""
+"""`galaxy10 sweep` and sweep.py: check the command, run the study. Optuna is imported late, torch never."""
 
 import logging
 import os
@@ -24,7 +24,9 @@ _KEYS = (*SWEEP_FIELDS, "sweep.space", "sweep.space.")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compose, check, do; the exit code: 0 finished, 1 failed, 2 refused, 130, 138 or 143 on a signal.
+    """Compose and check the command line, then run the action; return the exit code.
+
+    Exit codes: 0 finished, 1 failed, 2 refused, 130, 138 or 143 after a signal.
 
     Args:
         arguments: the command line without the program's name.
@@ -45,14 +47,14 @@ def main(arguments: Sequence[str]) -> int:
         if not composed.experiments:
             return ExitCode.FINISHED  # --help, --cfg
         if composed.multirun:
-            raise Galaxy10Error("a study is many runs by itself; leave out -m (several studies are several commands)")
+            raise Galaxy10Error("a study runs many trials by itself; leave out -m (start several studies one by one)")
         if any(word.startswith(SEARCH_PATH) for word in typed):
-            raise Galaxy10Error("a study keeps one folder of your own for all its trials; type --config-dir FOLDER")
+            raise Galaxy10Error("a study does not support hydra.searchpath; type --config-dir FOLDER")
         config, overrides = composed.experiments[0]
         section: dict[str, Any] = config.pop("sweep")
         if section["overrides"] != fixed:
             raise Galaxy10Error(
-                "sweep.overrides stands in the space's file; type what is fixed as it is, e.g. model=resnet50"
+                "sweep.overrides can only be set in the space's file; type the settings themselves, e.g. model=resnet50"
             )
         own = metric_directions(config["metrics"])
         sweep, remarks = read_sweep(section, shared_overrides(overrides), words.choices, user_config_dir(typed), own)
@@ -68,7 +70,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
     if action != "run" or section["launcher"] == "local":
         from galaxy10.sweeps.local import strip_slurm_env
 
-        strip_slurm_env(os.environ)  # trials start their own processes, whatever tasks the job around them has
+        strip_slurm_env(os.environ)  # trials start their own processes, whatever tasks the SLURM job has
     if action == "status":
         from galaxy10.sweeps.table import show_status
 
@@ -106,7 +108,7 @@ def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed
 
 
 def _check_settings(config: dict[str, Any]) -> dict[str, Any]:
-    """Complete and check train.py's settings; those of the sweep are checked with the space."""
+    """Complete and check the settings of train.py; those of the sweep are checked with the space."""
     return {
         **complete_and_check({key: value for key, value in config.items() if key != "sweep"}),
         "sweep": config["sweep"],
@@ -114,10 +116,10 @@ def _check_settings(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def insert_space_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Put what the space's file fixes for every trial before what was typed, so that both are composed and checked.
+    """Insert the overrides of the space's file before the typed ones, so that both are composed and checked.
 
     Returns:
-        What was put in, and the command line with it.
+        The inserted overrides, and the new command line.
     """
     name = next((word.partition("=")[2] for word in reversed(arguments) if word.startswith("sweep=")), None)
     if name is None:
@@ -126,17 +128,17 @@ def insert_space_overrides(arguments: Sequence[str]) -> tuple[list[str], list[st
         path = folder / "sweep" / f"{name}.yaml"
         if path.exists():
             fixed = [str(word) for word in read_yaml(path).get("overrides") or []]
-            # Beside the other settings: Hydra reads only one row of them, options before or after.
+            # Next to the other settings, because Hydra parses only one contiguous block of them.
             place = next((n for n, word in enumerate(arguments) if "=" in word and word[0] != "-"), len(arguments))
             return fixed, [*arguments[:place], *fixed, *arguments[place:]]
-    return [], list(arguments)  # Hydra says that there is no such space
+    return [], list(arguments)  # Hydra reports that there is no such space
 
 
 def shared_overrides(overrides: list[str]) -> list[str]:
-    """What of a command line is a setting of every trial, the last of each.
+    """Return the overrides that every trial gets; of several for one setting, the last.
 
     Raises:
-        Galaxy10Error: it belongs to the study, or cannot be given to every trial.
+        Galaxy10Error: an override cannot be given to every trial.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -151,9 +153,9 @@ def shared_overrides(overrides: list[str]) -> list[str]:
         if key == "sweep" or key.startswith("sweep."):
             continue
         if key.startswith("run."):
-            raise Galaxy10Error(f"{word}: every trial has a run directory of its own inside the study; set sweep.dir")
+            raise Galaxy10Error(f"{word}: each trial has its own run directory inside the study; set sweep.dir instead")
         if word.startswith("~"):
-            raise Galaxy10Error(f"{word}: settings cannot be taken away from trials; set them to something else")
+            raise Galaxy10Error(f"{word}: settings of trials cannot be removed; set another value instead")
         kept.pop(key, None)
         kept[key] = word.lstrip("+") if not key.startswith(("optimizer.", "trainer.")) else word
     return list(kept.values())

@@ -1,4 +1,4 @@
-"""`galaxy10 train`, and train.py: preflight, run directory, experiment, exit code. torch is imported late."""
+"""`galaxy10 train` and train.py: check the command, choose the run directory, train. torch is imported late."""
 
 import logging
 import os
@@ -38,11 +38,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FIRST_PROCESS_FIRST_S = 3.0
+RANK_ZERO_FIRST_S = 3.0  # the other ranks wait so long for rank 0 to report an error
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Compose, check, run; the exit code: 0 finished, 1 failed, 2 refused, 130 or 143 on a signal.
+    """Compose and check the command line, then run the experiment or grid; return the exit code.
+
+    Exit codes: 0 finished, 1 failed, 2 refused, 130, 138 or 143 after a signal.
 
     Args:
         arguments: the command line without the program's name.
@@ -61,21 +63,23 @@ def main(arguments: Sequence[str]) -> int:
         composed = compose(typed, known, complete_and_check)
         if not composed.experiments:
             return ExitCode.FINISHED  # --help, --cfg
-        from galaxy10.training.preflight import check_experiment  # the data libraries: not for --help
+        from galaxy10.training.preflight import (
+            check_experiment,  # imports the data libraries, which --help does not need
+        )
 
         if composed.multirun:
             return run_many(composed)
         config, overrides = composed.experiments[0]
         if composed.launcher != "basic":
-            raise Galaxy10Error(f"hydra/launcher={composed.launcher} starts grids: add -m")
+            raise Galaxy10Error(f"hydra/launcher={composed.launcher} only starts grids; add -m")
         check_experiment(config)
         directory = choose_run_directory(config, overrides)
     except Galaxy10Error as error:
-        return print_error(error) if is_main_process() else _refuse_later(error)
+        return print_error(error) if is_main_process() else _print_error_later(error)
     if directory.finished is not None:
         if not is_main_process():
             return ExitCode.FINISHED
-        if config["run"]["report"] and not directory.files.report.exists():  # killed between the two
+        if config["run"]["report"] and not directory.files.report.exists():  # killed before the report
             from galaxy10.reports.run import build_report
 
             build_report(directory.path)
@@ -87,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run_many(composed: "ComposedConfigs") -> int:
-    """Run a grid: here, as a job array, by a plugin's launcher, or (in a task of slurm/array.sbatch) one trial."""
+    """Run a grid on this machine, as a SLURM job array or by a launcher plugin; in an array task, run one trial."""
     if composed.launcher == "slurm":
         from galaxy10.sweeps.slurm_grid import submit_grid
 
@@ -105,12 +109,12 @@ def run_many(composed: "ComposedConfigs") -> int:
 
 
 def run(config: dict[str, Any], directory: RunDirectory) -> int:
-    """One complete_and_check experiment in its directory; whatever ends it is written into status.json."""
+    """Run a checked experiment in its directory, write how it ended to status.json, and return the exit code."""
     writes = is_main_process()
     signal_handler = SignalHandler()
     signal_handler.install()
-    made = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
-    new, taken, started = bool(made), False, False
+    created = [folder for folder in (directory.path, *directory.path.parents) if not folder.exists()]
+    new, locked, started = bool(created), False, False
     try:
         if not writes:
             directory.acquire()
@@ -119,7 +123,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
             if directory.last_checkpoint.exists():
                 _check_resumable(directory, config)
             directory.acquire()
-            taken = True
+            locked = True
             directory.start(config)
         started = True
         from galaxy10.training.experiment import run_experiment
@@ -127,33 +131,33 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         result = run_experiment(config, directory, signal_handler)
     except Galaxy10Error as error:
         if not writes:
-            return _failed_beside(directory, error)
-        if not taken or (not started and not new):  # another process's, or as it was
-            _remove_if_empty(made)
+            return _fail_on_other_rank(directory, error)
+        if not locked or (not started and not new):  # the directory is another process's, or is unchanged
+            _remove_if_empty(created)
             return print_error(error)
         if new and not isinstance(error, TrainingError) and not directory.files.metrics.exists():
             close_loggers(ExitCode.REFUSED)
             directory.release()
             shutil.rmtree(directory.path, ignore_errors=True)
-            _remove_if_empty(made[1:])
+            _remove_if_empty(created[1:])
             return print_error(error)
-        return _failed(directory, str(error))
+        return _fail(directory, str(error))
     except (Interrupted, KeyboardInterrupt) as interrupted:
         signal_handler.ignore()
-        return _interrupted(directory, getattr(interrupted, "number", signal.SIGINT), signal_handler.progressed)
+        return _interrupt(directory, getattr(interrupted, "number", signal.SIGINT), signal_handler.progressed)
     except Exception as error:
         processes = sys.modules.get("galaxy10.training.distributed")  # it imports torch
-        gone = processes.explain_dist_error(error) if processes and writes else None
-        if gone:
-            return _failed(directory, gone)
+        death = processes.explain_dist_error(error) if processes and writes else None
+        if death:
+            return _fail(directory, death)
         where = directory.files.traceback
         if not writes:
             where = where.with_name(f"traceback-{os.getpid()}.txt")
         with suppress(OSError):
             where.write_text(traceback.format_exc())
         bug = "" if user_code_location(error) else "a bug? "
-        told = Galaxy10Error(f"{describe_failure(error)} ({bug}the details are in {where})")
-        return _failed(directory, str(told)) if writes else _failed_beside(directory, told)
+        failure = Galaxy10Error(f"{describe_failure(error)} ({bug}the details are in {where})")
+        return _fail(directory, str(failure)) if writes else _fail_on_other_rank(directory, failure)
     finally:
         directory.release()
     if writes:
@@ -162,7 +166,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
 
 
 def _check_resumable(directory: RunDirectory, config: dict[str, Any]) -> None:
-    """A run whose checkpoint is damaged cannot go on; with run.overwrite=true it is moved aside, and begins again."""
+    """Check last.ckpt; if it is damaged, move the run aside with run.overwrite=true, else raise."""
     from galaxy10.config.trust import trust_configuration
     from galaxy10.training.checkpoints import check_resumable
 
@@ -177,47 +181,47 @@ def _check_resumable(directory: RunDirectory, config: dict[str, Any]) -> None:
 
 
 def _remove_if_empty(folders: list[Path]) -> None:
-    """Folders made for a run that has not begun, the innermost first; another run may be in them by now."""
+    """Remove folders created for a run that did not start, the innermost first, unless another run is in them."""
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
 
 
-def _interrupted(directory: RunDirectory, number: int, progressed: bool) -> int:
-    in_vain = number == TIME_LIMIT and job_name() is not None and not progressed  # going on would not end either
+def _interrupt(directory: RunDirectory, number: int, progressed: bool) -> int:
+    no_progress = number == TIME_LIMIT and job_name() is not None and not progressed  # a requeue would not help
     if not is_main_process():
-        return ExitCode.FAILED if in_vain else signal_exit_code(number)
+        return ExitCode.FAILED if no_progress else signal_exit_code(number)
     if directory.lock_lost.is_set():
         logger.info(f"stopped: another process has taken over {directory.path}")
     elif directory.failure:
-        return _failed(directory, directory.failure)
+        return _fail(directory, directory.failure)
     elif not directory.started:
-        logger.info("interrupted before anything began; the same command begins again")
+        logger.info("interrupted before training started; run the same command again")
     elif (epochs := directory.pruned_after) is not None:
-        directory.end("pruned", error=f"given up by its study after {epochs} epoch{'s' if epochs != 1 else ''}")
+        directory.end("pruned", error=f"pruned by its study after {epochs} epoch{'s' if epochs != 1 else ''}")
         return ExitCode.FINISHED
-    elif in_vain:
-        return _failed(
+    elif no_progress:
+        return _fail(
             directory,
-            "the time limit came before anything new was trained; ask for more, e.g. sbatch --time=24:00:00 …",
+            "the time limit came before the first training step; request more time, e.g. sbatch --time=24:00:00 …",
         )
     else:
         directory.end("interrupted", error=f"stopped by {signal.Signals(number).name}")
-        logger.info(f"interrupted; the same command with run.dir={directory.path} goes on")
+        logger.info(f"interrupted; to resume, run the same command with run.dir={directory.path}")
     return signal_exit_code(number)
 
 
-def _failed(directory: RunDirectory, message: str) -> int:
-    message = directory.failure or message  # another process of this run has failed first, and this one for want of it
-    with suppress(Galaxy10Error):  # a full disk takes no status either; the first error is the one to show
+def _fail(directory: RunDirectory, message: str) -> int:
+    message = directory.failure or message  # if another process of this run failed first, its error is the cause
+    with suppress(Galaxy10Error):  # with a full disk, status.json cannot be written either; show the first error
         directory.end("failed", error=message)
     logger.error(f"error: {message}")
     return ExitCode.FAILED
 
 
-def _failed_beside(directory: RunDirectory, error: Galaxy10Error) -> int:
-    """One of a run's other processes has failed. If the first one has not by itself, it says so for it."""
-    time.sleep(FIRST_PROCESS_FIRST_S)
+def _fail_on_other_rank(directory: RunDirectory, error: Galaxy10Error) -> int:
+    """Report the failure of a rank other than 0, unless rank 0 has reported one itself."""
+    time.sleep(RANK_ZERO_FIRST_S)
     if directory.status.get("state") == "running":
         with suppress(Galaxy10Error):
             directory.update_status(state="failed", error=f"{error} (process {global_rank()})")
@@ -225,7 +229,7 @@ def _failed_beside(directory: RunDirectory, error: Galaxy10Error) -> int:
     return ExitCode.FAILED
 
 
-def _refuse_later(error: Galaxy10Error) -> int:
-    """What all processes of a run refuse, the first one says, before srun ends them all."""
-    time.sleep(FIRST_PROCESS_FIRST_S)
+def _print_error_later(error: Galaxy10Error) -> int:
+    """Print a refusal on a rank other than 0 after a delay, so that rank 0 prints it before srun ends all ranks."""
+    time.sleep(RANK_ZERO_FIRST_S)
     return print_error(Galaxy10Error(f"{error} (process {global_rank()})"))

@@ -165,7 +165,7 @@ def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10
     ("words", "said"),
     [
         (["RUN", "images", "-o", "cat.txt"], ".parquet, .csv, .fits"),
-        (["RUN", "-o", "cat.csv"], "nothing follows the run"),
+        (["RUN", "-o", "cat.csv"], "no input follows the run"),
         (["images", "-o", "cat.csv"], "is no run directory"),
         (["RUN", "nowhere", "-o", "cat.csv"], "nowhere does not exist"),
         (["RUN", "empty", "-o", "cat.csv"], "no image in empty"),

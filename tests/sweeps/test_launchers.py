@@ -86,7 +86,7 @@ def test_a_launcher_of_ones_own_folder_and_its_settings(grid, tmp_path):
 
 def test_launchers_and_sweepers_that_are_none_are_refused(here, tmp_path):
     for words, message in (
-        (["hydra/launcher=joblib"], "hydra/launcher=joblib starts grids: add -m"),
+        (["hydra/launcher=joblib"], "hydra/launcher=joblib only starts grids; add -m"),
         (["-m", "hydra/launcher=jolib", "seed=0,1"], "did you mean joblib?"),
         (["-m", "hydra/sweeper=optuna", "seed=0,1"], "python sweep.py sweep=SPACE"),
     ):

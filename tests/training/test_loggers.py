@@ -135,7 +135,7 @@ def test_a_run_that_its_study_has_given_up_has_not_failed(command, start, alone,
         _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err
     status = json.loads((run / "status.json").read_text())
-    assert (status["state"], status["error"]) == ("pruned", "given up by its study after 1 epoch")
+    assert (status["state"], status["error"]) == ("pruned", "pruned by its study after 1 epoch")
     (logged,) = logged_runs(run)
     assert (logged.exit_code, logged.summary["state"]) == (0, "pruned")
     assert (run / "wandb" / "follower.log").read_text() == ""
