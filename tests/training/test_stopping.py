@@ -81,7 +81,7 @@ def test_a_signal_before_anything_began_changes_nothing(tmp_path, monkeypatch, c
     monkeypatch.setattr(SignalHandler, "install", lambda self: None)
     assert command.run({}, RunDirectory(tmp_path)) == 143
     assert json.loads((tmp_path / "status.json").read_text()) == before
-    assert "the same command begins again" in capsys.readouterr().err
+    assert "run the same command again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
