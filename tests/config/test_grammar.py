@@ -129,7 +129,7 @@ def test_files_of_ones_own_are_known_with_their_keys_and_choices(option, mine):
         compose([option, "model=mine", "model.network.widht=3"], words, lambda config: config)
     with pytest.raises(Galaxy10Error, match=r"there is no callbacks=mien: did you mean mine\?"):
         compose([option, "callbacks=mien"], words, lambda config: config)
-    with pytest.raises(Galaxy10Error, match="is a setting of model=mine, but not of the model that is composed"):
+    with pytest.raises(Galaxy10Error, match="is a setting of model=mine, but not of the model chosen here"):
         compose([option, "model.network.width=3"], words, lambda config: config)
     arguments = ["model=mine", "model.network.width=3", "callbacks=[early_stopping,mine]", "trainer=short"]
     (found,) = compose([option, *arguments, "experiment=mine"], words, lambda config: config).experiments
