@@ -92,7 +92,7 @@ def predict(
     from galaxy10.catalogue.predict import predict as run_predict
     from galaxy10.prediction.options import PredictOptions
 
-    runs, words = split_runs_and_inputs(runs_and_inputs)
+    runs, inputs = split_runs_and_inputs(runs_and_inputs)
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,

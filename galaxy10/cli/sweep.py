@@ -57,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
                 "sweep.overrides can only be set in the space's file; type the settings themselves, e.g. model=resnet50"
             )
         own = metric_directions(config["metrics"])
-        sweep, remarks = read_sweep(section, shared_overrides(overrides), words.choices, user_config_dir(typed), own)
+        sweep, remarks = read_sweep(section, shared_overrides(overrides), known.choices, user_config_dir(typed), own)
         if not any(parameter.key == "trainer.max_epochs" for parameter in sweep.parameters):
             sweep = replace(sweep, max_epochs=config["trainer"]["max_epochs"])
         return _act(section, sweep, config, typed, remarks)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from galaxy10.config.building import HYDRA_KEYS, TARGET, build, check_signatures, resolve
+from galaxy10.config.building import HYDRA_KEYS, TARGET, accepts, build, check_signatures, resolve
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import check_settings, uses_galaxy_data
 from galaxy10.data.source import check_source
@@ -32,7 +32,7 @@ def check_data(data: Mapping[str, Any], augment: Mapping[str, Any]) -> SourceFil
         return check_source(data)
     check_signatures(data, "data", _SUPPLIED)
     augmented = augment.get("name") != "none" or augment.get("before") or augment.get("after")
-    if augmented and not takes(resolve(data[TARGET], f"data.{TARGET}"), "augmentation"):
+    if augmented and not accepts(resolve(data[TARGET], f"data.{TARGET}"), "augmentation"):
         raise Galaxy10Error(
             f"data={data[TARGET]} takes no argument `augmentation`, so augment is not used; type augment=none"
         )

@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write, write_error
-from galaxy10.http import READ_S, DownloadError, hostname
+from galaxy10.http import READ_S, DownloadError, download_file, find_unreachable, hostname
 
 _STALE_S = 3600.0
 
@@ -96,7 +96,7 @@ def check_published_available(
         return
     file = _file(variant, published)
     _check_folder(data_dir, file)
-    failed = unreachable(file.urls)
+    failed = find_unreachable(file.urls)
     if len(failed) == len(file.urls):
         raise _unavailable(file, data_dir, variant, failed)
 
@@ -132,11 +132,11 @@ def download_published(
             if locate_published(None, data_dir, variant, published=published) is not None:
                 return target
             _remove_stale(target)
-            failed = unreachable(file.urls)
+            failed = find_unreachable(file.urls)
             for url in [u for u in file.urls if u not in failed]:
                 try:
                     with atomic_write(target) as part:
-                        fetch(
+                        download_file(
                             url,
                             part,
                             checksum=file.checksum,

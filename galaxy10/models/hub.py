@@ -14,7 +14,7 @@ from filelock import FileLock
 from galaxy10.compat import limit_hub_client
 from galaxy10.errors import first_line
 from galaxy10.files import atomic_write, write_error
-from galaxy10.http import DownloadError, find_unreachable, hostname
+from galaxy10.http import DownloadError, download_file, find_unreachable, hostname
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # files of timm's repositories, the better first
 START_TIMEOUT_S = 4.0  # without a first byte; a network that drops all packets is found here
@@ -113,12 +113,12 @@ def fetch_from_url(url: str, *, progress: bool = True) -> Path:
         Galaxy10Error: the folder cannot be written.
     """
     target = torch_cache() / url.rsplit("/", 1)[-1]
-    reasons = unreachable([url])
+    reasons = find_unreachable([url])
     if reasons:
         raise DownloadError(f"{hostname(url)}: {reasons[url]}")
     with atomic_write(target) as part:
         prefix = checksum_from_name(target.name)
-        fetch(url, part, checksum=prefix and f"sha256:{prefix}", progress=progress)
+        download_file(url, part, checksum=prefix and f"sha256:{prefix}", progress=progress)
     return target
 
 

@@ -72,8 +72,8 @@ def confirm(
     if not best:
         raise Galaxy10Error(f"no trial of {sweep.directory} is complete; type sweep.action=run first")
     environments = worker_environments(trainer, workers, 1)
-    with _alone(sweep) as lease:
-        return _confirm(sweep, best, seeds, environments, lease)
+    with _alone(sweep) as lock:
+        return _confirm(sweep, best, seeds, environments, lock)
 
 
 @contextmanager
@@ -101,9 +101,9 @@ def _alone(sweep: Sweep) -> Iterator[RunLock]:
 def _confirm(
     sweep: Sweep, best: Sequence[FrozenTrial], seeds: list[int], environments: Sequence[dict[str, str]], lock: RunLock
 ) -> tuple[int, dict[str, Any]]:
-    folder = lease.path.parent
+    folder = lock.path.parent
     repeats = [ConfirmationRun(t, seed, folder / f"{t.number:04}-seed{seed}") for t in best for seed in seeds]
-    received = _train(sweep, repeats, environments, lease)
+    received = _train(sweep, repeats, environments, lock)
     before = read_json(folder / "confirm.json")
     result: dict[str, Any] = {"study": sweep.directory, "objective": sweep.objectives[0]}
     result["trials"] = rows = [_row(sweep, t, [r for r in repeats if r.trial.number == t.number]) for t in best]
@@ -133,7 +133,7 @@ def _confirm(
 
 
 def _train(
-    sweep: Sweep, repeats: Sequence[ConfirmationRun], environments: Sequence[dict[str, str]], lease: RunLock
+    sweep: Sweep, repeats: Sequence[ConfirmationRun], environments: Sequence[dict[str, str]], lock: RunLock
 ) -> list[int]:
     """Train the unfinished runs, one per environment at a time, and return the signals received."""
     waiting = [repeat for repeat in repeats if not repeat.metrics]
@@ -141,7 +141,7 @@ def _train(
     with collect_signals() as received:
         try:
             while waiting or running:
-                if not received and lease.lost.is_set():  # a later start of this SLURM job continues
+                if not received and lock.lost.is_set():  # a later start of this SLURM job continues
                     received.append(signal.SIGTERM)
                 for place, share in enumerate(environments):
                     if place in running or not waiting or received:

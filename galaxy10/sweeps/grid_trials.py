@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from galaxy10.config.overrides import quote
 from galaxy10.exit_codes import ExitCode, describe_exit, signal_exit_code
 from galaxy10.files import json_safe
 from galaxy10.runs.files import RunFiles
@@ -50,7 +51,7 @@ class GridTrial:
 
     def command(self) -> list[str]:
         """Return the command that runs the trial alone."""
-        return train_command([*self.options, *self.overrides, f"run.dir={quoted(self.directory)}"])
+        return train_command([*self.options, *self.overrides, f"run.dir={quote(self.directory)}"])
 
 
 def log_grid(trials: Sequence[GridTrial]) -> None:

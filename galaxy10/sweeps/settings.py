@@ -201,7 +201,8 @@ def _directions(given: Any, objectives: tuple[str, ...], own: Mapping[str, str] 
     directions = tuple([given] * len(objectives) if isinstance(given, str) else given)
     if len(directions) != len(objectives):
         raise Galaxy10Error(
-            f"sweep.direction={format_value(given)} does not match {len(objectives)} objectives; give one for each, or null"
+            f"sweep.direction={format_value(given)} does not match {len(objectives)} objectives; "
+            "give one for each, or null"
         )
     return directions
 

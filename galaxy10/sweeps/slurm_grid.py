@@ -123,7 +123,7 @@ class _Progress:
     def __init__(self, job: str) -> None:
         self._job, self._shown = job, ""
 
-    def format_value(self, states: dict[int, str]) -> None:
+    def show(self, states: dict[int, str]) -> None:
         counts: dict[str, int] = {}
         for state in states.values():
             counts[state.lower()] = counts.get(state.lower(), 0) + 1

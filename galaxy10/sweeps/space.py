@@ -102,7 +102,8 @@ def _read(tree: dict[str, Any], prefix: str, groups: Mapping[str, list[str]]) ->
         if not isinstance(node, dict):
             hint = did_you_mean(str(word), list(_KEYWORDS))
             raise Galaxy10Error(
-                f"sweep.space.{key}={format_value(node)} is not a range{hint}; expected {{low: …, high: …}} or {{choices: […]}}"
+                f"sweep.space.{key}={format_value(node)} is not a range{hint}; "
+                "expected {low: …, high: …} or {choices: […]}"
             )
         spec = {name: node[name] for name in _KEYWORDS if name in node}
         rest = {name: value for name, value in node.items() if name not in _KEYWORDS}

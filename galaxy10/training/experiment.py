@@ -105,10 +105,10 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
         module.compile_network()
 
     # Trainer
-    recorder = MetricsCSV(directory, config["monitor"], context["directions"])
+    metrics_csv = MetricsCSV(directory, config["monitor"], context["directions"])
     assert module.model_config is not None
     precision = resolve_precision(config, directory, module.model_config["image_size"])
-    trainer = build_trainer(config, directory, recorder, precision.name, context)
+    trainer = build_trainer(config, directory, metrics_csv, precision.name, context)
     if not module.automatic_optimization:
         trainer.gradient_clip_val = None  # Lightning refuses clipping with manual optimization
     install_signal_callback(trainer, signal_handler, directory)

@@ -38,7 +38,7 @@ class EpochTotals(L.Callback):
             loss_sum, correct, with_logits, count = self._of_all(trainer).tolist()
             if count:
                 measured = {"train/loss": loss_sum / count}
-                pl_module.log_metrics(measured | ({"train/accuracy": correct / answered} if answered else {}))
+                pl_module.log_metrics(measured | ({"train/accuracy": correct / with_logits} if with_logits else {}))
 
     def _add(self, loss: torch.Tensor, logits: torch.Tensor | None, labels: torch.Tensor) -> None:
         self._sums = self._sums.to(loss.device)  # a checkpoint may have been loaded on another device
