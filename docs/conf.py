@@ -13,6 +13,7 @@ myst_heading_anchors = 3
 exclude_patterns = ["_static"]
 
 # Names that a package exports are documented where it exports them.
+default_role = "code"  # single backticks, as the docstrings have them
 autodoc_member_order = "alphabetical"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
@@ -25,7 +26,8 @@ napoleon_numpy_docstring = False
 
 # Every reference to galaxy10 has to lead somewhere; other libraries' names would need their sites.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!galaxy10\b).*")]
+_INTERNAL_BASES = r"galaxy10\.(runs|progress|evaluation\.scoring_progress|training\.loggers\.epoch_tables)\b.*"
+nitpick_ignore_regex = [("py:.*", r"(?!galaxy10\b).*"), ("py:class", _INTERNAL_BASES)]
 
 html_theme = "furo"
 html_title = "galaxy10"

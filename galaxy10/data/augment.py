@@ -87,7 +87,7 @@ class Preprocessing:
             raise Galaxy10Error(f"interpolation={self.interpolation} is not one of {', '.join(INTERPOLATIONS)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain containers, from which Preprocessing(**…) makes it again."""
+        """Return it as plain containers, from which `Preprocessing(**values)` makes it again."""
         per_channel = {"mean": self.mean, "std": self.std, "noise_sigma": self.noise_sigma}
         plain: dict[str, Any] = {key: list(map(float, v)) for key, v in per_channel.items()}
         return {"image_size": self.image_size, **plain, "interpolation": self.interpolation}
