@@ -1,4 +1,4 @@
-"""Check the relative links of the Markdown files outside docs/ (Sphinx checks those inside): python docs/check_links.py"""
+"""Check the relative links of the Markdown files outside docs/; Sphinx checks those inside."""
 
 import re
 import sys

@@ -1,5 +1,10 @@
 """Sphinx's settings: `make docs` builds the site without a network."""
 
+import re
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
 from galaxy10.version import __version__
 
 project = "galaxy10"
@@ -38,3 +43,30 @@ html_show_sphinx = False
 copybutton_prompt_text = r"\$ |>>> "
 copybutton_prompt_is_regexp = True
 linkcheck_ignore = [r"https://github\.com/.*/security/.*"]
+
+
+ROOT = Path(__file__).resolve().parents[1]
+# Pages that are files of the repository's root: what hosting sites show to contributors.
+_PROJECT_PAGES = {
+    "contributing": "CONTRIBUTING.md",
+    "changelog": "CHANGELOG.md",
+    "security": "SECURITY.md",
+    "code_of_conduct": "CODE_OF_CONDUCT.md",
+}
+
+
+def _read_project_page(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Read a page from the repository's root, with its links as they are from docs/."""
+    if docname not in _PROJECT_PAGES:
+        return
+    path = ROOT / _PROJECT_PAGES[docname]
+    app.env.note_dependency(str(path))
+    text = path.read_text(encoding="utf-8").replace("](docs/", "](").replace("](LICENSE)", "](../LICENSE)")
+    for page, name in _PROJECT_PAGES.items():
+        text = re.sub(rf"\]\({re.escape(name)}", f"]({page}.md", text)
+    source[0] = text
+
+
+def setup(app: Sphinx) -> None:
+    """Connect what this file defines."""
+    app.connect("source-read", _read_project_page)

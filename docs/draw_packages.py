@@ -28,7 +28,7 @@ def svg() -> str:
     names = layers()
     height = TOP + ROW * (len(names) + 1) + 16
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" fill="#123">',
         f'<rect width="{WIDTH}" height="{height}" rx="8" fill="#ffffff"/>',
         f'<text x="{LEFT}" y="28" font-size="14" fill="#444">Each package imports only from those below it</text>',
     ]
@@ -39,8 +39,8 @@ def svg() -> str:
         lines += [
             f'<rect x="{LEFT}" y="{y}" width="{WIDTH - 2 * LEFT}" height="{ROW - 6}" rx="5" '
             f'fill="hsl(215, 45%, {shade:.0f}%)" stroke="#9ab"/>',
-            f'<text x="{LEFT + 12}" y="{y + 21}" font-size="15" font-weight="bold" fill="#123">{name or "floor"}</text>',
-            f'<text x="{LEFT + 128}" y="{y + 21}" font-size="12.5" fill="#234">{text[:92]}</text>',
+            f'<text x="{LEFT + 12}" y="{y + 21}" font-size="15" font-weight="bold">{name or "floor"}</text>',
+            f'<text x="{LEFT + 128}" y="{y + 21}" font-size="12.5">{text[:92]}</text>',
         ]
     return "\n".join([*lines, "</svg>", ""])
 

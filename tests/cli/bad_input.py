@@ -323,7 +323,8 @@ def main() -> None:
     print(
         "# Error messages\n\n"
         "A wrong command or a broken file is refused in one line, with exit code 2, before training begins.\n"
-        "`python -m tests.cli.bad_input` made this table: what is wrong, the command, its message, and the seconds it took.\n"
+        "`python -m tests.cli.bad_input` made this table: what is wrong, the command, its message, and the seconds it "
+        "took.\n"
     )
     print("| what is wrong | command | message | s |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
