@@ -34,6 +34,7 @@ nitpicky = True
 _INTERNAL_BASES = r"galaxy10\.(runs|progress|evaluation\.scoring_progress|training\.loggers\.epoch_tables)\b.*"
 nitpick_ignore_regex = [("py:.*", r"(?!galaxy10\b).*"), ("py:class", _INTERNAL_BASES)]
 
+highlight_language = "none"  # commands and directory trees; code says its language
 html_theme = "furo"
 html_title = "galaxy10"
 html_static_path = ["_static"]

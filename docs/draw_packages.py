@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "docs" / "images" / "packages.svg"
-WIDTH, ROW, TOP, LEFT = 760, 38, 46, 20
+WIDTH, ROW, TOP, LEFT = 760, 38, 46, 20  # px
+MOST_LETTERS = 88  # of a package's summary
 
 
 def layers() -> list[str]:
@@ -20,6 +21,8 @@ def summary(package: str) -> str:
     """Return the first line of a package's docstring."""
     docstring = ast.get_docstring(ast.parse((ROOT / "galaxy10" / package / "__init__.py").read_text())) or ""
     line = docstring.partition("\n")[0].rstrip(".")
+    if len(line) > MOST_LETTERS:
+        line = line[: max(line.rfind(mark, 0, MOST_LETTERS) for mark in (", ", ": "))]
     return line.replace("&", "&amp;").replace("<", "&lt;")
 
 
@@ -40,7 +43,7 @@ def svg() -> str:
             f'<rect x="{LEFT}" y="{y}" width="{WIDTH - 2 * LEFT}" height="{ROW - 6}" rx="5" '
             f'fill="hsl(215, 45%, {shade:.0f}%)" stroke="#9ab"/>',
             f'<text x="{LEFT + 12}" y="{y + 21}" font-size="15" font-weight="bold">{name or "floor"}</text>',
-            f'<text x="{LEFT + 128}" y="{y + 21}" font-size="12.5">{text[:92]}</text>',
+            f'<text x="{LEFT + 128}" y="{y + 21}" font-size="12.5">{text}</text>',
         ]
     return "\n".join([*lines, "</svg>", ""])
 
