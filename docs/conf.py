@@ -47,17 +47,18 @@ linkcheck_ignore = [r"https://github\.com/.*/security/.*"]
 
 
 ROOT = Path(__file__).resolve().parents[1]
-# Pages that are files of the repository's root: what hosting sites show to contributors.
+# Pages that are files elsewhere in the repository, where hosting sites and users look for them.
 _PROJECT_PAGES = {
     "contributing": "CONTRIBUTING.md",
     "changelog": "CHANGELOG.md",
     "security": "SECURITY.md",
     "code_of_conduct": "CODE_OF_CONDUCT.md",
+    "cluster": "slurm/README.md",
 }
 
 
 def _read_project_page(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Read a page from the repository's root, with its links as they are from docs/."""
+    """Read such a page from its file, with its links as they are from docs/."""
     if docname not in _PROJECT_PAGES:
         return
     path = ROOT / _PROJECT_PAGES[docname]
