@@ -4,6 +4,7 @@
 # make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
 # make bench   measure ours beside the alternatives, then print the table (half an hour; the machine idle)
 # make check   format, lint, type-check, and who may import whom
+# make docs    build the documentation into build/docs                     (LINKCHECK=1 also opens the external links)
 # Each sets up .venv by itself, once. PYTHON=python3.12 chooses the interpreter.
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ BASELINE ?= runs/baseline
 BENCHMARKS := start_up store_reading input_pipeline training end_to_end report_time
 EXPERIMENTS := baseline_pca,tuned_pca,baseline_cnn,tuned_cnn,baseline_resnet50,tuned_resnet50,baseline_inceptionv3,tuned_inceptionv3
 
-.PHONY: train baseline test test-long bench check install clean help
+.PHONY: train baseline test test-long bench check docs install clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -56,6 +57,13 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+docs: $(READY)
+	@$(BIN)/python docs/draw_packages.py
+	@$(BIN)/python docs/check_links.py
+	@$(BIN)/sphinx-build -q -b html -W --keep-going -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
+	@test -z '$(LINKCHECK)' || $(BIN)/sphinx-build -q -b linkcheck -d build/doctrees docs build/linkcheck
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

@@ -144,7 +144,8 @@ def slurm(folder: Annotated[Path, typer.Argument(help="a new folder")] = Path("s
             shutil.copy(script, folder)
         else:
             (folder / script.name).symlink_to("job.sbatch")
-    shutil.copy(SLURM_SCRIPTS / "README.md", folder)
+    for name in ("README.md", "galaxy10.def"):
+        shutil.copy(SLURM_SCRIPTS / name, folder)
     print(folder)
 
 

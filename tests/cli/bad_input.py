@@ -321,9 +321,12 @@ TABLE: dict[str, Bad] = CONFIGURATION | FILES | CHECKPOINTS
 def main() -> None:
     """Give every wrong command once, each in a fresh process, and print what came back."""
     print(
-        "# Wrong commands and broken files\n\nMade by `python -m tests.cli.bad_input`; every answer has exit code 2.\n"
+        "# Error messages\n\n"
+        "A wrong command or a broken file is refused in one line, with exit code 2, before training begins.\n"
+        "`python -m tests.cli.bad_input` made this table: what is wrong, the command, its message, and the seconds it "
+        "took.\n"
     )
-    print("| what | typed | answer | s |\n|---|---|---|---|")
+    print("| what is wrong | command | message | s |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         trained = Path(name) / "trained"
         trained.mkdir()

@@ -67,6 +67,7 @@ def test_so_is_one_that_is_trusted(tmp_path, monkeypatch):
 def test_job_scripts_are_copied_where_they_can_be_written(here, tmp_path):
     assert here("galaxy10", "slurm").code == 0
     assert (tmp_path / "slurm" / "train.sbatch").resolve() == tmp_path / "slurm" / "job.sbatch"
+    assert {path.name for path in (tmp_path / "slurm").iterdir()} == {path.name for path in (ROOT / "slurm").iterdir()}
     assert "slurm exists already" in here("galaxy10", "slurm").message
 
 
@@ -99,3 +100,5 @@ def test_a_wheel_has_all_that_a_checkout_has(tmp_path):
     assert "data.path=none.h5 does not exist" in refused.stderr
     assert run("init", "my_project").returncode == run("slurm").returncode == 0
     assert {path.name for path in (tmp_path / "empty").iterdir()} == {"my_project", "slurm"}
+    copied = {path.name for path in (tmp_path / "empty" / "slurm").iterdir()}
+    assert copied == {path.name for path in (ROOT / "slurm").iterdir()}
