@@ -30,8 +30,8 @@ class EpochTable:
         """Add the row of epoch row["epoch"]; remove the rows of this and later epochs from before a restart."""
         table = pd.DataFrame([row])
         if self.path.exists():
-            before = pd.read_csv(self.path, float_precision="round_trip")
-            before = before[before["epoch"] < row["epoch"]]
+            before = pd.read_csv(self.path, dtype=str)  # kept to the letter
+            before = before[before["epoch"].astype(int) < row["epoch"]]
             table = pd.concat([before, table], ignore_index=True) if len(before) else table
         with atomic_write(self.path) as part:
             table.to_csv(part, index=False)
@@ -176,8 +176,8 @@ class MetricsCSV(Checkpoint):
         """Return the validation values of the best epoch; the final scoring does not log all of them."""
         if self.best is None or not self.metrics.path.exists():
             return {}
-        table = pd.read_csv(self.metrics.path, float_precision="round_trip").set_index("epoch")
-        row = table.loc[self.best["epoch"]].dropna()
+        table = pd.read_csv(self.metrics.path, dtype=str).set_index("epoch")
+        row = table.loc[str(self.best["epoch"])].dropna()
         return {str(name): float(value) for name, value in row.items() if str(name).startswith("val/")}
 
     def totals(self) -> dict[str, float]:

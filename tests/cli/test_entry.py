@@ -71,6 +71,7 @@ def test_job_scripts_are_copied_where_they_can_be_written(here, tmp_path):
     assert "slurm exists already" in here("galaxy10", "slurm").message
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_wheel_has_all_that_a_checkout_has(tmp_path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", tmp_path]

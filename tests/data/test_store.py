@@ -145,6 +145,7 @@ def test_a_full_disk_leaves_nothing(galaxies, tmp_path, monkeypatch):
     assert [p.suffix for p in (tmp_path / "s").iterdir()] in ([], [".lock"])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_memory_stays_under_one_gib_for_a_file_of_two(tmp_path):
     path = tmp_path / "big.h5"

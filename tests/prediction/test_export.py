@@ -53,6 +53,7 @@ def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_p
     assert float(probability) == pytest.approx(expected.probabilities(galaxy(1)).max(), abs=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp_path, monkeypatch):
     path = tmp_path / "model.pt2"

@@ -108,7 +108,7 @@ def _predictions(rng, rows: pd.DataFrame, num_classes: int, names: list[str], sk
     logits = rng.normal(size=(len(rows), num_classes))
     logits[np.arange(len(rows)), aim] += rng.uniform(2, 6, len(rows))
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    scored = [torch.from_numpy(array) for array in (rows["row"].to_numpy(), labels, probabilities)]
+    scored = [torch.from_numpy(array) for array in (rows["row"].to_numpy(copy=True), labels.copy(), probabilities)]
     return prediction_table([tuple(scored)], names)
 
 

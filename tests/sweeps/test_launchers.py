@@ -13,7 +13,7 @@ from tests.galaxies import write_galaxies
 from tests.sweeps.conftest import stand_in
 from tests.waiting import wait_for
 
-LAUNCHERS = ("submitit_local", "joblib")
+LAUNCHERS = ("submitit_local", pytest.param("joblib", marks=pytest.mark.long))
 STAND_IN = ("-m", "data=hdf5", "data.path=g.h5", "logger=csv", "trainer.max_epochs=2")
 
 
@@ -71,6 +71,7 @@ def test_a_signal_stops_the_trials(launcher, start, grid, tmp_path):
     assert "interrupted" in {trial["state"] for trial in result["trials"]}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_launcher_of_ones_own_folder_and_its_settings(grid, tmp_path):
     (tmp_path / "mine" / "hydra" / "launcher").mkdir(parents=True)

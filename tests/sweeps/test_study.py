@@ -89,7 +89,10 @@ def test_a_crash_is_a_failed_trial_with_its_error_and_is_retried_as_often_as_all
     assert [trial.user_attrs.get("retry_of") for trial in failed] == [None, *[t.number for t in failed[:-1]]]
 
 
-@pytest.mark.parametrize(("kind", "says"), [("memory", "out of memory"), ("refused", "model.dropout is too much")])
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [pytest.param("memory", "out of memory", marks=pytest.mark.long), ("refused", "model.dropout is too much")],
+)
 def test_what_would_fail_again_is_not_retried_and_a_study_of_failures_stops(kind, says, sweep, tmp_path):
     bad = ("sweep.space.model.dropout.low=0.82", "sweep.initial_points=[]", "sweep.max_failures=2")
     done = sweep(*bad, "sweep.n_trials=5", STAND_IN_CRASH=kind)
@@ -109,6 +112,7 @@ def wait_for(condition, timeout=60):
         time.sleep(0.05)
 
 
+@pytest.mark.long
 def test_ctrl_c_asks_all_trials_to_stop_and_the_same_command_goes_on_with_them(start, sweep, tmp_path):
     words = (*TINY, "sweep.n_trials=3", "sweep.workers=2", "sweep.pruner=none", "sweep.space.model.dropout.high=0.7")
     with start(ROOT / "sweep.py", *words, cwd=tmp_path, fresh=True, **stand_in(STAND_IN_EPOCH_S="1")) as process:

@@ -43,6 +43,7 @@ def test_other_samplers_and_pruners_run_a_study(sampler, pruner, sweep, tmp_path
         assert any("cma:generation" in trial.system_attrs for trial in trials)
 
 
+@pytest.mark.long
 def test_hours_end_a_study_that_has_no_number_of_trials(sweep, tmp_path):
     done = sweep("sweep.n_trials=null", "sweep.hours=1.0e-6", "sweep.space.model.dropout.high=0.7")
     assert done.code == 0, done.err

@@ -265,6 +265,7 @@ def test_a_run_killed_in_its_first_second_has_its_id_and_is_marked(run):
     assert WandbLogger(run, mode="offline").version == known
 
 
+@pytest.mark.long
 def test_offline_runs_are_uploaded_several_at_once(run):
     """By the command that is said; one of them has been resumed."""
     other = run.with_name("other")

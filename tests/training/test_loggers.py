@@ -84,7 +84,12 @@ def test_without_credentials_a_run_is_kept_and_one_line_says_how_to_upload_it(co
 
 
 @pytest.mark.parametrize(
-    "setting", [["logger.wandb.mode=disabled"], ["logger=csv"], ["WANDB_MODE=disabled"]], ids=" ".join
+    "setting",
+    [
+        ["logger.wandb.mode=disabled"],
+        *(pytest.param([word], marks=pytest.mark.long) for word in ("logger=csv", "WANDB_MODE=disabled")),
+    ],
+    ids=" ".join,
 )
 def test_it_can_be_switched_off(setting, command, train, alone, tmp_path):
     mode = {"WANDB_MODE": "disabled"} if setting[0].startswith("WANDB") else {}
@@ -150,7 +155,7 @@ def test_a_failed_run_is_marked(command, train, alone, tmp_path):
     assert logged.summary["error"] in done.err
 
 
-@pytest.mark.parametrize("whom", ["wandb-core", "wandb_follower"])
+@pytest.mark.parametrize("whom", [pytest.param("wandb-core", marks=pytest.mark.long), "wandb_follower"])
 def test_its_processes_may_die(whom, command, start, alone, tmp_path):
     with start(ROOT / "train.py", *command, "trainer.max_epochs=20", cwd=tmp_path, **alone) as process:
         wait_for(lambda: offline_parts(tmp_path / "r"), "the W&B run", process)
@@ -181,7 +186,13 @@ def test_a_server_that_answers_gets_the_run(command, train, alone, tmp_path):
     assert not list((tmp_path / "r" / "wandb").glob("offline-run-*"))
 
 
-@pytest.mark.parametrize("how", ["refuses", "is behind a firewall", "hangs", "drops", "stalls"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "hangs",
+        *(pytest.param(how, marks=pytest.mark.long) for how in ("refuses", "is behind a firewall", "drops", "stalls")),
+    ],
+)
 def test_a_server_that_does_not_answer_is_not_waited_for(how, command, train, alone, tmp_path):
     if how == "refuses":
         done = logged_to(refusing_address(), train, command, alone)
@@ -231,17 +242,20 @@ def logged_to(address, train, command, alone):
     return train(*command, **alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": address})
 
 
-def test_insisting_on_w_and_b_is_refused_at_the_door_where_it_cannot_be_reached(command, train, alone, tmp_path):
-    done = train(*command, "logger.wandb.mode=online", **alone)
+def test_insisting_on_w_and_b_is_refused_at_the_door_where_it_cannot_be_reached(command, here, alone, tmp_path):
+    done = here("train.py", *command, "logger.wandb.mode=online", **alone)
     assert done.code == 2
     assert "logger.wandb.mode=online, but no credentials" in done.message
-    done = train(
-        *command, "logger.wandb.mode=online", **alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": refusing_address()}
+    done = here(
+        "train.py",
+        *command,
+        "logger.wandb.mode=online",
+        **alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": refusing_address()},
     )
     assert done.code == 2
     assert "does not answer" in done.message
     for name, value in {"WANDB_MODE": "sometimes", "WANDB_BASE_URL": "wandb.ai"}.items():
-        done = train(*command, **alone | {name: value})
+        done = here("train.py", *command, **alone | {name: value})
         assert done.code == 2
         assert f"{name}={value} in the environment" in done.message
     assert not (tmp_path / "r").exists()

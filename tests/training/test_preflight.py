@@ -88,6 +88,7 @@ def test_what_contradicts_itself_is_refused_wherever_it_runs(login_node, galaxie
         door.check_experiment(config, here=False)
 
 
+@pytest.mark.long
 def test_a_network_of_ours_trains_without_timm():
     program = "import sys, galaxy10.training.experiment, galaxy10.models.simple_cnn, galaxy10.models.pca; "
     program += (

@@ -194,15 +194,16 @@ def test_a_transformer_gets_the_one_size_it_takes(galaxies, train, here):
     assert " at 160 px" in done.err
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
         ["model=efficientnet_lite0", "model.image_size=64", "model.freeze=backbone"],
-        pytest.param(["model=efficientnet_lite0", "model.image_size=64"], marks=pytest.mark.long),
-        pytest.param(["model=simple_cnn"], marks=pytest.mark.long),
-        pytest.param(["model=resnet50", "model.pretrained=false", "model.image_size=64"], marks=pytest.mark.long),
-        pytest.param(["model=inceptionv3", "model.pretrained=false", "model.image_size=75"], marks=pytest.mark.long),
+        ["model=efficientnet_lite0", "model.image_size=64"],
+        ["model=simple_cnn"],
+        ["model=resnet50", "model.pretrained=false", "model.image_size=64"],
+        ["model=inceptionv3", "model.pretrained=false", "model.image_size=75"],
     ],
     ids=" ".join,
 )
