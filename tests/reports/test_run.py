@@ -138,7 +138,7 @@ def test_a_class_name_is_text_never_markup(make_run):
     assert "&lt;script&gt;" in text
 
 
-@pytest.mark.parametrize("num_classes", [2, 3, 37])
+@pytest.mark.parametrize("num_classes", [2, 3, pytest.param(37, marks=pytest.mark.long)])
 def test_any_number_of_classes(make_run, num_classes):
     names = [f"A rather long name for the class of galaxies number {i}" for i in range(num_classes)]
     text = build_report(make_run(class_names=names, num_epochs=1, num_test=150)).read_text()

@@ -11,6 +11,7 @@ from tests.conftest import NAMES, copy_of
 from tests.galaxies import write_galaxies
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_dropout_is_measured_where_there_is_any(run, tmp_path, monkeypatch):
     monkeypatch.setattr(uncertainty, "DROPOUT_SAMPLES", 2)

@@ -127,6 +127,7 @@ def test_same_seed_same_bytes_other_seed_other_galaxies(tmp_path: Path, small_fi
     assert not np.array_equal(other["images"], content(small_file)["images"])
 
 
+@pytest.mark.long
 def test_workers_do_not_run_the_users_script_again(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(f"""from pathlib import Path

@@ -26,7 +26,7 @@ def states(trials, *wanted):
     return sum(trial.state in wanted for trial in trials)
 
 
-def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, tmp_path):
+def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, here, tmp_path):
     done = sweep("sweep.n_trials=8", "sweep.workers=2", "sweep.space.model.dropout.high=0.7")
     assert done.code == 0, done.err
     trials = trials_of(tmp_path / "s")
@@ -59,10 +59,10 @@ def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, tmp_
     more = sweep("sweep.n_trials=9", "sweep.space.model.dropout.high=0.7")
     assert more.err.count("begins") == 1
     assert len(trials_of(tmp_path / "s")) == 9
-    other = sweep("sweep.n_trials=9")
+    other = here("sweep.py", *TINY, "sweep.n_trials=9")
     assert other.code == 2
     assert "sweep.space.model.dropout.high (0.7 there, 0.9 here)" in other.message
-    fixed = sweep("sweep.n_trials=9", "sweep.space.model.dropout.high=0.7", "data.balance=none")
+    fixed = here("sweep.py", *TINY, "sweep.n_trials=9", "sweep.space.model.dropout.high=0.7", "data.balance=none")
     assert fixed.code == 2
     assert "data.balance (soft there, none here)" in fixed.message
     # The best trial as a recipe composes to what the trial was given.

@@ -46,19 +46,19 @@ def test_a_study_that_really_trains_is_confirmed_with_other_seeds_and_tested_onc
     assert "Confirmed with other seeds" in (tmp_path / "s" / "report.html").read_text()
 
 
-def test_status_and_page_need_only_the_studys_directory(sweep, tmp_path):
+def test_status_and_page_need_only_the_studys_directory(sweep, here, tmp_path):
     words = ("sweep.n_trials=8", "sweep.space.model.dropout.high=0.85", "sweep.retries=0", "sweep.seed=4")
     done = sweep(*words, "sweep.initial_points=[{optimizer: sgd, optimizer.lr: 0.01, optimizer.momentum: 0.9, "
                  "model.dropout: 0.84, data.batch_size: 8}]")  # fmt: skip
     assert done.code == 0, done.err
-    status = sweep("sweep.action=status")
+    status = here("sweep.py", *TINY, "sweep.action=status")
     assert status.code == 0, status.err
     assert status.result == {"study": "s", **{key: done.result[key] for key in status.result if key in done.result},
                              "best_trial": done.result["best"]["trial"]}  # fmt: skip
     assert status.result["complete"] + status.result["pruned"] == 8
     assert "failed  trial 0: RuntimeError: it fell apart" in status.err
     assert f"best so far: {done.result['best']['command']}" in status.err
-    page = sweep("sweep.action=report")
+    page = here("sweep.py", *TINY, "sweep.action=report")
     assert page.code == 0, page.err
     assert page.result == {"report": "s/report.html"}
     text = (tmp_path / "s" / "report.html").read_text()

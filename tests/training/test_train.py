@@ -124,14 +124,18 @@ OPTIONS = [
     ["optimizer=sgd", "scheduler=step", "augment=affine", "data.balance=dihedral", "debug=overfit"],
     ["scheduler=cosine", "param_groups=none", "augment=baseline_transfer", "data.balance=weighted",
      "data.num_folds=4", "data.fold=1"],
+    ["trainer.accumulate_grad_batches=2", "trainer.check_val_every_n_epoch=2", "trainer.enable_checkpointing=false"],
+]  # fmt: skip
+MORE_OPTIONS = [
     ["scheduler=none", "loss=focal", "trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.5"],
     ["trainer.fast_dev_run=true"],
-    ["trainer.accumulate_grad_batches=2", "trainer.check_val_every_n_epoch=2", "trainer.enable_checkpointing=false"],
     ["model.freeze=backbone", "trainer.limit_val_batches=0"],
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize("extra", OPTIONS, ids=" ".join)
+@pytest.mark.parametrize(
+    "extra", [*OPTIONS, *(pytest.param(words, marks=pytest.mark.long) for words in MORE_OPTIONS)], ids=" ".join
+)
 def test_options_run_to_the_end(extra, galaxies, train):
     done = train(*FILE, *QUICK, *extra, "trainer.max_epochs=2")
     assert done.code == 0, done.err
