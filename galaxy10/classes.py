@@ -1,6 +1,7 @@
 """The ten classes of Galaxy10 DECaLS, and the column names made from class names."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 # Names and counts: Henry Leung's Galaxy10 DECaLS record, doi:10.5281/zenodo.10845026.
@@ -17,6 +18,7 @@ GALAXY10_CLASSES = (
     "Edge-on with Bulge",
 )
 GALAXY10_COUNTS = (1081, 1853, 2645, 2027, 334, 2043, 1829, 2628, 1423, 1873)
+GALAXY10_COUNTS_NO_DUPLICATES = (1081, 1853, 2640, 2021, 333, 2040, 1823, 2600, 1419, 1865)
 
 
 def slug(name: str) -> str:
@@ -31,4 +33,5 @@ def slug(name: str) -> str:
 def slugs(class_names: Sequence[str]) -> list[str]:
     """Return a distinct slug for each class; where two names have the same slug, the class number is appended."""
     plain = [slug(name) for name in class_names]
-    return [s if plain.count(s) == 1 else f"{s}_{i}" for i, s in enumerate(plain)]
+    count = Counter(plain)
+    return [s if count[s] == 1 else f"{s}_{i}" for i, s in enumerate(plain)]

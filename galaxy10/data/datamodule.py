@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -137,7 +138,8 @@ class GalaxyData(L.LightningDataModule):
         self._read()
         if self._split is None:
             settings = {key: self.settings[key] for key in _SPLIT_SETTINGS}
-            self._split = make_split(self.store.table, self.store.content, self.class_names, **settings)
+            split = make_split(self.store.table, self.store.content, self.class_names, **settings)
+            self._split = replace(split, notes=(*(self.source.notes if self.source else ()), *split.notes))
         self._share_preprocessing()
 
     def _read(self) -> None:

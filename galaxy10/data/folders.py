@@ -98,11 +98,14 @@ read_table.fingerprint = _fingerprint  # type: ignore[attr-defined]
 
 def _labels(file: Path, given: pd.Series, label_column: str) -> tuple[np.ndarray, list[str] | None]:
     if pd.api.types.is_numeric_dtype(given) and not pd.api.types.is_bool_dtype(given):
-        numbers = given.to_numpy(np.float64)
-        known = np.isfinite(numbers)
-        if (numbers[known] % 1 != 0).any() or (numbers[known] < 0).any():
+        try:
+            numbers = given.astype("Float64" if pd.api.types.is_float_dtype(given) else "Int64").fillna(-1)
+            ids = numbers.astype("Int64").to_numpy(np.int64)  # never through a float, which holds 2^53 only
+        except (TypeError, ValueError, OverflowError):
+            ids = None
+        if ids is None or (given.dropna() < 0).any():
             raise Galaxy10Error(f"{file}: column {label_column} has numbers that are no classes; give names or 0, 1, …")
-        return np.where(known, numbers, -1).astype(np.int64), None
+        return ids, None
     texts = given.map(lambda value: str(value).strip(), na_action="ignore")
     names = sorted({text for text in texts.dropna() if text})
     order = {name: number for number, name in enumerate(names)}

@@ -8,7 +8,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from galaxy10.classes import GALAXY10_CLASSES
+from galaxy10.data.labels import classes_of, numbering_note
+from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line
 
 REQUIRED = ("images", "ans")
@@ -21,8 +22,9 @@ class SourceFile:
     """The contents of a checked HDF5 file, without its pixels.
 
     table has one line per image, in file order: row, label, ra, dec (degrees), redshift, pxscale (arcsec/pixel), NaN if
-    the file has no such column; and group (int64, −1 for none) if the file has it. class_names is None if neither the
-    file nor the caller names the classes.
+    the file has no such column; and group (int64, −1 for none) if the file has it. `label` is a position among the
+    classes; class_ids are the numbers in `ans` of the classes, in the order of the positions. class_names is None if
+    neither the file nor the caller names the classes. notes: remarks for the run's output.
     """
 
     path: Path
@@ -33,11 +35,18 @@ class SourceFile:
     class_names: tuple[str, ...] | None
     table: pd.DataFrame
     chunks: tuple[int, ...] | None
+    class_ids: tuple[int, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the class names; the class numbers if the classes have no names."""
-        return self.class_names or tuple(str(i) for i in range(self.num_classes))
+        """Return the class names; the numbers in `ans` as text if the classes have no names."""
+        return self.class_names or tuple(map(str, self.class_ids))
+
+    @property
+    def label_ids(self) -> np.ndarray:
+        """Return the numbers in `ans` (N,) int64."""
+        return np.array(self.class_ids, dtype=np.int64)[self.table["label"].to_numpy()]
 
 
 def open_source(path: Path, class_names: Sequence[str] | None = None, key: str = "data.path") -> SourceFile:
@@ -85,24 +94,20 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
     images, labels = file["images"], file["ans"]
     _check_images(images, path)
     num_images = images.shape[0]
-    table = pd.DataFrame({"row": np.arange(num_images), "label": _read_labels(labels, num_images, path)})
+    names = _class_names(labels, class_names, path)
+    ids = _read_labels(labels, num_images, path)
+    label, class_ids = classes_of(ids, names, str(path))
+    table = pd.DataFrame({"row": np.arange(num_images), "label": label})
     for key in OPTIONAL_COLUMNS:
         table[key] = _read_column(file, key, num_images, path)
     if "group" in file:
         table["group"] = _read_groups(file["group"], num_images, path)
     table.loc[_is_placeholder(table["ra"], table["dec"]), ["ra", "dec"]] = np.nan
-    names = _class_names(labels, class_names, path)
-    highest = int(table["label"].max())
-    if names is not None and highest >= len(names):
-        raise Galaxy10Error(
-            f"{path}: `ans` holds label {highest}, but there are only {len(names)} class names "
-            f"({', '.join(names)}); give one name per class in data.class_names"
-        )
-    num_classes = len(names) if names is not None else highest + 1
-    if table["label"].nunique() < 2:
-        raise Galaxy10Error(f"{path}: every image has label {highest}; a classifier needs at least two classes")
+    if (ids == ids[0]).all():
+        raise Galaxy10Error(f"{path}: every image has label {ids[0]}; a classifier needs at least two classes")
+    notes = tuple(filter(None, [numbering_note(class_ids, names, path.name)]))
     _, height, width, _ = images.shape
-    return SourceFile(path, num_images, height, width, num_classes, names, table, images.chunks)
+    return SourceFile(path, num_images, height, width, len(class_ids), names, table, images.chunks, class_ids, notes)
 
 
 def _check_images(images: h5py.Dataset, path: Path) -> None:
@@ -122,11 +127,11 @@ def _read_labels(labels: h5py.Dataset, num_images: int, path: Path) -> np.ndarra
         raise Galaxy10Error(f"{path}: `ans` has shape {labels.shape}; expected ({num_images},), one label per image")
     if labels.dtype.kind not in "iu":
         raise Galaxy10Error(f"{path}: `ans` is {labels.dtype}; expected whole numbers, one class number per image")
+    if labels.dtype.kind == "u" and labels[:].max() > np.iinfo(np.int64).max:
+        raise Galaxy10Error(f"{path}: `ans` holds label {labels[:].max()}; expected numbers below 2^63")
     values: np.ndarray = labels[:].astype(np.int64)
     if values.min() < 0:
         raise Galaxy10Error(f"{path}: `ans` holds the negative label {values.min()}; expected class numbers from 0")
-    if values.max() > 65535:
-        raise Galaxy10Error(f"{path}: `ans` holds label {values.max()}; expected class numbers from 0 without gaps")
     return values
 
 
@@ -147,7 +152,7 @@ def _read_groups(column: object, num_images: int, path: Path) -> np.ndarray:
         found = column.shape if isinstance(column, h5py.Dataset) else "an HDF5 group"
         raise Galaxy10Error(f"{path}: `group` is {found}; expected ({num_images},), one value per image")
     if h5py.check_string_dtype(column.dtype) is not None:
-        texts = pd.Series(column.asstr()[:], dtype=object)
+        texts = pd.Series([decode_text(value) for value in column[:]], dtype=object)
         return pd.factorize(texts.where(texts != "", None))[0].astype(np.int64)
     if column.dtype.kind not in "iuf":
         raise Galaxy10Error(f"{path}: `group` is {column.dtype}; expected whole numbers or texts")
@@ -164,23 +169,9 @@ def _class_names(labels: h5py.Dataset, given: Sequence[str] | None, path: Path) 
     if given is not None:
         names = tuple(str(name) for name in given)
     elif "class_names" in labels.attrs:
-        raw = np.atleast_1d(labels.attrs["class_names"])
-        names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in raw)
+        names = tuple(decode_text(name) for name in np.atleast_1d(labels.attrs["class_names"]))
     else:
         return None
     if len(set(names)) != len(names):
         raise Galaxy10Error(f"{path}: class names must differ, found {', '.join(names)}; set data.class_names")
     return names
-
-
-def published_names(source: SourceFile) -> tuple[str, ...]:
-    """Return the Galaxy10 class names for a file of the published layout, which has none.
-
-    Raises:
-        Galaxy10Error: the file has more than ten classes.
-    """
-    if source.num_classes > len(GALAXY10_CLASSES):
-        raise Galaxy10Error(
-            f"{source.path} has {source.num_classes} classes, Galaxy10 has 10; type data=hdf5 for this file"
-        )
-    return GALAXY10_CLASSES

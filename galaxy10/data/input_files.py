@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from galaxy10.data.images import GalaxyImage, ImageReadError, as_image, read_image
 from galaxy10.data.path_tables import catalogue_column_names, read_path_table
+from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line
 
 _SLAB_BYTES = 256 * 2**20
@@ -154,7 +155,7 @@ def _is_column(values: Any, number: int) -> bool:
 
 def _carried(values: h5py.Dataset) -> pa.Array:
     if h5py.check_string_dtype(values.dtype) is not None:
-        return pa.array(values.asstr(errors="replace")[:], pa.string())
+        return pa.array([decode_text(value) for value in values[:]], pa.string())
     return pa.array(values[:].astype(values.dtype.newbyteorder("="), copy=False))
 
 

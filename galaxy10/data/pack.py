@@ -58,5 +58,7 @@ def pack(
     source = open_source(output)
     failed = f", {len(failures):,} could not be used: {failed_path(output)}" if failures else ""
     present = source.table["label"].nunique()
+    for note in source.notes:
+        logger.info(f"note: {note}")
     logger.info(f"{len(kept):,} images of {present} classes at {source.height} px{failed}")
     return {"catalogued": len(kept), "failed": len(failures)}

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from galaxy10.config.fields import did_you_mean
+from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line
 
 _FITS = (".fits", ".fit", ".fts")
@@ -121,7 +122,7 @@ def _read(file: Path) -> pd.DataFrame:
     for name in frame:
         if frame[name].dtype == object:  # FITS pads its strings with spaces
             frame[name] = frame[name].map(
-                lambda x: (x.decode() if isinstance(x, bytes) else str(x)).rstrip(),
+                lambda x: decode_text(x).rstrip(),
                 na_action="ignore",  # an empty string is a missing one
             )
     return frame

@@ -35,6 +35,8 @@ def data_record(data: L.LightningDataModule, summary: DataSummary) -> dict[str, 
     record |= {"path": str(path.resolve()), "name": settings["name"], "num_images": len(images)}
     record |= {"image_shape": list(images.shape[1:]), "identity": file_identity(path), "content": data.store.content}
     record |= {"pixel_mean": mean, "pixel_std": std}
+    if data.source is not None and data.source.class_ids != tuple(range(data.source.num_classes)):
+        record["class_ids"] = list(data.source.class_ids)  # the numbers in the file, in the order of class_names
     if settings["reader"] is not None or (settings["path"] is not None and Path(settings["path"]) != path):
         record["read_from"] = _origin(settings)
     return {"data": record, "split": {**split, "protocol": _protocol(settings), "split_seed": settings["split_seed"]}}

@@ -43,7 +43,7 @@ class Store:
     images: (N, H, W, 3) uint8, memory-mapped read-only and shared between processes.
     table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS, and group if the file has it: one line
     per image, in file order.
-    content: a hash of all pixels and labels, equal for all copies of the file.
+    content: a hash of all pixels and of the numbers in `ans`, equal for all copies of the file.
     """
 
     path: Path
@@ -158,7 +158,7 @@ def _build(source: SourceFile, part: Path) -> None:
     table = source.table.assign(pixel_hash=hashes.astype(np.int64), **dict(zip(MOMENTS, moments.T, strict=True)))
     table["blank"] = blank
     table.to_parquet(part / "table.parquet", index=False)
-    content = hashlib.sha256(hashes.tobytes() + source.table["label"].to_numpy("<i8").tobytes()).hexdigest()
+    content = hashlib.sha256(hashes.tobytes() + source.label_ids.astype("<i8").tobytes()).hexdigest()
     (part / "store.json").write_text(json.dumps({"format": FORMAT, "content": content, "source": str(source.path)}))
     for path in part.iterdir():
         with path.open("rb") as file:
@@ -259,10 +259,9 @@ def _load(target: Path, source: SourceFile) -> Store:
         content = json.loads((target / "store.json").read_text())["content"]
         if images.shape != (source.num_images, source.height, source.width, 3) or len(table) != source.num_images:
             raise ValueError("its shape is not that of the file")
-        if "group" in source.table and "group" not in table:
-            raise ValueError("it lacks the file's groups")
     except (OSError, ValueError, KeyError) as error:
         raise Galaxy10Error(
             f"the store {target} is damaged ({first_line(error)}); delete that folder, and it is built again"
         ) from error
-    return Store(target, images, table, content)
+    # The columns of the file are read anew: classes depend on the given names, and an older store may lack a column.
+    return Store(target, images, table.assign(**source.table), content)

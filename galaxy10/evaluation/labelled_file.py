@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.hdf5 import SourceFile
+from galaxy10.data.labels import classes_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.files import RunFiles
 
@@ -36,13 +37,19 @@ def match_classes(source: SourceFile, class_names: tuple[str, ...]) -> tuple[Sou
     """
     labels = source.table["label"].to_numpy(np.int64)
     if source.class_names is None:
-        if source.num_classes > len(class_names):
+        if set(source.names) <= set(class_names):  # the run's classes are numbers, too
+            order = np.array([class_names.index(name) for name in source.names])
+            return replace(source, class_names=class_names, num_classes=len(class_names)), order[labels]
+        if all(name.isdecimal() for name in class_names):
             raise Galaxy10Error(_mismatch(source, source.names, class_names))
-        if class_names != tuple(str(i) for i in range(len(class_names))):
-            logger.info(
-                f"note: {source.path.name} names no classes; its labels are taken as numbers of the run's classes "
-                f"({', '.join(f'{i} {name}' for i, name in enumerate(class_names))})"
-            )
+        try:
+            labels, ids = classes_of(source.label_ids, class_names, str(source.path))
+        except Galaxy10Error as error:
+            raise Galaxy10Error(_mismatch(source, source.names, class_names)) from error
+        logger.info(
+            f"note: {source.path.name} names no classes; its labels are taken as numbers of the run's classes "
+            f"({', '.join(f'{number} {name}' for number, name in zip(ids, class_names, strict=True))})"
+        )
         return replace(source, class_names=class_names, num_classes=len(class_names)), labels
     if set(source.class_names) != set(class_names):
         raise Galaxy10Error(_mismatch(source, source.class_names, class_names))

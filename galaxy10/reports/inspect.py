@@ -1,14 +1,12 @@
 """Write a page about a labelled HDF5 file, before any training."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from galaxy10.classes import GALAXY10_CLASSES
 from galaxy10.data.dataset_stats import (
     PixelStats,
     conflicting_duplicates,
@@ -18,6 +16,7 @@ from galaxy10.data.dataset_stats import (
 )
 from galaxy10.data.groups import has_positions
 from galaxy10.data.hdf5 import SourceFile, open_source
+from galaxy10.data.source import is_published, with_published_names
 from galaxy10.data.store import Store, file_identity, open_store, store_directory
 from galaxy10.reports.figures.classes import class_counts
 from galaxy10.reports.figures.dataset import channel_histogram, histogram
@@ -78,10 +77,9 @@ def inspect_file(
 
 def _with_names(source: SourceFile) -> tuple[SourceFile, bool]:
     """Add the class names of Galaxy10 DECaLS to a published file, which has none; return whether they were added."""
-    published = source.path.name.lower().startswith("galaxy10") and source.num_classes <= len(GALAXY10_CLASSES)
-    if source.class_names is not None or not published:
+    if source.class_names is not None or not is_published(source):
         return source, False
-    return replace(source, class_names=GALAXY10_CLASSES, num_classes=len(GALAXY10_CLASSES)), True
+    return with_published_names(source), True
 
 
 def _facts(source: SourceFile) -> list[tuple[str, Any]]:
