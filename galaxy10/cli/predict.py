@@ -228,7 +228,14 @@ def pack(
     ] = None,
     stretch: Stretch = "auto",
     path_column: Annotated[str | None, typer.Option(help="column of paths in the table (default: path)")] = None,
-    label_column: Annotated[str, typer.Option(help="column of class names, or numbers from 0, in the table")] = "label",
+    label_column: Annotated[str, typer.Option(help="column of class names, or numbers, in the table")] = "label",
+    class_level: Annotated[
+        int | None,
+        typer.Option(
+            help="1: the folders are the classes; 2: the folders inside them (default: 2 for train, val, test, else 1)",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Pack labelled images into an HDF5 file for training: `python train.py data=hdf5 data.path=OUT.h5`."""
@@ -243,6 +250,7 @@ def pack(
             stretch=stretch,
             path_column=path_column,
             label_column=label_column,
+            class_level=class_level,
             overwrite=overwrite,
         ),
     )

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from galaxy10.data.folder_layout import find_classes
 from galaxy10.data.hdf5 import OPTIONAL_COLUMNS
 from galaxy10.data.images import MIN_SIZE_PX, ImageReadError
 from galaxy10.data.input_files import ImageFiles, ImageSource, PathTable
-from galaxy10.data.inputs import images_below
 from galaxy10.data.prefetch import read_ahead
 from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
@@ -21,43 +21,30 @@ _BATCH = 64
 _SAMPLED = 100  # images whose median side becomes the size
 
 
-def read_folders(path: str | Path, *, size: int | None = None, stretch: str = "auto") -> LabelledImages:
-    """Read a folder that has one folder per class, named as the class.
+def read_folders(
+    path: str | Path, *, size: int | None = None, stretch: str = "auto", class_level: int | None = None
+) -> LabelledImages:
+    """Read a folder that has one folder per class, named as the class, or such folders in train, val and test.
 
     Args:
         size: px; default: the median side of the first hundred images. Other images are cut to their central square
             and resized.
         stretch: how raw flux values are stretched to 8 bits, see `galaxy10 pack --help`.
+        class_level: the level of the class folders, see folder_layout.find_classes.
 
     Returns:
         An iterator of images (size, size, 3) uint8, with an exception for each that cannot be read; labels (N,) int64;
-        class names; a table with each image's path.
+        class names; a table with each image's path, and its subset if the folders are a split.
 
     Raises:
-        Galaxy10Error: there are fewer than two classes, or no readable image.
+        Galaxy10Error: there are fewer than two classes, the folders could mean several things, or no readable image.
     """
-    paths, labels, names = find_classes(Path(path))
+    found = find_classes(Path(path), class_level)
     _check(size, stretch)
-    source = ImageFiles(paths, stretch)
-    return _images(source, labels, size), labels, names, pd.DataFrame({"path": paths})
-
-
-def find_classes(origin: Path) -> tuple[list[str], np.ndarray, list[str]]:
-    """Return paths, labels (N,) int64 and class names of a folder that has one folder per class.
-
-    Raises:
-        Galaxy10Error: there are fewer than two classes.
-    """
-    folders = sorted(p for p in origin.iterdir() if p.is_dir() and not p.name.startswith("."))
-    paths = {folder.name: list(images_below(folder)) for folder in folders}
-    names = [name for name, inside in paths.items() if inside]
-    if len(names) < 2:
-        raise Galaxy10Error(
-            f"{origin} has {len(names)} folders with images in them; make one folder per class, or give a table with "
-            "the columns path and label"
-        )
-    labels = np.repeat(np.arange(len(names)), [len(paths[name]) for name in names])
-    return [path for name in names for path in paths[name]], labels, names
+    columns = pd.DataFrame({"path": found.paths})
+    if found.subsets is not None:
+        columns["subset"] = found.subsets
+    return _images(ImageFiles(found.paths, stretch), found.labels, size), found.labels, found.names, columns
 
 
 def read_table(
@@ -85,6 +72,9 @@ def read_table(
             columns[name] = pd.to_numeric(source.columns[name].to_pandas(), errors="coerce").astype(np.float64)
     if "group" in source.columns.column_names:
         columns["group"] = source.columns["group"].to_pandas()
+    for name in ("split", "subset"):
+        if name in source.columns.column_names:
+            columns["subset"] = source.columns[name].to_pandas()
     labels, names = _labels(Path(path), given, label_column)
     return _images(source, labels, size), labels, names, columns
 

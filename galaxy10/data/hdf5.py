@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.labels import classes_of, numbering_note
+from galaxy10.data.subsets import subset_named
 from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line
 
@@ -22,8 +23,9 @@ class SourceFile:
     """The contents of a checked HDF5 file, without its pixels.
 
     table has one line per image, in file order: row, label, ra, dec (degrees), redshift, pxscale (arcsec/pixel), NaN if
-    the file has no such column; and group (int64, −1 for none) if the file has it. `label` is a position among the
-    classes; class_ids are the numbers in `ans` of the classes, in the order of the positions. class_names is None if
+    the file has no such column; and, if the file has them, group (int64, −1 for none) and given_subset (train, val,
+    test, or an empty text). `label` is a position among the classes; class_ids are the numbers in `ans` of the classes,
+    in the order of the positions. class_names is None if
     neither the file nor the caller names the classes. notes: remarks for the run's output.
     """
 
@@ -54,7 +56,8 @@ def open_source(path: Path, class_names: Sequence[str] | None = None, key: str =
 
     Args:
         path: a file with `images` (N, H, W, 3) uint8 and `ans` (N,) integers; ra, dec, redshift, pxscale are optional,
-            as is `group` (N,), whole numbers or texts: rows of one group stay in one subset.
+            as are `group` (N,), whole numbers or texts: rows of one group stay in one subset, and `subset` (N,): train,
+            val or test.
         class_names: names in label order; else the attribute `class_names` on `ans`; else None.
         key: the setting or option that holds the path, for messages.
 
@@ -102,6 +105,9 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
         table[key] = _read_column(file, key, num_images, path)
     if "group" in file:
         table["group"] = _read_groups(file["group"], num_images, path)
+    given = _read_subsets(file.get("subset"), num_images)
+    if given is not None:
+        table["given_subset"] = given
     table.loc[_is_placeholder(table["ra"], table["dec"]), ["ra", "dec"]] = np.nan
     if (ids == ids[0]).all():
         raise Galaxy10Error(f"{path}: every image has label {ids[0]}; a classifier needs at least two classes")
@@ -158,6 +164,16 @@ def _read_groups(column: object, num_images: int, path: Path) -> np.ndarray:
         raise Galaxy10Error(f"{path}: `group` is {column.dtype}; expected whole numbers or texts")
     values = column[:]
     return np.where(values < 0, -1, pd.factorize(values)[0]).astype(np.int64)
+
+
+def _read_subsets(column: object, num_images: int) -> np.ndarray | None:
+    """Return the subset of each row (N,), an empty text for none; None if the file names no subsets."""
+    if not isinstance(column, h5py.Dataset) or column.shape != (num_images,):
+        return None
+    if h5py.check_string_dtype(column.dtype) is None:
+        return None
+    found = np.array([subset_named(decode_text(value)) or "" for value in column[:]], dtype=object)
+    return found if (found != "").any() else None
 
 
 def _is_placeholder(ra: pd.Series, dec: pd.Series) -> pd.Series:

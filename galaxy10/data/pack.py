@@ -22,6 +22,7 @@ def pack(
     stretch: str = "auto",
     path_column: str | None = None,
     label_column: str = "label",
+    class_level: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write an HDF5 file of labelled images, and list images that cannot be read in NAME.failed.csv.
@@ -33,6 +34,7 @@ def pack(
         origin: a folder with one folder per class, or a table.
         size: px; None: the median side of the first hundred images. Other images are cut to their central square and
             resized.
+        class_level: the level of the class folders, see folder_layout.find_classes.
 
     Returns:
         The numbers of images `catalogued` and `failed`.
@@ -46,7 +48,8 @@ def pack(
         raise Galaxy10Error(f"{output} exists already; give another name, or add --overwrite")
     check_packed_sidecars(output)
     if origin.is_dir():
-        reader = Reader(read_folders, {"size": size, "stretch": stretch}, "galaxy10.data.read_folders")
+        options = {"size": size, "stretch": stretch, "class_level": class_level}
+        reader = Reader(read_folders, options, "galaxy10.data.read_folders")
     elif origin.is_file():
         columns = {"path_column": path_column, "label_column": label_column}
         reader = Reader(read_table, {**columns, "size": size, "stretch": stretch}, "galaxy10.data.read_table")
@@ -58,6 +61,8 @@ def pack(
     source = open_source(output)
     failed = f", {len(failures):,} could not be used: {failed_path(output)}" if failures else ""
     present = source.table["label"].nunique()
+    if "given_subset" in source.table:
+        logger.info("note: the split is in the file, too; train with data.protocol=file to use it")
     for note in source.notes:
         logger.info(f"note: {note}")
     logger.info(f"{len(kept):,} images of {present} classes at {source.height} px{failed}")

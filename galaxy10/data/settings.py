@@ -41,7 +41,7 @@ FIELDS: dict[str, Field] = {
     ),
     "data.reader._target_": text(),
     "data.reader.*": anything(),
-    "data.protocol": choice("default", "baseline_80_20", "baseline_90_10"),
+    "data.protocol": choice("default", "baseline_80_20", "baseline_90_10", "file"),
     "data.split_seed": integer(0, 2**31 - 1),
     "data.num_folds": optional(integer(3, 100)),
     "data.fold": optional(integer(0)),

@@ -9,7 +9,7 @@ import numpy as np
 from filelock import FileLock
 
 from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS, GALAXY10_COUNTS_NO_DUPLICATES
-from galaxy10.data.folders import find_classes
+from galaxy10.data.folder_layout import find_classes
 from galaxy10.data.hdf5 import SourceFile, open_source
 from galaxy10.data.readers import convert, converted_path, is_converted, reader_of
 from galaxy10.data.store import Store, open_store, store_directory

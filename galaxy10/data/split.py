@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.groups import find_conflicting_duplicates, find_groups, has_positions
+from galaxy10.data.subsets import SUBSETS
 from galaxy10.errors import Galaxy10Error
 
-SUBSETS = ("train", "val", "test")
 # Shares of train, val and test. In the published baseline's two protocols the held-out part is the test subset, and a
 # tenth of the rest is the validation subset.
 PROTOCOLS = {
@@ -17,6 +17,7 @@ PROTOCOLS = {
     "baseline_80_20": (0.72, 0.08, 0.20),
     "baseline_90_10": (0.81, 0.09, 0.10),
 }
+FROM_FILE = "file"  # the protocol that keeps the subsets of the file
 MIN_GROUPS_PER_CLASS = 3
 
 
@@ -61,7 +62,8 @@ def make_split(
     Args:
         table: the store's table: row, label, ra, dec (degrees), pixel_hash, blank, and optionally group.
         content: the store's content hash, part of the split's hash.
-        protocol: a key of PROTOCOLS; not used with num_folds.
+        protocol: a key of PROTOCOLS, or `file`: the subsets of the file (given_subset), with a tenth of the training
+            groups as validation images if it has none; not used with num_folds.
         num_folds, fold: cross-validation: fold k is test, fold (k+1) mod n is val.
         duplicates: for galaxies with conflicting labels: `drop` all their rows, keep the `first` one, or `keep` all.
         blanks: `drop` or `keep` images of one colour.
@@ -75,8 +77,13 @@ def make_split(
     if not kept.any():
         reasons = ", ".join(f"{number} {name}" for name, number in pd.Series(reason).value_counts().items())
         raise Galaxy10Error(f"no image is left to train on ({reasons}); type data.duplicates=keep data.blanks=keep")
-    shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
     labels = table["label"].to_numpy()
+    if protocol == FROM_FILE and not num_folds:
+        subset, remarks = _subsets_of_file(table, kept, groups, class_names, split_seed)
+        reason[kept & (subset == "dropped")] = "in no subset of the file"
+        result = _result(table, subset, np.full(len(table), -1), groups, reason)
+        return Split(result, split_hash(result, content), (*_notes(table, result), *remarks))
+    shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
     _check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS))
     part = np.full(len(table), -1)
     part[kept] = _assign(groups[kept], labels[kept], len(class_names), shares, np.random.default_rng(split_seed))
@@ -89,17 +96,60 @@ def make_split(
     else:
         for number, name in enumerate(SUBSETS):
             subset[part == number] = name
-    result = pd.DataFrame(
-        {
-            "row": table["row"].to_numpy(),
-            "subset": subset,
-            "fold": part if num_folds else -1,
-            "group": groups,
-            "reason": reason,
-            "label": labels,
-        }
-    )
-    return Split(result, split_hash(result, content), _notes(table, result))
+    result = _result(table, subset, part if num_folds else np.full(len(table), -1), groups, reason)
+    notes = _notes(table, result)
+    if "given_subset" in table:
+        notes = (*notes, "the file has a split of its own, which is not used; data.protocol=file uses it")
+    return Split(result, split_hash(result, content), notes)
+
+
+def _result(
+    table: pd.DataFrame, subset: np.ndarray, fold: np.ndarray, groups: np.ndarray, reason: np.ndarray
+) -> pd.DataFrame:
+    row, label = table["row"].to_numpy(), table["label"].to_numpy()
+    return pd.DataFrame({"row": row, "subset": subset, "fold": fold, "group": groups, "reason": reason, "label": label})
+
+
+def _subsets_of_file(
+    table: pd.DataFrame, kept: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], split_seed: int
+) -> tuple[np.ndarray, list[str]]:
+    """Return the subset of each row as the file has it, and remarks.
+
+    Raises:
+        Galaxy10Error: the file has no split, no training or test images, or a class without training images.
+    """
+    if "given_subset" not in table:
+        raise Galaxy10Error(
+            "data.protocol=file needs a data set or column `subset` (train, val, test), which the file does not have; "
+            "type data.protocol=default"
+        )
+    subset = np.where(kept & (table["given_subset"] != ""), table["given_subset"], "dropped").astype(object)
+    for name in ("train", "test"):
+        if not (subset == name).any():
+            raise Galaxy10Error(
+                f"data.protocol=file: the file's split has no {name} images; type data.protocol=default"
+            )
+    notes, labels, train = [], table["label"].to_numpy(), subset == "train"
+    if not (subset == "val").any():
+        part = _assign(
+            groups[train], labels[train], len(class_names), np.array((0.9, 0.1)), np.random.default_rng(split_seed)
+        )
+        subset[np.flatnonzero(train)[part == 1]] = "val"
+        notes.append("the file's split has no validation images: a tenth of its training images is taken")
+    used = subset != "dropped"
+    absent = sorted(set(labels[used]) - set(labels[subset == "train"]))
+    if absent:
+        raise Galaxy10Error(
+            f"data.protocol=file: class {class_names[absent[0]]!r} has no training images in the file's split; "
+            "type data.protocol=default"
+        )
+    spread = pd.Series(subset[used]).groupby(groups[used]).transform("nunique").to_numpy() > 1
+    if spread.any():
+        notes.append(
+            f"{int(spread.sum())} images overlap with images in another subset of the file's split (one field of sky, "
+            "identical pixels, or one group): validation and test metrics are too optimistic"
+        )
+    return subset, notes
 
 
 def split_hash(table: pd.DataFrame, content: str) -> str:
