@@ -22,7 +22,7 @@ from galaxy10.data.split import Split, make_split
 from galaxy10.data.store import Store, channel_statistics
 from galaxy10.errors import Galaxy10Error
 
-_SPLIT_SETTINGS = ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks")
+_SPLIT_SETTINGS = ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks", "group_radius_arcsec")
 
 
 class GalaxyData(L.LightningDataModule):
@@ -44,7 +44,8 @@ class GalaxyData(L.LightningDataModule):
         store_dir: folder of stores; default: beside the file if writable, else `dir`.
         reader: read(path) → (images, labels, class names[, table]), see readers.py; or a mapping with its `_target_`
             and further arguments. Default: by the type of `path`.
-        protocol, split_seed, num_folds, fold, duplicates, blanks: see split.make_split.
+        protocol, split_seed, num_folds, fold, duplicates, blanks, group_radius_arcsec: see
+            split.make_split.
         balance: none, soft, dihedral or weighted, see resampling.py.
         batch_size: images per optimizer step, over all devices.
         eval_batch_size: images per evaluation batch, per device.
@@ -77,6 +78,7 @@ class GalaxyData(L.LightningDataModule):
         fold: int | None = None,
         duplicates: str = "drop",
         blanks: str = "drop",
+        group_radius_arcsec: float | None = None,
         balance: str = "soft",
         batch_size: int = 32,
         eval_batch_size: int = 64,
@@ -138,6 +140,7 @@ class GalaxyData(L.LightningDataModule):
         self._read()
         if self._split is None:
             settings = {key: self.settings[key] for key in _SPLIT_SETTINGS}
+            settings["size_px"] = max(self.store.images.shape[1:3])
             split = make_split(self.store.table, self.store.content, self.class_names, **settings)
             self._split = replace(split, notes=(*(self.source.notes if self.source else ()), *split.notes))
         self._share_preprocessing()

@@ -7,9 +7,9 @@ import pandas as pd
 from astropy.coordinates import angular_separation
 
 from galaxy10.data.groups import (
-    DUPLICATE_ARCSEC,
-    FIELD_ARCSEC,
+    duplicate_arcsec,
     equal_pairs,
+    field_arcsec,
     find_conflicting_duplicates,
     find_groups,
     sky_pairs,
@@ -85,7 +85,7 @@ def count_same_label_duplicates(table: pd.DataFrame) -> int:
     Blank images do not count. table: row, label, ra, dec (degrees), pixel_hash, blank.
     """
     ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
-    pairs = np.vstack([sky_pairs(ra, dec, DUPLICATE_ARCSEC), equal_pairs(table["pixel_hash"].to_numpy())])
+    pairs = np.vstack([sky_pairs(ra, dec, duplicate_arcsec(table)), equal_pairs(table["pixel_hash"].to_numpy())])
     if not len(pairs):
         return 0
     pairs = np.unique(np.sort(pairs, axis=1), axis=0)
@@ -97,8 +97,8 @@ def count_same_label_duplicates(table: pd.DataFrame) -> int:
 class Overlaps:
     """Galaxies whose images overlap.
 
-    near: galaxies with another one within half a field (33.5″); near_pairs: pairs of these; within: galaxies with
-    another one within a field (67″); groups, largest_group: number and largest size of the groups of find_groups.
+    near: galaxies with another one within half a field; near_pairs: pairs of these; within: galaxies with another one
+    within a field; groups, largest_group: number and largest size of the groups of find_groups.
     """
 
     near: int
@@ -113,15 +113,18 @@ class Overlaps:
         return 0.18 * self.near_pairs
 
 
-def find_overlaps(table: pd.DataFrame) -> Overlaps:
-    """Return the overlapping fields in a file. table: ra, dec (degrees), pixel_hash; NaN positions overlap nothing."""
-    ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
-    near = sky_pairs(ra, dec, FIELD_ARCSEC / 2)
-    sizes = np.bincount(find_groups(table))
+def find_overlaps(table: pd.DataFrame, size_px: int) -> Overlaps:
+    """Return the overlapping fields in a file of images of size_px.
+
+    table: ra, dec (degrees), pxscale, pixel_hash; NaN positions overlap nothing.
+    """
+    ra, dec, field = table["ra"].to_numpy(), table["dec"].to_numpy(), field_arcsec(table, size_px)
+    near = sky_pairs(ra, dec, field / 2)
+    sizes = np.bincount(find_groups(table, field))
     return Overlaps(
         near=len(np.unique(near)),
         near_pairs=len(near),
-        within=len(np.unique(sky_pairs(ra, dec, FIELD_ARCSEC))),
+        within=len(np.unique(sky_pairs(ra, dec, field))),
         groups=len(sizes),
         largest_group=int(sizes.max()),
     )

@@ -15,7 +15,7 @@ from galaxy10.data.prefetch import read_ahead
 from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
 
-LabelledImages = tuple[Iterator[np.ndarray | Exception], np.ndarray, list[str] | None, pd.DataFrame]
+LabelledImages = tuple["ResizedImages", np.ndarray, list[str] | None, pd.DataFrame]
 
 _BATCH = 64
 _SAMPLED = 100  # images whose median side becomes the size
@@ -33,7 +33,7 @@ def read_folders(
         class_level: the level of the class folders, see folder_layout.find_classes.
 
     Returns:
-        An iterator of images (size, size, 3) uint8, with an exception for each that cannot be read; labels (N,) int64;
+        Images (size, size, 3) uint8, with an exception for each that cannot be read; labels (N,) int64;
         class names; a table with each image's path, and its subset if the folders are a split.
 
     Raises:
@@ -44,7 +44,7 @@ def read_folders(
     columns = pd.DataFrame({"path": found.paths})
     if found.subsets is not None:
         columns["subset"] = found.subsets
-    return _images(ImageFiles(found.paths, stretch), found.labels, size), found.labels, found.names, columns
+    return ResizedImages(ImageFiles(found.paths, stretch), found.labels, size), found.labels, found.names, columns
 
 
 def read_table(
@@ -76,7 +76,7 @@ def read_table(
         if name in source.columns.column_names:
             columns["subset"] = source.columns[name].to_pandas()
     labels, names = _labels(Path(path), given, label_column)
-    return _images(source, labels, size), labels, names, columns
+    return ResizedImages(source, labels, size), labels, names, columns
 
 
 def _fingerprint(path: Path, path_column: str | None = None, label_column: str = "label", **_: Any) -> bytes:
@@ -109,21 +109,29 @@ def _check(size: int | None, stretch: str) -> None:
         raise Galaxy10Error(f"--size {size} is too small; give at least {MIN_SIZE_PX} px")
 
 
-def _images(source: ImageSource, labels: np.ndarray, size: int | None) -> Iterator[np.ndarray | Exception]:
-    """Yield images of one size, prefetched by threads; an exception if an image has no label or cannot be read."""
-    size = size or _median_side(source)
+class ResizedImages:
+    """Images of one size, prefetched by threads; an exception if an image has no label or cannot be read.
 
-    def prepare(index: int) -> np.ndarray:
-        if labels[index] < 0:
-            raise ImageReadError("no label")
-        return resize_center_square(source.read(index).pixels, size)
+    shrunk: (N,) pixels of the given image per pixel of the resized one, by which its pixel scale grows; known when the
+    image has been read.
+    """
 
-    def one_by_one() -> Iterator[np.ndarray | Exception]:
-        batches = [range(start, min(start + _BATCH, len(labels))) for start in range(0, len(labels), _BATCH)]
-        for _, images in read_ahead(prepare, batches, None):
+    def __init__(self, source: ImageSource, labels: np.ndarray, size: int | None):
+        self._source, self._labels, self._size = source, labels, size or _median_side(source)
+        self.shrunk = np.ones(len(labels))
+
+    def __iter__(self) -> Iterator[np.ndarray | Exception]:
+        number = len(self._labels)
+        batches = [range(start, min(start + _BATCH, number)) for start in range(0, number, _BATCH)]
+        for _, images in read_ahead(self._prepare, batches, None):
             yield from (ImageReadError(image) if isinstance(image, str) else image for image in images)
 
-    return one_by_one()
+    def _prepare(self, index: int) -> np.ndarray:
+        if self._labels[index] < 0:
+            raise ImageReadError("no label")
+        pixels = self._source.read(index).pixels
+        self.shrunk[index] = min(pixels.shape[:2]) / self._size
+        return resize_center_square(pixels, self._size)
 
 
 def _median_side(source: ImageSource) -> int:

@@ -232,6 +232,8 @@ def _write_columns(file: h5py.File, output: ReaderOutput, rows: np.ndarray) -> N
         file["ans"].attrs["class_names"] = np.array(output.names, dtype=text)
     for name in output.columns:
         values, key = output.columns[name].iloc[rows], str(name).replace("/", "_")
+        if name == "pxscale" and hasattr(output.images, "shrunk"):  # the scale of the images as they are in the file
+            values = values * output.images.shrunk[rows]
         if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iufb":
             file[key] = values.to_numpy()
         elif pd.api.types.is_numeric_dtype(values):  # a nullable type of pandas

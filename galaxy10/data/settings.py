@@ -47,6 +47,7 @@ FIELDS: dict[str, Field] = {
     "data.fold": optional(integer(0)),
     "data.duplicates": choice("drop", "first", "keep"),
     "data.blanks": choice("drop", "keep"),
+    "data.group_radius_arcsec": optional(number(0, 648_000)),
     "data.balance": choice("none", "soft", "dihedral", "weighted"),
     "data.batch_size": integer(2, 100_000),
     "data.eval_batch_size": integer(1, 100_000),

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from galaxy10.data.groups import find_conflicting_duplicates, find_groups, has_positions
+from galaxy10.data.groups import (
+    FIELD_ARCSEC,
+    count_unknown_scales,
+    field_arcsec,
+    find_conflicting_duplicates,
+    find_groups,
+    has_positions,
+)
 from galaxy10.data.subsets import SUBSETS
 from galaxy10.errors import Galaxy10Error
 
@@ -54,6 +61,8 @@ def make_split(
     fold: int | None = None,
     duplicates: str = "drop",
     blanks: str = "drop",
+    size_px: int | None = None,
+    group_radius_arcsec: float | None = None,
 ) -> Split:
     """Split a file, stratified by class, with each group in one subset.
 
@@ -67,11 +76,17 @@ def make_split(
         num_folds, fold: cross-validation: fold k is test, fold (k+1) mod n is val.
         duplicates: for galaxies with conflicting labels: `drop` all their rows, keep the `first` one, or `keep` all.
         blanks: `drop` or `keep` images of one colour.
+        size_px: larger side of the images: a field is pixel scale × size; None: FIELD_ARCSEC.
+        group_radius_arcsec: of a field, instead.
 
     Raises:
         Galaxy10Error: a class is too small to be in every subset, or no image is left.
     """
-    groups = find_groups(table)
+    assumed = 0
+    radius: float | np.ndarray = FIELD_ARCSEC if group_radius_arcsec is None else group_radius_arcsec
+    if group_radius_arcsec is None and size_px is not None:
+        radius, assumed = field_arcsec(table, size_px), count_unknown_scales(table)
+    groups = find_groups(table, radius)
     reason = _reasons(table, duplicates, blanks)
     kept = reason == ""
     if not kept.any():
@@ -82,7 +97,7 @@ def make_split(
         subset, remarks = _subsets_of_file(table, kept, groups, class_names, split_seed)
         reason[kept & (subset == "dropped")] = "in no subset of the file"
         result = _result(table, subset, np.full(len(table), -1), groups, reason)
-        return Split(result, split_hash(result, content), (*_notes(table, result), *remarks))
+        return Split(result, split_hash(result, content), (*_notes(table, result, assumed), *remarks))
     shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
     _check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS))
     part = np.full(len(table), -1)
@@ -97,7 +112,7 @@ def make_split(
         for number, name in enumerate(SUBSETS):
             subset[part == number] = name
     result = _result(table, subset, part if num_folds else np.full(len(table), -1), groups, reason)
-    notes = _notes(table, result)
+    notes = _notes(table, result, assumed)
     if "given_subset" in table:
         notes = (*notes, "the file has a split of its own, which is not used; data.protocol=file uses it")
     return Split(result, split_hash(result, content), notes)
@@ -171,13 +186,18 @@ def _reasons(table: pd.DataFrame, duplicates: str, blanks: str) -> np.ndarray:
     return reason
 
 
-def _notes(table: pd.DataFrame, result: pd.DataFrame) -> tuple[str, ...]:
+def _notes(table: pd.DataFrame, result: pd.DataFrame, assumed: int) -> tuple[str, ...]:
     notes = []
     by = "by the file's `group` and identical pixels" if "group" in table else "by identical pixels"
     if not has_positions(table):
         notes.append(f"the file has no sky positions (ra, dec): galaxies are grouped {by} only")
     elif missing := int((table["ra"].isna() | table["dec"].isna()).sum()):
         notes.append(f"{missing} images have no sky position (ra, dec): they are grouped {by} only")
+    if assumed:
+        notes.append(
+            f"{assumed} images have no pixel scale (pxscale): a field of {FIELD_ARCSEC:g}″ is assumed, within which "
+            "images stay in one subset; data.group_radius_arcsec sets another"
+        )
     for reason, count in result.loc[result["reason"] != "", "reason"].value_counts().items():
         notes.append(f"{count} images dropped: {reason}")
     return tuple(notes)

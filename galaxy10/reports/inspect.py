@@ -68,7 +68,7 @@ def inspect_file(
         duplicate_cards=_duplicate_cards(source, store, duplicates),
         repeats=count_same_label_duplicates(store.table),
         blanks=_blanks(source, store),
-        overlaps=find_overlaps(store.table) if has_positions(store.table) else None,
+        overlaps=find_overlaps(store.table, max(source.height, source.width)) if has_positions(store.table) else None,
         channels=list(zip(("red", "green", "blue"), pixels.mean, pixels.std, pixels.saturated, strict=True)),
         class_rows=_class_rows(source, pixels),
     )

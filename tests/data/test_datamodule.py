@@ -95,7 +95,7 @@ def test_what_it_makes_is_what_its_parts_make(galaxies):
     data.setup()
     data.setup("test")  # as often as Lightning likes
     expected = make_split(
-        data.store.table, data.store.content, data.class_names, protocol="baseline_90_10", split_seed=4
+        data.store.table, data.store.content, data.class_names, protocol="baseline_90_10", split_seed=4, size_px=32
     )
     assert data.split.hash == expected.hash
     assert data.class_names == ("x", "y", "z")

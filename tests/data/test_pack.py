@@ -108,3 +108,11 @@ def test_broken_arrays_among_the_first_are_listed(folder, tmp_path):
     np.save(tmp_path / "mine/Edge-on/00.npy", np.array([{}, None], dtype=object), allow_pickle=True)
     assert pack(folder, tmp_path / "mine.h5")["failed"] == 3
     assert pd.read_csv(tmp_path / "mine.failed.csv")["reason"].str.startswith("broken: ValueError").sum() == 2
+
+
+def test_the_pixel_scale_is_that_of_the_resized_images(folder, tmp_path):
+    Image.fromarray(galaxy(1, (64, 96))).save(tmp_path / "big.png")
+    paths = ["mine/Spiral/0.png", "big.png", "mine/Edge-on/0.png"]
+    pd.DataFrame({"path": paths, "label": list("aab"), "pxscale": [0.4, 0.1, None]}).to_csv(tmp_path / "l.csv")
+    pack(tmp_path / "l.csv", tmp_path / "p.h5", size=16)
+    assert np.allclose(open_source(tmp_path / "p.h5").table["pxscale"], [0.8, 0.4, np.nan], equal_nan=True)

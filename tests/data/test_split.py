@@ -118,6 +118,35 @@ def test_positions_link_across_right_ascension_zero():
     assert len(sky_pairs(ra, np.zeros(2), 67.0)) == 1
 
 
+def test_the_field_is_pixel_scale_times_size():
+    # 300 galaxies of 48 px at 0.03″ within 12′: fields of 1.44″
+    rng = np.random.default_rng(0)
+    labels, ra, dec = np.repeat([0, 1], 150), 180 + rng.uniform(0, 0.2, 300), rng.uniform(0, 0.2, 300)
+    table = make_table(labels, ra, dec).assign(pxscale=0.03)
+    split = make_split(table, "x", ("a", "b"), size_px=48)
+    assert split.table["group"].nunique() > 290
+    assert not any("pixel scale" in note for note in split.notes)
+    with pytest.raises(Galaxy10Error, match="separate galaxies, too few"):
+        make_split(table, "x", ("a", "b"), size_px=48, group_radius_arcsec=3600)
+    unknown = make_split(table.assign(pxscale=np.where(labels, 0.03, np.nan)), "x", ("a", "b"), size_px=48)
+    assert any(note.startswith("150 images have no pixel scale (pxscale): a field of 67″") for note in unknown.notes)
+
+
+def test_fields_of_several_sizes_overlap_by_their_mean():
+    rng = np.random.default_rng(1)
+    ra, dec = rng.uniform(-0.1, 0.1, (2, 400))
+    radius = 10 ** rng.uniform(-1, 2.5, 400)
+    apart = np.hypot(ra[:, None] - ra, dec[:, None] - dec) * 3600  # on a plane, near the equator
+    expected = np.argwhere(np.triu(apart < (radius[:, None] + radius) / 2, 1))
+    assert {tuple(sorted(pair)) for pair in sky_pairs(ra, dec, radius)} == set(map(tuple, expected))
+
+
+def test_sharp_images_separate_galaxies_that_are_half_an_arcsecond_apart():
+    table = make_table([0, 1], np.array([0, 0.4 / 3600]), np.zeros(2))
+    assert (find_conflicting_duplicates(table) >= 0).all()
+    assert (find_conflicting_duplicates(table.assign(pxscale=0.03)) < 0).all()
+
+
 def test_small_classes_reach_every_subset():
     labels = np.array([0] * 50 + [1] * 3)
     split = make_split(make_table(labels), "x", ("big", "small"))

@@ -36,7 +36,7 @@ def write_file(path: Path, positions: bool = True, **columns: np.ndarray) -> Pat
 
 def test_twins_blanks_and_overlaps_are_found_without_torch(tmp_path):
     redshift = np.where(np.arange(60) < 4, np.nan, 0.1)
-    file = write_file(tmp_path / "galaxies.h5", redshift=redshift, pxscale=np.full(60, 0.262))
+    file = write_file(tmp_path / "galaxies.h5", redshift=redshift, pxscale=np.full(60, 67.072 / 32))
     program = "from galaxy10.reports.inspect import inspect_file; print(inspect_file(*paths))"
     page = run_without_torch(program, file, tmp_path / "out").strip()
     assert page == str(tmp_path / "out/index.html")
