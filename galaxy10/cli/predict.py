@@ -236,6 +236,9 @@ def pack(
             show_default=False,
         ),
     ] = None,
+    coordinates: Annotated[
+        bool, typer.Option("--coordinates/--no-coordinates", help="keep the table's ra and dec")
+    ] = True,
     overwrite: Overwrite = False,
 ) -> None:
     """Pack labelled images into an HDF5 file for training: `python train.py data=hdf5 data.path=OUT.h5`."""
@@ -251,6 +254,7 @@ def pack(
             path_column=path_column,
             label_column=label_column,
             class_level=class_level,
+            coordinates=coordinates,
             overwrite=overwrite,
         ),
     )

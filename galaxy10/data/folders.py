@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from galaxy10.data.coordinates import column_named
 from galaxy10.data.folder_layout import find_classes
 from galaxy10.data.hdf5 import OPTIONAL_COLUMNS
 from galaxy10.data.images import MIN_SIZE_PX, ImageReadError
@@ -54,11 +55,13 @@ def read_table(
     label_column: str = "label",
     size: int | None = None,
     stretch: str = "auto",
+    coordinates: bool = True,
 ) -> LabelledImages:
     """Read the images that a table names (CSV, Parquet or FITS); paths are relative to the table's folder.
 
-    Labels are class names, or numbers from 0; −1 where the table has none. The columns ra, dec, redshift, pxscale and
-    group are kept. The other arguments and the result are those of read_folders.
+    Labels are class names or numbers; −1 where the table has none. The columns ra and dec (degrees or sexagesimal),
+    redshift, pxscale, group and subset (or split) are kept, in any case; ra and dec only with `coordinates`. The other
+    arguments and the result are those of read_folders.
 
     Raises:
         Galaxy10Error: a column is missing, labels are no classes, or no image is readable.
@@ -67,14 +70,18 @@ def read_table(
     source = PathTable(Path(path), path_column, stretch, label_column)
     given = source.columns[source.names[label_column]].to_pandas()
     columns = pd.DataFrame({"path": source.columns["path"].to_pandas().fillna("")})
-    for name in OPTIONAL_COLUMNS:
-        if name in source.columns.column_names:
-            columns[name] = pd.to_numeric(source.columns[name].to_pandas(), errors="coerce").astype(np.float64)
-    if "group" in source.columns.column_names:
-        columns["group"] = source.columns["group"].to_pandas()
-    for name in ("split", "subset"):
-        if name in source.columns.column_names:
-            columns["subset"] = source.columns[name].to_pandas()
+    there = source.columns.column_names
+    for name in (*OPTIONAL_COLUMNS, "group", "split", "subset"):
+        column = column_named(there, name, str(path))
+        if column is None or (name in ("ra", "dec") and not coordinates):
+            continue
+        values = source.columns[column].to_pandas()
+        if name in ("ra", "dec"):
+            columns[name] = values  # read_degrees reads them, as those of every reader
+        elif name in OPTIONAL_COLUMNS:
+            columns[name] = pd.to_numeric(values, errors="coerce").astype(np.float64)
+        else:
+            columns["subset" if name == "split" else name] = values
     labels, names = _labels(Path(path), given, label_column)
     return ResizedImages(source, labels, size), labels, names, columns
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from galaxy10.data.coordinates import column_named, read_degrees
 from galaxy10.data.labels import classes_of, numbering_note
 from galaxy10.data.subsets import subset_named
 from galaxy10.data.text import decode_text
@@ -16,6 +17,7 @@ from galaxy10.errors import Galaxy10Error, first_line
 REQUIRED = ("images", "ans")
 OPTIONAL_COLUMNS = ("ra", "dec", "redshift", "pxscale")  # degrees, degrees, –, arcsec per pixel
 MIN_SIZE_PX = 8
+_PLACEHOLDERS = 3  # different ones in one file, at most
 
 
 @dataclass(frozen=True)
@@ -101,19 +103,21 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
     ids = _read_labels(labels, num_images, path)
     label, class_ids = classes_of(ids, names, str(path))
     table = pd.DataFrame({"row": np.arange(num_images), "label": label})
+    notes = [numbering_note(class_ids, names, path.name)]
     for key in OPTIONAL_COLUMNS:
-        table[key] = _read_column(file, key, num_images, path)
+        table[key], note = _read_column(file, key, num_images, path)
+        notes.append(note)
     if "group" in file:
         table["group"] = _read_groups(file["group"], num_images, path)
     given = _read_subsets(file.get("subset"), num_images)
     if given is not None:
         table["given_subset"] = given
-    table.loc[_is_placeholder(table["ra"], table["dec"]), ["ra", "dec"]] = np.nan
+    notes.append(_drop_placeholders(table, path))
     if (ids == ids[0]).all():
         raise Galaxy10Error(f"{path}: every image has label {ids[0]}; a classifier needs at least two classes")
-    notes = tuple(filter(None, [numbering_note(class_ids, names, path.name)]))
+    said = tuple(note for note in notes if note)
     _, height, width, _ = images.shape
-    return SourceFile(path, num_images, height, width, len(class_ids), names, table, images.chunks, class_ids, notes)
+    return SourceFile(path, num_images, height, width, len(class_ids), names, table, images.chunks, class_ids, said)
 
 
 def _check_images(images: h5py.Dataset, path: Path) -> None:
@@ -141,15 +145,20 @@ def _read_labels(labels: h5py.Dataset, num_images: int, path: Path) -> np.ndarra
     return values
 
 
-def _read_column(file: h5py.File, key: str, num_images: int, path: Path) -> np.ndarray:
-    if key not in file:
-        return np.full(num_images, np.nan)
-    column = file[key]
+def _read_column(file: h5py.File, key: str, num_images: int, path: Path) -> tuple[np.ndarray, str | None]:
+    """Return a column (N,) in any case, NaN if the file has none, and a remark."""
+    name = column_named(file, key, str(path))
+    if name is None:
+        return np.full(num_images, np.nan), None
+    column = file[name]
+    texts = isinstance(column, h5py.Dataset) and h5py.check_string_dtype(column.dtype) is not None
+    if isinstance(column, h5py.Dataset) and column.shape == (num_images,) and texts and key in ("ra", "dec"):
+        return read_degrees([decode_text(value) for value in column[:]], key, path.name)
     if not isinstance(column, h5py.Dataset) or column.shape != (num_images,) or column.dtype.kind not in "iuf":
         found = column.shape if isinstance(column, h5py.Dataset) else "an HDF5 group"
-        raise Galaxy10Error(f"{path}: `{key}` is {found}; expected ({num_images},) numbers, or leave it out")
+        raise Galaxy10Error(f"{path}: `{name}` is {found}; expected ({num_images},) numbers, or leave it out")
     values: np.ndarray = column[:].astype(np.float64)
-    return values
+    return values, None
 
 
 def _read_groups(column: object, num_images: int, path: Path) -> np.ndarray:
@@ -176,9 +185,26 @@ def _read_subsets(column: object, num_images: int) -> np.ndarray | None:
     return found if (found != "").any() else None
 
 
-def _is_placeholder(ra: pd.Series, dec: pd.Series) -> pd.Series:
-    """Return which positions are placeholders for unknown ones, such as −999 or two zeros."""
-    return (dec.abs() > 90) | (ra < -180) | (ra > 360) | ((ra == 0) & (dec == 0))
+def _drop_placeholders(table: pd.DataFrame, path: Path) -> str | None:
+    """Remove positions that are placeholders for unknown ones, such as −999 or two zeros; return a remark.
+
+    Raises:
+        Galaxy10Error: no position is left of many different ones: they are in another unit.
+    """
+    ra, dec = table["ra"], table["dec"]
+    if not ra.notna().any() or not dec.notna().any():
+        one = ra.notna().any() or dec.notna().any()
+        return f"{path.name}: ra and dec go together, and one is missing: there are no sky positions" if one else None
+    dropped = (dec.abs() > 90) | (ra < -180) | (ra > 360) | ((ra == 0) & (dec == 0))
+    lost = table.loc[dropped, ["ra", "dec"]]
+    table.loc[dropped, ["ra", "dec"]] = np.nan
+    left = (table["ra"].notna() & table["dec"].notna()).any()
+    if not left and len(lost.drop_duplicates()) > _PLACEHOLDERS:
+        raise Galaxy10Error(
+            f"{path}: no sky position is in range (the first: ra {lost['ra'].iloc[0]:g}, dec {lost['dec'].iloc[0]:g}); "
+            "expected degrees, or leave ra and dec out"
+        )
+    return f"{path.name}: {len(lost):,} sky positions are out of range and not used" if len(lost) else None
 
 
 def _class_names(labels: h5py.Dataset, given: Sequence[str] | None, path: Path) -> tuple[str, ...] | None:

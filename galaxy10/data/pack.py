@@ -23,6 +23,7 @@ def pack(
     path_column: str | None = None,
     label_column: str = "label",
     class_level: int | None = None,
+    coordinates: bool = True,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write an HDF5 file of labelled images, and list images that cannot be read in NAME.failed.csv.
@@ -35,6 +36,7 @@ def pack(
         size: px; None: the median side of the first hundred images. Other images are cut to their central square and
             resized.
         class_level: the level of the class folders, see folder_layout.find_classes.
+        coordinates: keep the table's ra and dec.
 
     Returns:
         The numbers of images `catalogued` and `failed`.
@@ -51,7 +53,7 @@ def pack(
         options = {"size": size, "stretch": stretch, "class_level": class_level}
         reader = Reader(read_folders, options, "galaxy10.data.read_folders")
     elif origin.is_file():
-        columns = {"path_column": path_column, "label_column": label_column}
+        columns = {"path_column": path_column, "label_column": label_column, "coordinates": coordinates}
         reader = Reader(read_table, {**columns, "size": size, "stretch": stretch}, "galaxy10.data.read_table")
     else:
         raise Galaxy10Error(f"{origin} does not exist; give a folder with one folder per class, or a table")

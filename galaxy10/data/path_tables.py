@@ -1,5 +1,6 @@
 """Tables of image paths: CSV, Parquet or FITS."""
 
+import codecs
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -78,7 +79,7 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
         Galaxy10Error: the file cannot be read, lacks a column, or one column is given as paths and labels.
     """
     try:
-        frame = _read(file)
+        frame = _read(file, column or "path", label)
     except Galaxy10Error:
         raise
     except Exception as error:  # pandas, pyarrow and astropy raise different errors for a damaged file
@@ -107,10 +108,10 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
     return pa.table(columns), names
 
 
-def _read(file: Path) -> pd.DataFrame:
+def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:
     suffix = file.suffix.lower()
     if suffix == ".csv":
-        return _read_csv(file)
+        return _read_csv(file, paths, label)
     if suffix == ".parquet":
         return pd.read_parquet(file, dtype_backend="numpy_nullable")
     from astropy.table import Table
@@ -128,13 +129,32 @@ def _read(file: Path) -> pd.DataFrame:
     return frame
 
 
-def _read_csv(file: Path) -> pd.DataFrame:
-    """Read a CSV file; integers stay integers beside an empty cell, and identifiers such as 00123 stay texts."""
-    frame: pd.DataFrame = pd.read_csv(file, skipinitialspace=True, dtype_backend="numpy_nullable")
-    numbers = [name for name in frame if pd.api.types.is_numeric_dtype(frame[name])]
-    if numbers:
-        texts = pd.read_csv(file, skipinitialspace=True, usecols=numbers, dtype="string")
-        for name in numbers:
-            if texts[name].str.fullmatch(r"[+-]?0\d+\s*").any():
-                frame[name] = texts[name].str.rstrip()
+def _read_csv(file: Path, paths: str, label: str | None) -> pd.DataFrame:
+    """Read a CSV file, in UTF-8 or latin-1.
+
+    Integers stay integers beside an empty cell, identifiers such as 00123 stay texts, and so do words such as NA, which
+    may be classes; they are missing values only among numbers, paths and groups.
+    """
+    options: dict[str, Any] = {"skipinitialspace": True, "encoding": _encoding(file)}
+    frame: pd.DataFrame = pd.read_csv(file, dtype_backend="numpy_nullable", **options)
+    texts = pd.read_csv(file, dtype="string", keep_default_na=False, na_values=[""], **options)
+    for name in frame:
+        numeric = pd.api.types.is_numeric_dtype(frame[name])
+        words = (frame[name].isna() & texts[name].notna()).any()
+        if numeric and texts[name].str.fullmatch(r"[+-]?0\d+\s*").any():
+            frame[name] = texts[name].str.rstrip()
+        elif words and (name == label or (not numeric and name not in (paths, "group"))):
+            frame[name] = texts[name]
     return frame
+
+
+def _encoding(file: Path) -> str:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with file.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"

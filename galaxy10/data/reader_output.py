@@ -1,5 +1,6 @@
 """Check the output of a reader, and write it as an HDF5 file that open_source reads."""
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,10 +11,13 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from galaxy10.data.coordinates import column_named, read_degrees
 from galaxy10.data.hdf5 import MIN_SIZE_PX, OPTIONAL_COLUMNS, REQUIRED
 from galaxy10.data.sidecars import Failure
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.progress import progress
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = 64  # images in memory at once
 _CONTRACT = "expected (images, labels, class names[, table])"
@@ -129,6 +133,14 @@ def _columns(table: Any, number: int, who: str) -> pd.DataFrame:
     taken = next((name for name in REQUIRED if name in columns), None)
     if taken:
         raise Galaxy10Error(f"{who} returns a table with a column {taken}, a name that the file uses; rename it")
+    columns = columns.rename(columns={c: k for k in OPTIONAL_COLUMNS if (c := column_named(map(str, columns), k, who))})
+    for name in ("ra", "dec"):
+        if name in columns:
+            columns[name], remark = read_degrees(columns[name], name, who)
+            if remark:
+                logger.info(f"note: {remark}")
+    if ("ra" in columns) != ("dec" in columns):
+        logger.info(f"note: {who}: ra and dec go together, and one is missing: there are no sky positions")
     for name in OPTIONAL_COLUMNS:
         if name in columns and not pd.api.types.is_numeric_dtype(columns[name]):
             raise Galaxy10Error(f"{who} returns a column {name} of type {columns[name].dtype}; expected numbers")
