@@ -31,7 +31,19 @@ def slug(name: str) -> str:
 
 
 def slugs(class_names: Sequence[str]) -> list[str]:
-    """Return a distinct slug for each class; where two names have the same slug, the class number is appended."""
+    """Return a distinct slug for each class; where several have the same slug, the class number is appended.
+
+    >>> slugs(["a b", "a_b", "a_b_1", "c"])
+    ['a_b_0', 'a_b_1_', 'a_b_1', 'c']
+    """
     plain = [slug(name) for name in class_names]
     count = Counter(plain)
-    return [s if count[s] == 1 else f"{s}_{i}" for i, s in enumerate(plain)]
+    taken = {s for s in plain if count[s] == 1}
+    distinct = []
+    for number, s in enumerate(plain):
+        name = s if count[s] == 1 else f"{s}_{number}"
+        while count[s] > 1 and name in taken:
+            name += "_"
+        taken.add(name)
+        distinct.append(name)
+    return distinct

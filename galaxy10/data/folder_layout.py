@@ -9,6 +9,7 @@ import numpy as np
 from galaxy10.data.inputs import images_below
 from galaxy10.data.labels import shortened
 from galaxy10.data.subsets import subset_named
+from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error
 
 
@@ -60,7 +61,7 @@ def find_classes(origin: Path, class_level: int | None = None) -> LabelledFolder
     return LabelledFolder(
         [path for paths in inside.values() for path in paths],
         np.array([order[name] for name in classes], dtype=np.int64),
-        names,
+        [decode_text(name) for name in names],
         [subset for subset in subsets if subset] if all(subsets) else None,
     )
 

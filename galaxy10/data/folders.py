@@ -11,7 +11,7 @@ from galaxy10.data.coordinates import column_named
 from galaxy10.data.folder_layout import find_classes
 from galaxy10.data.hdf5 import OPTIONAL_COLUMNS
 from galaxy10.data.images import MIN_SIZE_PX, ImageReadError
-from galaxy10.data.input_files import ImageFiles, ImageSource, PathTable
+from galaxy10.data.input_files import ImageFiles, ImageSource, PathTable, printable_path
 from galaxy10.data.prefetch import read_ahead
 from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
@@ -42,7 +42,7 @@ def read_folders(
     """
     found = find_classes(Path(path), class_level)
     _check(size, stretch)
-    columns = pd.DataFrame({"path": found.paths})
+    columns = pd.DataFrame({"path": [printable_path(path) for path in found.paths]})
     if found.subsets is not None:
         columns["subset"] = found.subsets
     return ResizedImages(ImageFiles(found.paths, stretch), found.labels, size), found.labels, found.names, columns

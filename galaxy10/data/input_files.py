@@ -52,17 +52,17 @@ class ImageFiles:
     """Single files, one image each."""
 
     def __init__(self, paths: Sequence[str], stretch: str):
-        self._stretch = stretch
-        array = _texts(paths)
+        self._stretch, self._paths = stretch, list(paths)
+        array = pa.array(map(printable_path, paths), pa.string())
         self.columns = pa.table({"path": array, "row": pa.array(np.zeros(len(array), np.int64))})
 
     def read(self, index: int) -> GalaxyImage:
         """Return the image of one file."""
-        return read_image(self.columns["path"][index].as_py(), self._stretch)
+        return read_image(self._paths[index], self._stretch)
 
     def fingerprint(self) -> bytes:
         """Return the files' sizes."""
-        return _sizes(self.columns["path"].to_pylist())
+        return _sizes(self._paths)
 
 
 class PathTable:
@@ -111,7 +111,7 @@ class HDF5Images:
             raise Galaxy10Error(f"{self._path} has no `images` (N, H, W, 3), only {have}; give another file")
         number = len(images)
         columns: dict[str, Any] = {
-            "path": _texts([str(self._path)]).take(pa.array(np.zeros(number, np.int64))),
+            "path": pa.array([printable_path(str(self._path))], pa.string()).take(pa.array(np.zeros(number, np.int64))),
             "row": pa.array(np.arange(number)),
         }
         carried = {name: _carried(values) for name, values in opened.items() if _is_column(values, number)}
@@ -159,14 +159,6 @@ def _carried(values: h5py.Dataset) -> pa.Array:
     return pa.array(values[:].astype(values.dtype.newbyteorder("="), copy=False))
 
 
-def _texts(paths: Sequence[str]) -> pa.Array:
-    """Return file names as a column.
-
-    Raises:
-        Galaxy10Error: a name is not UTF-8, so no catalogue can hold it.
-    """
-    try:
-        return pa.array(paths, pa.string())
-    except UnicodeEncodeError as error:
-        name = next(path for path in paths if not path.isascii() and path != path.encode(errors="replace").decode())
-        raise Galaxy10Error(f"the name of the file {name!a} is not UTF-8; rename it") from error
+def printable_path(path: str) -> str:
+    r"""Return a path as UTF-8: bytes of a file's name that are none are written as \\xff."""
+    return os.fsencode(path).decode(errors="backslashreplace")

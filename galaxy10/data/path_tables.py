@@ -1,4 +1,4 @@
-"""Tables of image paths: CSV, Parquet or FITS."""
+"""Tables of image paths: CSV (with any separator), Parquet or FITS."""
 
 import codecs
 import warnings
@@ -15,6 +15,8 @@ from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line
 
 _FITS = (".fits", ".fit", ".fts")
+_TABLES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".parquet", ".pq")  # of what kind, the content says
+_SEPARATORS = (",", ";", "\t", "|")
 _RESERVED = (
     "row",
     "path",
@@ -31,7 +33,7 @@ _RESERVED = (
 def is_table(path: Path) -> bool:
     """Return whether a file is a table and not an image: by its suffix, and a FITS file by its content."""
     suffix = path.suffix.lower()
-    if suffix in (".csv", ".parquet"):
+    if suffix in _TABLES:
         return True
     return suffix in _FITS and path.is_file() and _holds_a_table(path)
 
@@ -109,11 +111,12 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
 
 
 def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:
-    suffix = file.suffix.lower()
-    if suffix == ".csv":
-        return _read_csv(file, paths, label)
-    if suffix == ".parquet":
+    with file.open("rb") as opened:
+        start = opened.read(80)
+    if start.startswith(b"PAR1"):
         return pd.read_parquet(file, dtype_backend="numpy_nullable")
+    if not start.startswith(b"SIMPLE  ="):
+        return _read_csv(file, paths, label)
     from astropy.table import Table
 
     table = Table.read(file)
@@ -130,12 +133,17 @@ def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:
 
 
 def _read_csv(file: Path, paths: str, label: str | None) -> pd.DataFrame:
-    """Read a CSV file, in UTF-8 or latin-1.
+    """Read a CSV file, in UTF-8 or latin-1, separated by commas, semicolons, tabs or bars, as in its first line.
 
     Integers stay integers beside an empty cell, identifiers such as 00123 stay texts, and so do words such as NA, which
     may be classes; they are missing values only among numbers, paths and groups.
     """
     options: dict[str, Any] = {"skipinitialspace": True, "encoding": _encoding(file)}
+    with file.open(encoding=options["encoding"]) as opened:
+        first = opened.readline()
+    if "\0" in first:
+        raise Galaxy10Error(f"{file} is no table; give a CSV, Parquet or FITS file")
+    options["sep"] = max(_SEPARATORS, key=first.count)
     frame: pd.DataFrame = pd.read_csv(file, dtype_backend="numpy_nullable", **options)
     texts = pd.read_csv(file, dtype="string", keep_default_na=False, na_values=[""], **options)
     for name in frame:
@@ -157,4 +165,4 @@ def _encoding(file: Path) -> str:
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return "latin-1"
-    return "utf-8"
+    return "utf-8-sig"  # Excel begins files with a byte order mark

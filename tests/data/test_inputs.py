@@ -132,6 +132,24 @@ def test_folders_that_cannot_be_listed_and_names_that_are_no_text_are_said(tmp_p
                 file["images"] = galaxy()[None]
             os.rename(tmp_path / "s.h5", path)
         else:
-            Path(path).touch()
-        with pytest.raises(Galaxy10Error, match=r"\\udcff\.(png|h5)' is not UTF-8; rename it"):
-            find_inputs([path])
+            Image.fromarray(galaxy()).save(tmp_path / "b.png")
+            os.rename(tmp_path / "b.png", path)
+        inputs = find_inputs([path])
+        assert inputs.columns["path"][0].as_py().endswith(("b\\xff.png", "s\\xff.h5"))
+        assert np.array_equal(inputs.read(0).pixels, galaxy())
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"), [("l.txt", ";"), ("l.tsv", "\t"), ("l.csv", "|"), ("l.parquet", ","), ("l.dat", ";")]
+)
+def test_the_kind_of_a_table_is_its_content(tmp_path, name, separator):
+    table = pd.DataFrame({"path": ["a,b.png", "c.png"], "ra": [1.5, 2.5]})
+    table.to_csv(tmp_path / name, index=False, sep=separator, encoding="utf-8-sig")
+    read = find_inputs([str(tmp_path / name)]).columns
+    assert read["path"].to_pylist() == ["a,b.png", "c.png"]
+    assert read["ra"].to_pylist() == [1.5, 2.5]
+    table.to_parquet(tmp_path / "real.csv")
+    assert find_inputs([str(tmp_path / "real.csv")]).columns["ra"].to_pylist() == [1.5, 2.5]
+    (tmp_path / "l.txt").write_bytes(b"\0\1\2")
+    with pytest.raises(Galaxy10Error, match=r"l.txt is no table; give a CSV, Parquet or FITS file"):
+        find_inputs([str(tmp_path / "l.txt")])

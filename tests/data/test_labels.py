@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS, GALAXY10_COUNTS_NO_DUPLICATES
+from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS, GALAXY10_COUNTS_NO_DUPLICATES, slugs
 from galaxy10.data import GalaxyData
 from galaxy10.data.custom_datamodule import describe_datamodule
 from galaxy10.data.hdf5 import open_source
@@ -121,6 +121,18 @@ def test_class_names_are_read_in_any_encoding(tmp_path):
         "a\nb",
         "aé",
     ]
+
+
+def test_column_names_are_unique_whatever_the_class_names():
+    for names in (
+        ["a b", "a_b", "a_b_1"],
+        ["a_b_1", "a b", "a_b"],
+        ["渦巻", "楕円"],
+        ["x"] * 3,
+        ["a b", "a_b", "a_b_0", "a_b_1"],
+    ):
+        assert len(set(slugs(names))) == len(names)
+    assert slugs(["a b", "c"]) == ["a_b", "c"]
 
 
 # --- is it Galaxy10? --------------------------------------------------------------------------------------------------
