@@ -37,13 +37,11 @@ def numbering_note(class_ids: Sequence[int], names: Sequence[str] | None, where:
     """Return one line that says which classes the numbers of a file are; None if they are positions from 0."""
     if tuple(class_ids) == tuple(range(len(class_ids))):
         return None
-    of = names if names is not None else [str(number) for number in range(len(class_ids))]
-    pairs = [
-        f"{number} is {'' if names is not None else 'number '}{name}"
-        for number, name in zip(class_ids, of, strict=True)
-    ]
-    named = "" if names is not None else ", named by their numbers in the file"
-    return f"{where}: the labels are no numbers from 0 without gaps: {len(pairs)} classes{named} ({shortened(pairs)})"
+    if names is None:
+        ids = shortened(list(map(str, class_ids)))
+        return f"{where}: labels {ids} are {len(class_ids)} classes, named by their numbers"
+    pairs = [f"{number} is {name}" for number, name in zip(class_ids, names, strict=True)]
+    return f"{where}: the labels are not numbered from 0, class names are matched in sorted order: {shortened(pairs)}"
 
 
 def shortened(words: Sequence[str]) -> str:

@@ -126,8 +126,6 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
         directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
         log_run_start(about, trainer, directory)
-        for note in data.source.notes if isinstance(data, GalaxyData) and data.source else ():
-            logger.info(f"note: {note}")
 
     # Train, then evaluate the best epoch
     keep_freed_memory()

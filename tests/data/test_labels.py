@@ -47,7 +47,8 @@ def test_numbers_become_classes_in_sorted_order_and_stay_their_names(tmp_path, i
     assert (data.class_counts > 0).all()
     assert np.array_equal(data.source.label_ids, np.repeat(ids, 12))
     assert np.array_equal(data.store.table["label"], data.source.table["label"])
-    assert data.split.notes[0].startswith("g.h5: the labels are no numbers from 0 without gaps: 3 classes")
+    said = ", ".join(str(i) for i in sorted(ids))
+    assert data.split.notes[0] == f"g.h5: labels {said} are 3 classes, named by their numbers"
     record = data_record(data, describe_datamodule(data))["data"]
     assert (record["class_names"], record["class_ids"]) == ([str(i) for i in sorted(ids)], sorted(ids))
 
