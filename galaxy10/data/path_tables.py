@@ -15,7 +15,8 @@ from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line
 
 _FITS = (".fits", ".fit", ".fts")
-_TABLES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".parquet", ".pq")  # of what kind, the content says
+_TABLES = (".csv", ".tsv", ".tab", ".parquet", ".pq")  # of what kind, the content says
+_TEXTS = (".txt", ".dat")
 _SEPARATORS = (",", ";", "\t", "|")
 _RESERVED = (
     "row",
@@ -31,11 +32,23 @@ _RESERVED = (
 
 
 def is_table(path: Path) -> bool:
-    """Return whether a file is a table and not an image: by its suffix, and a FITS file by its content."""
+    """Return whether a file is a table and not an image: by its suffix, and a FITS file or a text by its content."""
     suffix = path.suffix.lower()
     if suffix in _TABLES:
         return True
+    if suffix in _TEXTS:
+        return path.is_file() and _has_columns(path)
     return suffix in _FITS and path.is_file() and _holds_a_table(path)
+
+
+def _has_columns(path: Path) -> bool:
+    """Return whether the first line of a text names columns; notes in a folder of images do not."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            first = file.readline(10_000)
+    except OSError:
+        return False
+    return first.strip() == "path" or any(separator in first for separator in _SEPARATORS)
 
 
 def _holds_a_table(path: Path) -> bool:

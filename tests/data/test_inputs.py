@@ -150,6 +150,8 @@ def test_the_kind_of_a_table_is_its_content(tmp_path, name, separator):
     assert read["ra"].to_pylist() == [1.5, 2.5]
     table.to_parquet(tmp_path / "real.csv")
     assert find_inputs([str(tmp_path / "real.csv")]).columns["ra"].to_pylist() == [1.5, 2.5]
-    (tmp_path / "l.txt").write_bytes(b"\0\1\2")
-    with pytest.raises(Galaxy10Error, match=r"l.txt is no table; give a CSV, Parquet or FITS file"):
-        find_inputs([str(tmp_path / "l.txt")])
+    (tmp_path / "l.tsv").write_bytes(b"\0\1\2")
+    with pytest.raises(Galaxy10Error, match=r"l.tsv is no table; give a CSV, Parquet or FITS file"):
+        find_inputs([str(tmp_path / "l.tsv")])
+    (tmp_path / "notes.txt").write_text("remarks among the images of a glob")
+    assert len(find_inputs([str(tmp_path / "notes.txt")])) == 1  # an image that cannot be read, listed as such
