@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from galaxy10.compat import slurm_task_environment, watch_started_processes
 from galaxy10.exit_codes import ExitCode, describe_exit
 from galaxy10.runs.directory import RunDirectory
+from galaxy10.runs.launcher import launch
 from galaxy10.runs.signals import SignalHandler
-from galaxy10.runs.slurm import job_name, job_step, threads_per_process
+from galaxy10.runs.slurm import threads_per_process
 from galaxy10.training.loggers import close_loggers
 
 logger = logging.getLogger(__name__)
@@ -28,15 +30,15 @@ GONE_S = 5.0
 _children: list[Any] = []  # the processes that this process has started
 
 
-def cluster_environment() -> ClusterEnvironment | None:
-    """Return Lightning's cluster environment; None to let Lightning choose.
+def cluster_environment() -> ClusterEnvironment:
+    """Return Lightning's cluster environment for the launcher of this process.
 
-    In a job but not under srun, processes are started as on a laptop; Lightning would wait for the job's tasks.
+    Lightning would choose by environment variables alone, which may be those of another job.
     """
-    if job_name() is None:
-        return None
-    step = job_step()
-    return slurm_task_environment() if step is not None and step.tasks > 1 else LightningEnvironment()
+    launcher = launch().launcher
+    if launcher == "torchrun":
+        return TorchElasticEnvironment()
+    return slurm_task_environment() if launcher == "srun" else LightningEnvironment()
 
 
 def set_threads_from_slurm() -> None:

@@ -34,6 +34,7 @@ from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
 from galaxy10.reports.run import build_report
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
+from galaxy10.runs.launcher import PARENT_VARIABLE, launch
 from galaxy10.runs.signals import SignalHandler
 from galaxy10.system import keep_freed_memory
 from galaxy10.training.callbacks import (
@@ -75,6 +76,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     """
     quiet_libraries()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
+    if launch().launcher != "lightning":
+        os.environ[PARENT_VARIABLE] = str(os.getpid())
     trust_configuration(config)
     seed_everything(config["seed"])
     set_threads_from_slurm()
@@ -233,9 +236,7 @@ def build_trainer(
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_still_held)]
     if options.pop("sync_batchnorm"):
         plugins.append(SyncedBatchNorm())
-    environment = cluster_environment()
-    if environment is not None:
-        plugins.append(environment)
+    plugins.append(cluster_environment())
     if options["model_registry"] is None:
         options.pop("model_registry")
     profiler = PROFILERS.get(options["profiler"])
