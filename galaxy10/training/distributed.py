@@ -62,8 +62,18 @@ def watch_children(directory: RunDirectory, signal_handler: SignalHandler) -> No
     watch_started_processes(watch)
 
 
+def kill_children() -> None:
+    """Kill the processes that Lightning has started for this run."""
+    for child in _children:
+        child.kill()
+
+
 def explain_dist_error(error: Exception) -> str | None:
-    """Return the cause of a torch.distributed error, the death of another process; None for other errors."""
+    """Return the cause of a torch.distributed error, such as another process's death; None for other errors."""
+    if "EADDRINUSE" in str(error):
+        kill_children()
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        return f"another program uses {where}, where the processes of this run meet; run the same command again"
     if not any(word in f"{type(error).__name__} {error}" for word in ("gloo", "NCCL", "DistBackendError")):
         return None
     deadline = time.monotonic() + GONE_S

@@ -4,6 +4,7 @@ import logging
 import os
 import random
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ from galaxy10.training.loggers import build_loggers
 from galaxy10.training.loggers.epoch_tables import LogEpochTables
 from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
+from galaxy10.training.rendezvous import end_process, limited_rendezvous
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
 
 logger = logging.getLogger(__name__)
@@ -134,7 +136,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     keep_freed_memory()
     resume = directory.last_checkpoint if directory.last_checkpoint.exists() else None
     signal_handler.deferring = True
-    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    with limited_rendezvous(trainer.world_size, partial(end_process, directory)):
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     signal_handler.deferring = False
     signal_handler.raise_if_signalled()
     if trainer.is_global_zero:
