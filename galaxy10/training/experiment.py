@@ -91,6 +91,9 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     if not isinstance(data, GalaxyData):
         seed_epochs(data, config["seed"])
 
+    if isinstance(data, GalaxyData):
+        check_batches_of_epoch(config["trainer"], len(data.train_dataloader()))
+
     # Network
     context = {
         "num_classes": facts.num_classes,
@@ -171,6 +174,32 @@ def check_same_data(directory: RunDirectory, split_hash: str) -> None:
         raise Galaxy10Error(
             f"{directory.path} was trained on another split ({before}; the file now gives {split_hash}); "
             "restore the file, or give another run.dir"
+        )
+
+
+def check_batches_of_epoch(trainer: dict[str, Any], batches: int) -> None:
+    """Check the settings that count the batches of an epoch.
+
+    Raises:
+        Galaxy10Error: no batch would be trained on, or validation would never come.
+    """
+    limit, interval = trainer["limit_train_batches"], trainer["val_check_interval"]
+    used = batches
+    if isinstance(limit, int):
+        used = min(batches, limit)
+    elif limit is not None:
+        used = int(batches * limit)
+    if used == 0:
+        raise Galaxy10Error(
+            f"trainer.limit_train_batches={limit} of {batches} batches is less than one; type "
+            "trainer.limit_train_batches=1 for one batch"
+        )
+    debugging = trainer["fast_dev_run"] or trainer["overfit_batches"]  # Lightning sets both numbers itself
+    by_epoch = trainer["check_val_every_n_epoch"] is not None
+    if isinstance(interval, int) and interval > used and by_epoch and not debugging:
+        raise Galaxy10Error(
+            f"trainer.val_check_interval={interval}, but an epoch has {used} batches; type "
+            f"trainer.val_check_interval={used}, or add trainer.check_val_every_n_epoch=null to count over epochs"
         )
 
 

@@ -70,6 +70,16 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
     unknown = sorted(set(trainer) - known)
     if unknown:
         raise Galaxy10Error(f"Lightning's Trainer has no trainer.{unknown[0]}{did_you_mean(unknown[0], sorted(known))}")
+    if trainer["limit_train_batches"] == 0:
+        raise Galaxy10Error(
+            "trainer.limit_train_batches=0 trains on no batch; leave it out, or to evaluate a run again, type "
+            "`galaxy10 evaluate RUN`"
+        )
+    if trainer["check_val_every_n_epoch"] is None and isinstance(trainer["val_check_interval"], float):
+        raise Galaxy10Error(
+            "trainer.check_val_every_n_epoch=null counts batches over epochs; type a whole number of batches, e.g. "
+            "trainer.val_check_interval=100"
+        )
 
 
 def _check_precision(config: dict[str, Any]) -> None:
