@@ -17,6 +17,7 @@ from galaxy10.exit_codes import ExitCode
 from galaxy10.metrics.specs import metric_directions
 from galaxy10.runs.launcher import check_one_process, drop_stale_variables
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
+from galaxy10.system import provide_home
 from galaxy10.training.settings import complete_and_check, known_keys
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     if is_help_only(arguments):
         print(help_text("sweep"))
         return ExitCode.FINISHED
+    provide_home()
     import_from_working_directory()
     try:
         set_up_logging()

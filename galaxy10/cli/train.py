@@ -31,6 +31,7 @@ from galaxy10.runs.directory import (
 from galaxy10.runs.launcher import check_one_process, drop_stale_variables, end_with_rank_zero
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
+from galaxy10.system import provide_home
 from galaxy10.training.loggers import close_loggers
 from galaxy10.training.settings import complete_and_check, known_keys
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         print(help_text("train"))
         return ExitCode.FINISHED
     end_with_rank_zero()
+    provide_home()
     import_from_working_directory()
     try:
         set_up_logging()

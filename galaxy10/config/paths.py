@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.system import temporary_home
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parent
@@ -49,7 +50,7 @@ def expand_home(path: str) -> str:
     if not path.startswith("~"):
         return path
     expanded = os.path.expanduser(path)
-    if expanded == path:
+    if expanded == path or expanded.startswith(temporary_home()):
         raise Galaxy10Error(f"{path}: there is no home directory {path.partition('/')[0]}; type the whole path")
     return expanded
 

@@ -18,6 +18,7 @@ from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.launcher import launch
 from galaxy10.runs.signals import SignalHandler
 from galaxy10.runs.slurm import threads_per_process
+from galaxy10.system import limited_cpus
 from galaxy10.training.loggers import close_loggers
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,12 @@ def cluster_environment() -> ClusterEnvironment:
 
 
 def set_threads_from_slurm() -> None:
-    """Set torch's threads to the cores that SLURM gives each task; by default torch uses all cores of the node."""
+    """Set torch's threads to the cores that SLURM gives each task, or a container's CPU quota allows.
+
+    By default torch uses all cores of the node.
+    """
+    if (cores := limited_cpus()) is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores)
     threads = threads_per_process()
     if threads is not None:
         torch.set_num_threads(threads)
