@@ -160,7 +160,7 @@ def drop_stale_variables(num_nodes: int = 1) -> None:
     alone = _number("WORLD_SIZE", 1) == 1 and bool(theirs)  # torchrun with one process
     for name in (*names, *theirs):
         del os.environ[name]
-    if names and not alone:
+    if names and not alone and launch().rank == 0:
         what = "srun" if started == "srun" else "no launcher"
         logger.info(f"note    ignored {', '.join(names)} in the environment: {what} set them for this process")
 
