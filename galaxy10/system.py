@@ -1,16 +1,90 @@
 """CPU cores and memory of this process."""
 
 import ctypes
+import math
 import os
 import sys
+import tempfile
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST = 2**30
 
 
 def usable_cpus() -> int:
-    """Return how many CPU cores this process may use: on a shared machine, fewer than there are."""
+    """Return how many CPU cores this process may use: on a shared machine or in a container, fewer than there are."""
+    cores = _cores()
+    return min(cores, cpu_quota() or cores)
+
+
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Return the CPU time that the control groups of this process allow, in cores, rounded up; None without a limit.
+
+    Args:
+        root: where control groups are mounted; groups: the file that lists those of this process.
+    """
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return None
+    quotas = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts = [root / name for name in ("cpu", controllers, "cpu,cpuacct")] if controllers else [root]
+        above = [Path(group.strip("/")), *Path(group.strip("/")).parents]
+        quotas += [_quota(mount / folder) for mount in mounts for folder in above]
+    return min((math.ceil(quota) for quota in quotas if quota), default=None)
+
+
+def _quota(folder: Path) -> float | None:
+    """Return the limit of one control group in cores: cpu.max of version 2, cpu.cfs_* of version 1."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError):  # no such group, or "max"
+        return None
+
+
+def limited_cpus() -> int | None:
+    """Return the cores that a control group allows, if they are fewer than the cores that libraries count."""
+    quota = cpu_quota()
+    return quota if quota is not None and quota < _cores() else None
+
+
+def provide_home() -> None:
+    """Give a user who is in no list of users, as in containers, a home directory and a name, which libraries need."""
+    if os.path.expanduser("~") == "~" or ("HOME" not in os.environ and not _is_listed_user()):
+        home = temporary_home()
+        os.makedirs(home, mode=0o700, exist_ok=True)
+        if os.stat(home).st_uid != os.getuid():  # another user's, who could put settings there
+            home = tempfile.mkdtemp(prefix=f"{home}-")
+        os.environ["HOME"] = home
+    if not ({"USER", "LOGNAME"} & os.environ.keys()) and not _is_listed_user():
+        os.environ["LOGNAME"] = f"user-{os.getuid()}"
+
+
+def temporary_home() -> str:
+    """Return the directory that stands in for the home directory of a user without one."""
+    return os.path.join(tempfile.gettempdir(), f"galaxy10-home-{os.getuid()}")
+
+
+def _is_listed_user() -> bool:
+    import pwd
+
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True
 
 
 def keep_freed_memory() -> bool:

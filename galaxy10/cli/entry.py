@@ -5,6 +5,7 @@ import sys
 
 from galaxy10.cli.composed import COMPOSED, run_composed
 from galaxy10.config.command_line import COMPLETION
+from galaxy10.system import limited_cpus, provide_home
 
 
 def main() -> None:
@@ -14,6 +15,10 @@ def main() -> None:
         sys.exit(complete(arguments))
     if arguments[:1] and arguments[0] in COMPOSED:
         sys.exit(run_composed(arguments[0], arguments[1:]))
+    provide_home()
+    cores = limited_cpus()
+    if cores is not None:  # before libraries start their threads
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
     from galaxy10.cli.main import main as run_command  # imports typer, which train and sweep do not need
 
     run_command()

@@ -15,7 +15,9 @@ from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode
 from galaxy10.metrics.specs import metric_directions
+from galaxy10.runs.launcher import check_one_process, drop_stale_variables
 from galaxy10.sweeps.settings import SWEEP_FIELDS, Sweep, read_sweep
+from galaxy10.system import provide_home
 from galaxy10.training.settings import complete_and_check, known_keys
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     if is_help_only(arguments):
         print(help_text("sweep"))
         return ExitCode.FINISHED
+    provide_home()
     import_from_working_directory()
     try:
         set_up_logging()
@@ -67,6 +70,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _act(section: Mapping[str, Any], sweep: Sweep, config: dict[str, Any], typed: list[str], remarks: list[str]) -> int:
     action = section["action"]
+    check_one_process("a study")
+    drop_stale_variables()
     if action != "run" or section["launcher"] == "local":
         from galaxy10.sweeps.local import strip_slurm_env
 

@@ -28,8 +28,10 @@ from galaxy10.runs.directory import (
     global_rank,
     is_main_process,
 )
+from galaxy10.runs.launcher import check_one_process, drop_stale_variables, end_with_rank_zero
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
+from galaxy10.system import provide_home
 from galaxy10.training.loggers import close_loggers
 from galaxy10.training.settings import complete_and_check, known_keys
 
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
     if is_help_only(arguments):
         print(help_text("train"))
         return ExitCode.FINISHED
+    end_with_rank_zero()
+    provide_home()
     import_from_working_directory()
     try:
         set_up_logging()
@@ -67,7 +71,9 @@ def main(arguments: Sequence[str]) -> int:
             check_experiment,  # imports the data libraries, which --help does not need
         )
 
+        drop_stale_variables(composed.experiments[0][0]["trainer"]["num_nodes"])
         if composed.multirun:
+            check_one_process("a grid")
             return run_many(composed)
         config, overrides = composed.experiments[0]
         if composed.launcher != "basic":

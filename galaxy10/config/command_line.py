@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from galaxy10.config.paths import program
+from galaxy10.config.paths import PATH_SETTINGS, expand_home, program
 from galaxy10.errors import Galaxy10Error
 
 _OPTIONS_WITH_VALUE = (
@@ -151,7 +151,9 @@ def _translate(word: str, groups: Collection[str]) -> str:
         value = f"'{value}'" if _NOT_A_STRING.fullmatch(value) else _NULL.sub("[]", value)
         return f"{word.partition('=')[0]}{mark}{value}"
     if key in _RENAMED:
-        return f"{_RENAMED[key]}={value}"
+        return _translate(f"{_RENAMED[key]}={value}", groups)
+    if key in PATH_SETTINGS and "~" in value:  # which shells leave alone after =, and Hydra cannot parse
+        return f"{word.partition('=')[0]}={','.join(map(expand_home, value.split(',')))}"
     if key in COMMON_MODEL_SETTINGS and word == f"{key}={value}":
         return f"++{word}"
     if key == "hydra.sweep.subdir":

@@ -23,7 +23,7 @@ from galaxy10.config.command_line import (
 )
 from galaxy10.config.explain import KnownSettings, explain
 from galaxy10.config.launchers import check_launcher
-from galaxy10.config.paths import CONF, program
+from galaxy10.config.paths import CONF, PATH_SETTINGS, expand_home, program
 from galaxy10.config.sections import check_deletions, check_required_groups, complete
 from galaxy10.errors import Galaxy10Error
 
@@ -90,7 +90,17 @@ def to_container(config: DictConfig) -> dict[str, Any]:
     check_required_groups([str(key) for key, value in unresolved.items() if value])
     container = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
+    _expand_home(container)
     return complete({str(key): value for key, value in container.items()})
+
+
+def _expand_home(container: dict[Any, Any]) -> None:
+    """Expand `~` in the settings that are paths, as a YAML file or a quoted override may have it."""
+    for key in PATH_SETTINGS:
+        section, _, name = key.partition(".")
+        settings = container.get(section)
+        if isinstance(settings, dict) and isinstance(settings.get(name), str):
+            settings[name] = expand_home(settings[name])
 
 
 def compose(

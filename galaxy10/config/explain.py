@@ -1,6 +1,7 @@
 """Explain in one line why a command line cannot be composed: what was typed, and the nearest name that exists."""
 
 import re
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from galaxy10.config.command_line import COMPLETION, config_name, is_multirun, split_options
 from galaxy10.config.fields import did_you_mean
 from galaxy10.config.groups import config_folders, groups, settings
-from galaxy10.config.paths import program
+from galaxy10.config.paths import PATH_SETTINGS, program
 from galaxy10.errors import Galaxy10Error, first_line
 
 _PLAIN_SETTING = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)=(.*)", re.DOTALL)
@@ -90,11 +91,13 @@ def explain(error: Exception, arguments: Sequence[str], known: KnownSettings) ->
         except HydraException:
             if "=" not in argument:
                 return f"{argument!r} is no setting; type group=choice or key=value without blanks, e.g. model=resnet50"
-            return f"{argument!r} cannot be parsed as group=choice or key=value; quote lists as 'key=[a,b]'"
+            return _explain_syntax(argument)
         if not override.is_sweep_override():
             value = override.get_value_element_as_str()
         elif not is_multirun(arguments):
-            return f"{argument} gives several values: add -m to run one experiment for each"
+            several = f"{argument} gives several values: add -m to run one experiment for each"
+            is_path = override.key_or_group in PATH_SETTINGS
+            return f"{several}; for one path, type {quoted_argument(argument)}" if is_path else several
         elif override.is_discrete_sweep():
             value = ",".join(map(str, override.sweep_string_iterator()))
         else:
@@ -105,6 +108,20 @@ def explain(error: Exception, arguments: Sequence[str], known: KnownSettings) ->
     if isinstance(error, HydraException) and "primary config" in str(error):
         return _explain_primary(arguments, known)
     return f"the configuration cannot be composed: {first_line(error)}"
+
+
+def _explain_syntax(argument: str) -> str:
+    value = argument.partition("=")[2]
+    if value.startswith(("[", "{", "'", '"')):
+        return f"{argument!r} cannot be parsed as group=choice or key=value; quote lists as 'key=[a,b]'"
+    return f"{argument!r} has a character that Hydra reads as syntax; type {quoted_argument(argument)}"
+
+
+def quoted_argument(argument: str) -> str:
+    """Return `key=value` as typed in a shell so that Hydra reads the value as text: 'key="value"'."""
+    key, _, value = argument.partition("=")
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)  # backslashes are special to Hydra before a quote only
+    return shlex.quote(f'{key}="{escaped}"')
 
 
 def _explain_primary(arguments: Sequence[str], known: KnownSettings) -> str:

@@ -5,6 +5,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from galaxy10.errors import Galaxy10Error
+from galaxy10.system import temporary_home
+
 PACKAGE = Path(__file__).resolve().parents[1]
 CHECKOUT = None if (PACKAGE / "conf").is_dir() else PACKAGE.parent
 
@@ -15,6 +18,8 @@ def packaged_folder(name: str) -> Path:
 
 
 CONF = packaged_folder("conf")
+# Settings whose values are paths.
+PATH_SETTINGS = ("run.dir", "run.root", "data.path", "data.dir", "data.store_dir", "model.weights", "sweep.dir")
 SLURM_SCRIPTS = packaged_folder("slurm")
 
 
@@ -34,6 +39,20 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
         return dict(environment)
     path = [word for word in environment.get("PYTHONPATH", "").split(os.pathsep) if word]
     return {**environment, "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(CHECKOUT), *path]))}
+
+
+def expand_home(path: str) -> str:
+    """Return a path with `~` or `~name` at its beginning replaced by the home directory.
+
+    Raises:
+        Galaxy10Error: there is no such home directory.
+    """
+    if not path.startswith("~"):
+        return path
+    expanded = os.path.expanduser(path)
+    if expanded == path or expanded.startswith(temporary_home()):
+        raise Galaxy10Error(f"{path}: there is no home directory {path.partition('/')[0]}; type the whole path")
+    return expanded
 
 
 def import_from_working_directory() -> None:

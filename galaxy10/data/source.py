@@ -1,5 +1,6 @@
 """The file of an experiment: the published one, a given one, one converted by a reader, or a simulated survey."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +32,8 @@ def check_source(data: Mapping[str, Any]) -> SourceFile | None:
         Galaxy10Error: the file is missing and cannot be downloaded, or it is wrong.
     """
     path = source_path(data)
+    if data["name"] == "simulated" and data["num_folds"]:
+        _check_simulated_folds(data["num_images"], data["num_folds"])
     if path is not None:
         return _open(data, path)
     if data["name"] == "galaxy10":
@@ -40,6 +43,18 @@ def check_source(data: Mapping[str, Any]) -> SourceFile | None:
     elif data["name"] == "hdf5" and data.get("reader") is None and Path(data["path"]).is_dir():
         find_classes(Path(data["path"]))
     return None
+
+
+def _check_simulated_folds(num_images: int, num_folds: int) -> None:
+    from galaxy10.simulation.survey import class_counts
+
+    if class_counts(num_images).min() >= num_folds:
+        return
+    enough = next(number for number in itertools.count(num_images) if class_counts(number).min() >= num_folds)
+    raise Galaxy10Error(
+        f"data.num_images={num_images} has {class_counts(num_images).min()} images of the rarest class, too few for "
+        f"data.num_folds={num_folds}; type data.num_images={enough + 100 - enough % 100}"
+    )
 
 
 def source_path(data: Mapping[str, Any]) -> Path | None:

@@ -9,6 +9,7 @@ import lightning as L
 import numpy as np
 import pandas as pd
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from galaxy10.console import quiet_libraries
 from galaxy10.data.datamodule import GalaxyData
@@ -59,6 +60,7 @@ def evaluate_as_trained(
         accelerator=_accelerator(config["trainer"]["accelerator"]),
         devices=1,
         precision=trained_precision(provenance, config),
+        plugins=[LightningEnvironment()],  # by itself, Lightning takes the variables of any job for its own
         logger=False,
         callbacks=[EvaluationProgress()],
         enable_progress_bar=False,

@@ -1,5 +1,6 @@
 """The devices of this machine, found without importing torch."""
 
+import importlib.util
 import os
 import platform
 from pathlib import Path
@@ -60,6 +61,21 @@ def check_devices(trainer: dict[str, Any]) -> None:
             f"trainer.accelerator={accelerator}, but {describe_machine(gpus)}; "
             "type trainer.accelerator=cpu to train on the CPU"
         )
+    if accelerator == "mps" and not _is_apple_silicon():
+        raise Galaxy10Error(
+            "trainer.accelerator=mps needs a Mac with Apple silicon; type trainer.accelerator=auto for this machine"
+        )
+    if accelerator == "tpu" and not _is_installed("torch_xla"):
+        raise Galaxy10Error("trainer.accelerator=tpu needs torch_xla; install it, or type trainer.accelerator=auto")
+    strategy = trainer.get("strategy", "auto")
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and gpus == 0)
+    if strategy.startswith(("fsdp", "deepspeed")) and (on_cpu or gpus == 0):
+        raise Galaxy10Error(f"trainer.strategy={strategy} needs NVIDIA GPUs; type trainer.strategy=auto")
+    if strategy.startswith("deepspeed") and not _is_installed("deepspeed"):
+        raise Galaxy10Error(f"trainer.strategy={strategy} needs deepspeed; install it, or type trainer.strategy=ddp")
+    uses_mps = accelerator == "mps" or (accelerator != "cpu" and gpus == 0 and _is_apple_silicon())
+    if uses_mps and strategy not in ("auto", "single_device"):
+        raise Galaxy10Error(f"trainer.strategy={strategy} does not work on an Apple GPU; type trainer.strategy=auto")
     uses_gpus = accelerator in ("gpu", "cuda") or (accelerator == "auto" and gpus > 0)
     if uses_gpus and requested is not None and requested > gpus:
         raise Galaxy10Error(
@@ -73,10 +89,14 @@ def check_devices(trainer: dict[str, Any]) -> None:
         )
 
 
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
 def _bound() -> str:
     """Return a hint for SLURM jobs whose tasks see one GPU each; Lightning needs to see all GPUs of the node."""
-    tasks = int(os.environ.get("SLURM_STEP_NUM_TASKS") or 1)
-    return " for this task: ask SLURM for --gpus-per-node=…, not --gpus-per-task" if tasks > 1 else ""
+    tasks = os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
+    return " for this task: ask SLURM for --gpus-per-node=…, not --gpus-per-task" if tasks != "1" else ""
 
 
 def describe_machine(gpus: int) -> str:

@@ -14,9 +14,10 @@ from galaxy10.config.fields import format_value, iter_settings
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.files import RunFiles, check_format
-from galaxy10.runs.lock import RunLock, check_free, wait_for_main_process
+from galaxy10.runs.launcher import launch, rendezvous_limit_s, started_together
+from galaxy10.runs.lock import RunLock, check_free, wait_for_lock, wait_for_main_process
 from galaxy10.runs.signals import Interrupted
-from galaxy10.runs.slurm import job_name, job_step
+from galaxy10.runs.slurm import job_name
 
 RUN_DIR_VARIABLE = "GALAXY10_RUN_DIR"  # set by rank 0 for the other processes of a run
 # Settings that do not change the experiment: where it runs and where it writes.
@@ -26,19 +27,22 @@ INCIDENTAL_TRAINER = ("accelerator", "devices", "num_nodes", "strategy", "enable
 
 def is_main_process() -> bool:
     """Return whether this is rank 0, the process of a run that writes; known before torch.distributed starts."""
-    return all(int(os.environ.get(name, "0")) == 0 for name in ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+    return launch().rank == 0
 
 
 def global_rank() -> int:
-    """Return the rank of this process from its environment; on several nodes without SLURM, the local rank."""
-    return int(os.environ.get("SLURM_PROCID") or os.environ.get("LOCAL_RANK") or 0)
+    """Return the rank of this process; on several nodes started by hand, the local rank or else the node's."""
+    return launch().rank
 
 
 def run_name(model: str, overrides: list[str]) -> str:
-    """Return `<model>-<hash of overrides>-<SLURM job or array_task id, else time>`; the same after a requeue."""
+    """Return `<model>-<hash of overrides>-<SLURM job or array_task id, else time>`.
+
+    The name is the same after a requeue, and in all processes that torchrun started on one machine.
+    """
     relevant = sorted(x for x in overrides if not x.lstrip("+~").startswith(("run.", "logger", "hydra")))
     digest = hashlib.sha256("\n".join(relevant).encode()).hexdigest()[:8]
-    return f"{model}-{digest}-{job_name() or datetime.now().strftime('%Y%m%d-%H%M%S')}"
+    return f"{model}-{digest}-{job_name() or (started_together() or datetime.now()).strftime('%Y%m%d-%H%M%S')}"
 
 
 @dataclass
@@ -62,7 +66,7 @@ class RunDirectory:
         return self.lock.lost if self.lock is not None else threading.Event()
 
     def acquire(self) -> None:
-        """On rank 0, acquire the lock of the directory; on other ranks under srun, wait until rank 0 has it.
+        """On rank 0, acquire the lock of the directory; under srun and torchrun, other ranks wait until rank 0 has it.
 
         Raises:
             Galaxy10Error: another running process holds the lock.
@@ -70,8 +74,10 @@ class RunDirectory:
         if is_main_process():
             self.lock = RunLock(self.path)
             self.lock.acquire()
-        elif job_step() is not None:
+        elif launch().launcher == "srun":
             wait_for_main_process(self.path)
+        elif launch().launcher == "torchrun":
+            wait_for_lock(self.path, rendezvous_limit_s())
 
     def release(self) -> None:
         """Release the lock."""
@@ -176,7 +182,11 @@ def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDir
     Raises:
         Galaxy10Error: the directory holds a run of another configuration, or files that belong to no run.
     """
-    given = os.environ.get(RUN_DIR_VARIABLE) or config["run"]["dir"]
+    given = config["run"]["dir"]
+    if launch().launcher == "lightning":
+        given = os.environ.get(RUN_DIR_VARIABLE) or given
+    elif not given and job_name() is None and launch().launcher in ("torchrun", "hand") and started_together() is None:
+        raise Galaxy10Error("the processes on several nodes need one run directory; add run.dir=…")
     path = Path(given) if given else Path(config["run"]["root"]) / run_name(config["model"]["name"], overrides)
     if not is_main_process():
         return _joined(RunDirectory(path), config)
@@ -224,8 +234,11 @@ def _was_killed_at_start(path: Path) -> bool:
 
 
 def _unused(path: Path) -> Path:
-    """Return a path that does not exist yet, because two runs may start in the same second; under SLURM, the path."""
-    if job_name():
+    """Return a path that does not exist yet, because two runs may start in the same second.
+
+    Under SLURM and torchrun, return the path itself, which all processes of the run must find.
+    """
+    if job_name() or started_together():
         return path
     candidate, number = path, 2
     while candidate.exists():

@@ -172,6 +172,19 @@ def wait_for_main_process(directory: Path) -> None:
         time.sleep(0.2)
 
 
+def wait_for_lock(directory: Path, limit_s: float) -> None:
+    """Wait until a running process holds the lock of a run directory.
+
+    Raises:
+        Galaxy10Error: none does after limit_s seconds.
+    """
+    deadline = time.monotonic() + limit_s
+    while not is_alive(read_holder(directory)):
+        if time.monotonic() > deadline:
+            raise Galaxy10Error(f"rank 0 has not started a run in {directory} within {limit_s:g} s")
+        time.sleep(0.2)
+
+
 def _start_of(pid: int) -> str | None:
     """Return the start time of a process of this host, because pids are reused; None if there is no such process."""
     try:

@@ -17,7 +17,7 @@ def job_name() -> str | None:
 
 def restarts() -> int:
     """Return how often this job was requeued."""
-    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+    return _whole_number("SLURM_RESTART_COUNT", 0)
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class JobStep:
 def job_step() -> JobStep | None:
     """Return the job step of this process; None if srun did not start it."""
     number = os.environ.get("SLURM_STEP_ID")
-    tasks = os.environ.get("SLURM_STEP_NUM_TASKS")
-    if number is None or tasks is None:
+    tasks = _whole_number("SLURM_STEP_NUM_TASKS", 0)
+    if number is None or not tasks:
         return None
-    counts = os.environ.get("SLURM_STEP_TASKS_PER_NODE", tasks)  # e.g. 4(x2), or 3,1
+    counts = os.environ.get("SLURM_STEP_TASKS_PER_NODE", str(tasks))  # e.g. 4(x2), or 3,1
     same = re.fullmatch(r"(\d+)(\(x\d+\))?", counts)
-    nodes = int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
-    return JobStep(number, int(tasks), nodes, int(same.group(1)) if same else None)
+    nodes = _whole_number("SLURM_STEP_NUM_NODES", 1)
+    return JobStep(number, tasks, nodes, int(same.group(1)) if same else None)
 
 
 def outside_step(environment: dict[str, str]) -> dict[str, str]:
@@ -88,5 +88,16 @@ def _every_device(accelerator: str) -> int:
 
 def threads_per_process() -> int | None:
     """Return the CPU cores that SLURM gives each task; None without such a limit, or if OMP_NUM_THREADS is set."""
-    cpus = os.environ.get("SLURM_CPUS_PER_TASK")
-    return int(cpus) if cpus and not os.environ.get("OMP_NUM_THREADS") else None
+    return None if os.environ.get("OMP_NUM_THREADS") else cpus_per_task()
+
+
+def cpus_per_task() -> int | None:
+    """Return the CPU cores that SLURM gives each task; of a job's several parts (`4,2` or `4(x2)`), the fewest."""
+    numbers = re.findall(r"(?<![\dx])\d+", os.environ.get("SLURM_CPUS_PER_TASK", ""))
+    return min((int(number) for number in numbers if int(number)), default=None)
+
+
+def _whole_number(name: str, default: int) -> int:
+    """Return the first number of a variable, which has several in a job of several parts; without one, the default."""
+    found = re.match(r"\d+", os.environ.get(name, ""))
+    return int(found.group()) if found else default

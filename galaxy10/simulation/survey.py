@@ -21,6 +21,7 @@ GALAXIES_WITH_NEIGHBOUR = 355  # another galaxy within half a field, duplicates 
 NAN_REDSHIFTS = 92
 NUM_BLANKS = 3
 LARGE_FROM = 14.0  # r magnitude
+_MIN_PER_CLASS = 5  # 3 subsets, and as many folds
 MINIMUM_FOR_DEFECTS = 200  # a smaller file would have only defects: it has a missing redshift only
 # The label pairs of the real duplicates, the most frequent first.
 DUPLICATE_LABELS = ((0, 7), (1, 7), (0, 3), (2, 6))
@@ -61,14 +62,18 @@ class Survey:
 
 
 def class_counts(num_images: int) -> NDArray[np.int64]:
-    """Return images per class (10,) in the real file's shares, by largest remainders, at least one of each."""
+    """Return images per class (10,) in the real file's shares, by largest remainders.
+
+    Each class has at least 5 images (with fewer than 50 in all, a tenth of them), so that it can be split.
+    """
     share = np.array(GALAXY10_COUNTS) * (num_images / sum(GALAXY10_COUNTS))
     counts = np.floor(share).astype(np.int64)
     largest = np.argsort(counts - share, kind="stable")[: num_images - counts.sum()]
     counts[largest] += 1
-    for empty in np.flatnonzero(counts == 0):
-        counts[np.argmax(counts)] -= 1
-        counts[empty] += 1
+    floor = min(_MIN_PER_CLASS, num_images // len(counts))
+    while (rare := np.argmin(counts)) != (common := np.argmax(counts)) and counts[rare] < floor:
+        counts[common] -= 1
+        counts[rare] += 1
     return counts
 
 

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from galaxy10.config.paths import child_environment, program
+from galaxy10.config.paths import program
 from galaxy10.errors import Galaxy10Error
-from galaxy10.runs.directory import RUN_DIR_VARIABLE, choose_run_directory, is_main_process
+from galaxy10.runs.directory import choose_run_directory, is_main_process
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import collect_signals
 from galaxy10.runs.slurm import job_step, outside_step
 from galaxy10.sweeps.grid_trials import GridTrial, log_grid, summarize_grid
+from galaxy10.sweeps.trial_environment import trial_environment
 from galaxy10.training.preflight import check_experiment
 
 logger = logging.getLogger(__name__)
@@ -158,9 +159,8 @@ def become_trial(experiments: Sequence[tuple[dict[str, Any], list[str]]], option
 
 
 def _environment(directory: Path) -> dict[str, str]:
-    """Return the environment of a trial: with its W&B group, without another run's directory."""
-    kept = child_environment({k: v for k, v in os.environ.items() if k != RUN_DIR_VARIABLE})
-    return {GROUP_VARIABLE: directory.parent.name, **kept}
+    """Return the environment of a trial: with its W&B group, without another run's directory and ids."""
+    return {GROUP_VARIABLE: directory.parent.name, **trial_environment(os.environ)}
 
 
 @dataclass

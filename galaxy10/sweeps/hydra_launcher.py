@@ -23,7 +23,7 @@ from galaxy10.config.command_line import SEARCH_PATH, option_value, user_config_
 from galaxy10.config.compose import ComposedConfigs
 from galaxy10.config.explain import KnownSettings, explain
 from galaxy10.config.overrides import quote
-from galaxy10.config.paths import CONF, child_environment
+from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
 from galaxy10.runs.files import RunFiles
@@ -31,6 +31,7 @@ from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
 from galaxy10.sweeps.grid_trials import GridTrial, log_grid, read_state, summarize_grid
+from galaxy10.sweeps.trial_environment import trial_environment
 from galaxy10.sweeps.trial_process import bound_to_parent, last_line
 from galaxy10.sweeps.trial_task import TRIAL_KEY, TrialTask, clear_stop, log_path, outcome_path, stop
 from galaxy10.system import usable_cpus
@@ -143,7 +144,7 @@ class _Launch:
             stdin=subprocess.PIPE,
             stdout=sys.stderr,
             text=True,
-            env=child_environment(os.environ),
+            env=trial_environment(os.environ),
             process_group=0,
         )
         assert self._process.stdin is not None

@@ -18,6 +18,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode, describe_exit, signal_exit_code
 from galaxy10.runs.devices import number_of_devices, visible_gpus
 from galaxy10.runs.signals import collect_signals
+from galaxy10.runs.slurm import cpus_per_task
 from galaxy10.sweeps.best_trial import best_trial, shell_command
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import create_or_load_study, seconds_used
@@ -88,7 +89,7 @@ def worker_environments(trainer: dict[str, Any], workers: int, per_gpu: int) -> 
     Raises:
         Galaxy10Error: there are not enough GPUs.
     """
-    cores = int(os.environ.get("SLURM_CPUS_PER_TASK") or usable_cpus())
+    cores = cpus_per_task() or usable_cpus()
     threads = {name: str(max(1, cores // workers)) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     given = {name: value for name, value in threads.items() if workers > 1 and name not in os.environ}
     gpus = 0 if trainer["accelerator"] == "cpu" else visible_gpus()

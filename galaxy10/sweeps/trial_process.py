@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from galaxy10.config.overrides import quote
-from galaxy10.config.paths import child_environment, galaxy10_command
-from galaxy10.runs.directory import RUN_DIR_VARIABLE
+from galaxy10.config.paths import galaxy10_command
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import is_alive, read_holder
+from galaxy10.sweeps.trial_environment import trial_environment
 
 EXEC_WITH_PARENT = Path(__file__).with_name("exec_with_parent.py")
 STOP_S = 60.0  # a run stops after its current batch; after this time it is killed
@@ -99,7 +99,6 @@ class TrialProcess:
 def start_logged(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a training that ends with this process and appends its output to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = child_environment({k: v for k, v in environment.items() if k != RUN_DIR_VARIABLE})
     with log.open("ab") as output:
         # In its own process group, the trial receives Ctrl-C once, from this process, not twice.
         return subprocess.Popen(
@@ -107,7 +106,7 @@ def start_logged(command: Sequence[str], log: Path, environment: Mapping[str, st
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environment,
+            env=trial_environment(environment),
             process_group=0,
         )
 

@@ -10,12 +10,15 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from galaxy10.compat import slurm_task_environment, watch_started_processes
 from galaxy10.exit_codes import ExitCode, describe_exit
 from galaxy10.runs.directory import RunDirectory
+from galaxy10.runs.launcher import launch
 from galaxy10.runs.signals import SignalHandler
-from galaxy10.runs.slurm import job_name, job_step, threads_per_process
+from galaxy10.runs.slurm import threads_per_process
+from galaxy10.system import limited_cpus
 from galaxy10.training.loggers import close_loggers
 
 logger = logging.getLogger(__name__)
@@ -28,19 +31,24 @@ GONE_S = 5.0
 _children: list[Any] = []  # the processes that this process has started
 
 
-def cluster_environment() -> ClusterEnvironment | None:
-    """Return Lightning's cluster environment; None to let Lightning choose.
+def cluster_environment() -> ClusterEnvironment:
+    """Return Lightning's cluster environment for the launcher of this process.
 
-    In a job but not under srun, processes are started as on a laptop; Lightning would wait for the job's tasks.
+    Lightning would choose by environment variables alone, which may be those of another job.
     """
-    if job_name() is None:
-        return None
-    step = job_step()
-    return slurm_task_environment() if step is not None and step.tasks > 1 else LightningEnvironment()
+    launcher = launch().launcher
+    if launcher == "torchrun":
+        return TorchElasticEnvironment()
+    return slurm_task_environment() if launcher == "srun" else LightningEnvironment()
 
 
 def set_threads_from_slurm() -> None:
-    """Set torch's threads to the cores that SLURM gives each task; by default torch uses all cores of the node."""
+    """Set torch's threads to the cores that SLURM gives each task, or a container's CPU quota allows.
+
+    By default torch uses all cores of the node.
+    """
+    if (cores := limited_cpus()) is not None and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores)
     threads = threads_per_process()
     if threads is not None:
         torch.set_num_threads(threads)
@@ -60,8 +68,18 @@ def watch_children(directory: RunDirectory, signal_handler: SignalHandler) -> No
     watch_started_processes(watch)
 
 
+def kill_children() -> None:
+    """Kill the processes that Lightning has started for this run."""
+    for child in _children:
+        child.kill()
+
+
 def explain_dist_error(error: Exception) -> str | None:
-    """Return the cause of a torch.distributed error, the death of another process; None for other errors."""
+    """Return the cause of a torch.distributed error, such as another process's death; None for other errors."""
+    if "EADDRINUSE" in str(error):
+        kill_children()
+        where = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+        return f"another program uses {where}, where the processes of this run meet; run the same command again"
     if not any(word in f"{type(error).__name__} {error}" for word in ("gloo", "NCCL", "DistBackendError")):
         return None
     deadline = time.monotonic() + GONE_S

@@ -4,6 +4,7 @@ import logging
 import os
 import random
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
 from galaxy10.reports.run import build_report
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
+from galaxy10.runs.launcher import PARENT_VARIABLE, launch
 from galaxy10.runs.signals import SignalHandler
 from galaxy10.system import keep_freed_memory
 from galaxy10.training.callbacks import (
@@ -52,6 +54,7 @@ from galaxy10.training.loggers import build_loggers
 from galaxy10.training.loggers.epoch_tables import LogEpochTables
 from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
+from galaxy10.training.rendezvous import end_process, limited_rendezvous
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
 
 logger = logging.getLogger(__name__)
@@ -75,6 +78,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     """
     quiet_libraries()
     os.environ[RUN_DIR_VARIABLE] = str(directory.path.resolve())
+    if launch().launcher != "lightning":
+        os.environ[PARENT_VARIABLE] = str(os.getpid())
     trust_configuration(config)
     seed_everything(config["seed"])
     set_threads_from_slurm()
@@ -85,6 +90,9 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     facts = describe_datamodule(data)
     if not isinstance(data, GalaxyData):
         seed_epochs(data, config["seed"])
+
+    if isinstance(data, GalaxyData):
+        check_batches_of_epoch(config["trainer"], len(data.train_dataloader()))
 
     # Network
     context = {
@@ -131,7 +139,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     keep_freed_memory()
     resume = directory.last_checkpoint if directory.last_checkpoint.exists() else None
     signal_handler.deferring = True
-    trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+    with limited_rendezvous(trainer.world_size, partial(end_process, directory)):
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
     signal_handler.deferring = False
     signal_handler.raise_if_signalled()
     if trainer.is_global_zero:
@@ -165,6 +174,32 @@ def check_same_data(directory: RunDirectory, split_hash: str) -> None:
         raise Galaxy10Error(
             f"{directory.path} was trained on another split ({before}; the file now gives {split_hash}); "
             "restore the file, or give another run.dir"
+        )
+
+
+def check_batches_of_epoch(trainer: dict[str, Any], batches: int) -> None:
+    """Check the settings that count the batches of an epoch.
+
+    Raises:
+        Galaxy10Error: no batch would be trained on, or validation would never come.
+    """
+    limit, interval = trainer["limit_train_batches"], trainer["val_check_interval"]
+    used = batches
+    if isinstance(limit, int):
+        used = min(batches, limit)
+    elif limit is not None:
+        used = int(batches * limit)
+    if used == 0:
+        raise Galaxy10Error(
+            f"trainer.limit_train_batches={limit} of {batches} batches is less than one; type "
+            "trainer.limit_train_batches=1 for one batch"
+        )
+    debugging = trainer["fast_dev_run"] or trainer["overfit_batches"]  # Lightning sets both numbers itself
+    by_epoch = trainer["check_val_every_n_epoch"] is not None
+    if isinstance(interval, int) and interval > used and by_epoch and not debugging:
+        raise Galaxy10Error(
+            f"trainer.val_check_interval={interval}, but an epoch has {used} batches; type "
+            f"trainer.val_check_interval={used}, or add trainer.check_val_every_n_epoch=null to count over epochs"
         )
 
 
@@ -233,9 +268,7 @@ def build_trainer(
     plugins = [*(options.pop("plugins") or []), AtomicCheckpointIO(directory.check_still_held)]
     if options.pop("sync_batchnorm"):
         plugins.append(SyncedBatchNorm())
-    environment = cluster_environment()
-    if environment is not None:
-        plugins.append(environment)
+    plugins.append(cluster_environment())
     if options["model_registry"] is None:
         options.pop("model_registry")
     profiler = PROFILERS.get(options["profiler"])

@@ -178,7 +178,7 @@ class MetricsCSV(Checkpoint):
             return {}
         table = pd.read_csv(self.metrics.path, dtype=str).set_index("epoch")
         row = table.loc[str(self.best["epoch"])].dropna()
-        return {str(name): float(value) for name, value in row.items() if str(name).startswith("val/")}
+        return {str(name): float(str(value)) for name, value in row.items() if str(name).startswith("val/")}
 
     def totals(self) -> dict[str, float]:
         """Return the timings over all epochs, including those before a restart, and of the final scoring.

@@ -15,7 +15,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, metric_directions, metric_mode
 from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, not_a_classifier_message
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
-from galaxy10.runs.slurm import check_job
+from galaxy10.runs.launcher import check_processes
 from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
 
@@ -46,7 +46,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     _check_trainer(config["trainer"])
     if here:
         check_devices(config["trainer"])
-        check_job(config["trainer"])
+        check_processes(config["trainer"])
     check_loggers(config["logger"])
     if uses_galaxy_data(config["data"]):
         _check_batches(config, here)
@@ -70,6 +70,16 @@ def _check_trainer(trainer: dict[str, Any]) -> None:
     unknown = sorted(set(trainer) - known)
     if unknown:
         raise Galaxy10Error(f"Lightning's Trainer has no trainer.{unknown[0]}{did_you_mean(unknown[0], sorted(known))}")
+    if trainer["limit_train_batches"] == 0:
+        raise Galaxy10Error(
+            "trainer.limit_train_batches=0 trains on no batch; leave it out, or to evaluate a run again, type "
+            "`galaxy10 evaluate RUN`"
+        )
+    if trainer["check_val_every_n_epoch"] is None and isinstance(trainer["val_check_interval"], float):
+        raise Galaxy10Error(
+            "trainer.check_val_every_n_epoch=null counts batches over epochs; type a whole number of batches, e.g. "
+            "trainer.val_check_interval=100"
+        )
 
 
 def _check_precision(config: dict[str, Any]) -> None:

@@ -224,6 +224,20 @@ CONFIGURATION = {
         ["train.py", "data=simulated", "callbacks=early_stopping", "trainer.limit_val_batches=0"],
         "trainer.limit_val_batches=0 measures no val/macro_f1",
     ),
+    "training on nothing": Bad(
+        ["train.py", "data=simulated", "trainer.limit_train_batches=0"], "trains on no batch; leave it out"
+    ),
+    "validation that never comes": Bad(
+        [*FILE, *QUICK, "trainer.val_check_interval=100"],
+        "trainer.val_check_interval=100, but an epoch has 3 batches; type trainer.val_check_interval=3",
+    ),
+    "a strategy for GPUs on the CPU": Bad(
+        ["train.py", "data=simulated", "trainer.strategy=fsdp"], "needs NVIDIA GPUs; type trainer.strategy=auto"
+    ),
+    "too few simulated galaxies for the folds": Bad(
+        ["train.py", "data=simulated", "data.num_images=100", "data.num_folds=8", "data.fold=0"],
+        "too few for data.num_folds=8; type data.num_images=400",
+    ),
     "an argument that the Trainer has not": Bad(
         ["train.py", "data=simulated", "+trainer.max_epoch=3"],
         "Lightning's Trainer has no trainer.max_epoch: did you mean max_epochs?",

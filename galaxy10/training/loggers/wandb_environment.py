@@ -16,6 +16,9 @@ def wandb_environment(folder: Path | None) -> dict[str, str]:
     environment |= {"WANDB_SILENT": "true", "WANDB_CONSOLE": "off", "WANDB_ERROR_REPORTING": "false"}
     if folder:  # offline artifacts stay there until `wandb sync` uploads them
         environment |= {"WANDB_CACHE_DIR": str(folder / "cache"), "WANDB_DATA_DIR": str(folder / "data")}
+    home = os.path.expanduser("~")
+    if folder and not (os.path.isdir(home) and os.access(home, os.W_OK)):
+        environment.setdefault("WANDB_CONFIG_DIR", str(folder / "config"))
     return environment
 
 

@@ -52,7 +52,7 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
         self.path = Path(save_dir)
         # mode=auto obeys WANDB_MODE, which clusters may set.
         disabled = "disabled" in (mode, mode == "auto" and os.environ.get("WANDB_MODE"))
-        self.id = _identify(self.path) if is_main_process() and not disabled else None
+        self.id = _identify(self.path) if _is_rank_zero() and not disabled else None
         run_name = name or self.path.resolve().name
         self.identity = {
             "id": self.id,
@@ -126,6 +126,11 @@ class WandbLogger(EpochTableLogger, LightningWandbLogger):
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without the process, which cannot be copied."""
         return {**vars(self), "_process": None, "_experiment": None, "trainer": None}
+
+
+def _is_rank_zero() -> bool:
+    """Return whether this process logs: in a user's own script, only Lightning knows the rank."""
+    return is_main_process() and rank_zero_only.rank in (None, 0)  # type: ignore[attr-defined]
 
 
 def _identify(path: Path) -> str:

@@ -1,0 +1,98 @@
+"""The wait for the other processes of a run is limited, says what it waits for, and hears signals."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from galaxy10.runs import launcher
+from galaxy10.runs.launcher import Launch
+from galaxy10.training import distributed, rendezvous
+from galaxy10.training.rendezvous import limited_rendezvous
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """How a wait of two processes ended: (message, signal), or nothing within a second."""
+    monkeypatch.setattr(rendezvous, "_POLL_S", 0.02)
+    monkeypatch.setattr(rendezvous, "SIGNAL_S", 0.1)
+
+    def wait(launcher_name, act=lambda: None):
+        monkeypatch.setattr(rendezvous, "launch", lambda: Launch(launcher_name, 0, 2))
+        ends, event = [], threading.Event()
+
+        def end(message, number):
+            ends.append((message, number))
+            event.set()
+
+        with limited_rendezvous(2, end):
+            act()
+            event.wait(1.0)
+        return ends[:1]
+
+    return wait
+
+
+def test_processes_that_others_start_are_waited_for_up_to_a_limit(ended, monkeypatch):
+    monkeypatch.setattr(rendezvous, "rendezvous_limit_s", lambda: 0.1)
+    monkeypatch.setenv("MASTER_ADDR", "node17.cluster")
+    ((message, number),) = ended("srun")
+    assert number == 0
+    assert "waited 0.1 s for the others at node17.cluster:" in message
+    assert ended("lightning") == []
+
+
+def test_the_limit_is_two_minutes_or_as_the_environment_says(monkeypatch):
+    monkeypatch.delenv("GALAXY10_RENDEZVOUS_S", raising=False)
+    assert launcher.rendezvous_limit_s() == 120
+    monkeypatch.setenv("GALAXY10_RENDEZVOUS_S", "7")
+    assert launcher.rendezvous_limit_s() == 7
+
+
+def test_what_is_waited_for_is_said(ended, monkeypatch, caplog):
+    monkeypatch.setattr(rendezvous, "SAY_AFTER_S", 0.05)
+    monkeypatch.setattr(logging.getLogger("galaxy10"), "propagate", True)
+    with caplog.at_level(logging.INFO):
+        ended(None)
+    assert [record.getMessage() for record in caplog.records if "waiting for the 2 processes" in record.getMessage()]
+
+
+def test_a_signal_ends_the_wait(ended):
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        assert ended(None, lambda: os.kill(os.getpid(), signal.SIGTERM)) == [("stopped by SIGTERM", signal.SIGTERM)]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_taken_port_is_named_and_the_children_are_ended(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as child:
+        monkeypatch.setattr(distributed, "_children", [child])
+        message = distributed.explain_dist_error(RuntimeError("code: -98, name: EADDRINUSE"))
+        assert child.wait(5) == -signal.SIGKILL
+    assert message.startswith("another program uses 127.0.0.1:29500,")
+
+
+CHILD = """
+import os, subprocess, sys, time
+code = "from galaxy10.runs.launcher import end_with_rank_zero as end; end(); print('up', flush=True); time.sleep(60)"
+names = {"LOCAL_RANK": "1", "WORLD_SIZE": "2", "GALAXY10_RUN_DIR": "r", "GALAXY10_RANK_0_PID": str(os.getpid())}
+child = subprocess.Popen([sys.executable, "-c", "import time; " + code], env={**os.environ, **names})
+time.sleep(60)
+"""
+
+
+def test_a_child_ends_with_rank_zero_and_lets_go_of_standard_output():
+    with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "up\n"
+        parent.kill()
+        start = time.monotonic()
+        assert parent.stdout.read() == ""  # ends when nobody holds it
+    assert time.monotonic() - start < 5
