@@ -42,7 +42,7 @@ def test_a_whole_run_gives_every_figure_and_its_numbers_without_torch(make_run):
     for name in ("test/accuracy", "test/macro_f1", "val/balanced_accuracy"):
         assert f"{metrics[name]:.4f}" in text
     assert "5f1d0000" in text
-    assert "twin with another label" in text
+    assert "duplicate with a conflicting label" in text
     assert "none of them lies in two subsets" in text
     assert "Left out" not in text
     # Self-contained: nothing is fetched, neither from the net nor from beside the page.

@@ -71,7 +71,7 @@ def test_labels_are_sorted_in_the_real_shares(small: dict[str, np.ndarray]) -> N
     assert class_counts(10).tolist() == [1] * 10
 
 
-def test_twins_lie_on_one_spot_with_two_labels(small: dict[str, np.ndarray]) -> None:
+def test_duplicates_have_one_position_and_two_labels(small: dict[str, np.ndarray]) -> None:
     first, second = np.nonzero(np.triu(separations_arcsec(small) < 0.5))
     assert len(first) >= 2
     assert np.all(small["ans"][first] != small["ans"][second])
@@ -79,7 +79,7 @@ def test_twins_lie_on_one_spot_with_two_labels(small: dict[str, np.ndarray]) -> 
         assert np.abs(small["images"][a].astype(int) - small["images"][b]).mean() < 4
 
 
-def test_three_blank_pictures_have_three_labels(small: dict[str, np.ndarray]) -> None:
+def test_three_blank_images_have_three_labels(small: dict[str, np.ndarray]) -> None:
     blank = np.all(small["images"] == 32, axis=(1, 2, 3))
     assert blank.sum() == 3
     assert len(set(small["ans"][blank])) == 3
