@@ -9,7 +9,7 @@ _LARGEST = 2**30
 
 
 def usable_cpus() -> int:
-    """Return how many CPU cores this process may use: on a shared machine, fewer than there are."""
+    """Return the number of CPU cores that this process may use; on a shared machine, it can be less than all."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
