@@ -126,7 +126,7 @@ def _confirm(
     elif result["test"]["trial"] != winner["trial"]:
         logger.info(
             f"the test galaxies were evaluated for trial {result['test']['trial']} already; a second evaluation would "
-            "choose a trial by its test result, so there is none",
+            "choose a trial by its test result, so it is not done",
         )
     write_json(folder / "confirm.json", result)
     _print(result)
