@@ -20,9 +20,10 @@ MIN_SIZE_PX = 8
 class SourceFile:
     """The contents of a checked HDF5 file, without its pixels.
 
-    table has one line per image, in file order: row, label, ra, dec (degrees), redshift, pxscale (arcsec/pixel), NaN if
-    the file has no such column; and group (int64, −1 for none) if the file has it. class_names is None if neither the
-    file nor the caller names the classes.
+    Attributes:
+        table: one line per image, in file order: row, label, ra, dec (degrees), redshift, pxscale (arcsec/pixel), NaN
+            if the file has no such column; and group (int64, −1 for none) if the file has it.
+        class_names: in label order; None if neither the file nor the caller names the classes.
     """
 
     path: Path
