@@ -52,6 +52,13 @@ def test_a_whole_run_gives_every_figure_and_its_numbers_without_torch(make_run):
     assert not [path for path in run.rglob("*") if ".part" in path.name]
 
 
+@pytest.mark.parametrize(("state", "said"), [("pruned", "A study pruned this run"), ("interrupted", "was interrupted")])
+def test_the_page_of_an_unfinished_run_says_why_it_ended(make_run, state, said):
+    run = make_run(num_test=30, num_epochs=1, class_names=TWO)
+    change_status(run, state=state)
+    assert said in build_report(run).read_text()
+
+
 @pytest.mark.parametrize("piece", PIECES)
 def test_any_piece_may_be_missing(make_run, piece):
     run = make_run(num_test=30, num_epochs=1, class_names=TWO)
