@@ -1,8 +1,9 @@
-"""Everything a user can get wrong: what is typed, and what the one line that comes back must say.
+"""Wrong commands and broken files: what is typed, and a part of the one-line message.
 
-`python -m tests.cli.bad_input` prints it as a table with the time each answer took (docs/bad_input.md).
+`python -m tests.cli.bad_input` prints them as a table with the time that each took (docs/bad_input.md).
 """
 
+import os
 import pickle
 import shutil
 import subprocess
@@ -324,7 +325,7 @@ def main() -> None:
         "# Error messages\n\n"
         "A wrong command or a broken file is refused in one line, with exit code 2, before training begins.\n"
         "`python -m tests.cli.bad_input` made this table: what is wrong, the command, its message, and the seconds it "
-        "took.\n"
+        f"took ({os.cpu_count()} cores, load average {os.getloadavg()[0]:.0f} at the start; less on an idle machine).\n"
     )
     print("| what is wrong | command | message | s |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
@@ -341,9 +342,9 @@ def main() -> None:
             begin = time.perf_counter()
             done = _give(bad.words, folder)
             seconds = time.perf_counter() - begin
-            answer = done.stderr.strip().replace(str(folder), "…").replace("|", "\\|")
-            assert done.returncode == 2, answer
-            print(f"| {what} | `{' '.join(bad.words)}` | {answer} | {seconds:.1f} |", flush=True)
+            message = done.stderr.strip().replace(str(folder), "…").replace("|", "\\|")
+            assert done.returncode == 2, message
+            print(f"| {what} | `{' '.join(bad.words)}` | {message} | {seconds:.1f} |", flush=True)
 
 
 def _give(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
