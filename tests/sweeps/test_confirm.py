@@ -52,7 +52,7 @@ def test_a_second_one_is_refused_and_touches_nothing_of_the_first(sweep, monkeyp
     monkeypatch.setattr(module, "_train", lambda *arguments: started.append(arguments) or [2])
     (sweep.path / "confirm").mkdir()
     first = RunLock(sweep.path / "confirm")
-    first.take()
+    first.acquire()
     says = rf"process {os.getpid()} on .* already runs sweep\.action=confirm of .*/s; wait for it or stop it"
     with pytest.raises(Galaxy10Error, match=says):
         confirm(sweep, TRAINER, 1, [0], 1)
