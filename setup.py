@@ -1,4 +1,4 @@
-"""Everything about the package stands in pyproject.toml, but for this: conf/ and slurm/ travel inside the wheel."""
+"""Put conf/ and slurm/ into the wheel; all other settings of the package are in pyproject.toml."""
 
 from setuptools import find_packages, setup
 

@@ -27,7 +27,7 @@ def summary(package: str) -> str:
 
 
 def svg() -> str:
-    """Return the picture: a box for each package, the highest first."""
+    """Return the figure: a box for each package, the highest first."""
     names = layers()
     height = TOP + ROW * (len(names) + 1) + 16
     lines = [

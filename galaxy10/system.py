@@ -12,7 +12,7 @@ _LARGEST = 2**30
 
 
 def usable_cpus() -> int:
-    """Return how many CPU cores this process may use: on a shared machine or in a container, fewer than there are."""
+    """Return the number of CPU cores that this process may use; in a container it can be less than all."""
     cores = _cores()
     return min(cores, cpu_quota() or cores)
 

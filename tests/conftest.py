@@ -26,10 +26,10 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
 # One thread: tests run side by side, and OpenMP's threads wait for each other by spinning.
-# Offline: what tests train does not belong into the account of whoever runs them.
+# Offline: runs of the tests do not belong in the W&B account of the person who runs them.
 QUIET = {"OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
-# A network of timm's own tests, of half a million weights: the study's CNN writes nine million after each epoch.
+# A small network of timm (half a million weights): the baseline's CNN writes nine million after each epoch.
 TINY = ("model=timm", "model.backbone=test_resnet", "model.pretrained=false", "model.image_size=32")
 # A short experiment. Its page, which takes longer than its training, is drawn where a test looks at it.
 QUICK = (*TINY, "data.batch_size=8", "trainer.max_epochs=2", "logger=csv", "run.report=false")
@@ -195,9 +195,9 @@ def copy_of(run: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(warm: Warm) -> Callable[..., Path]:
-    """A function that trains the study's CNN on small galaxies, once per seed and session, and gives its run directory.
+    """Return a function that trains the baseline's CNN on small galaxies, once per seed, and returns its run directory.
 
-    The runs lie beside g.h5. They are everybody's: a test that changes one takes a copy_of it.
+    The runs lie beside g.h5. All tests share them: a test that changes one uses copy_of.
     """
 
     def train(seed: int = 0) -> Path:

@@ -44,12 +44,12 @@ def galaxy(seed: int = 0, size: tuple[int, int] = (32, 32)) -> np.ndarray:
 
 
 def write_folder(folder: Path, number: int) -> Path:
-    """A folder of pictures: plain ones, one of every awkward kind, and five that are none."""
+    """A folder of images: plain ones, one of every awkward kind, and five that are none."""
     folder.mkdir(parents=True)
     for seed in range(number):
         Image.fromarray(galaxy(seed)).save(folder / f"g{seed:04d}.jpg", quality=95)
     (folder / "bad_empty.jpg").touch()
-    (folder / "bad_text.jpg").write_text("not a picture")
+    (folder / "bad_text.jpg").write_text("not an image")
     whole = (folder / "g0000.jpg").read_bytes()
     (folder / "bad_truncated.jpg").write_bytes(whole[: len(whole) // 2])
     Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(folder / "bad_tiny.png")
@@ -61,7 +61,7 @@ def write_folder(folder: Path, number: int) -> Path:
     fits.writeto(folder / "good_three_bands.fits", light)
     light[1, :10, :5] = np.nan
     fits.writeto(folder / "good_one_band.fits", light[1])
-    (folder / "notes.txt").write_text("no picture's suffix: passed over")
+    (folder / "notes.txt").write_text("not the suffix of an image: skipped")
     return folder
 
 

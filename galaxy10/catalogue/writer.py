@@ -84,7 +84,7 @@ class Catalogue:
 
     @contextmanager
     def writing(self, overwrite: bool) -> Iterator[dict[str, Any] | None]:
-        """Lock the catalogue while parts are added; yields the record if another process has completed it, else None.
+        """Lock the catalogue while parts are added; yield its record if another process has completed it, else None.
 
         overwrite: whether another catalogue of this name is replaced.
 

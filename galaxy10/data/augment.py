@@ -26,14 +26,17 @@ DIHEDRAL = {"none": 0b000, "horizontal_flip": 0b001, "all": 0b111}
 class Augmentation:
     """The random transforms of training images; the default is none.
 
-    dihedral: none, horizontal_flip, or all eight flips and quarter turns.
-    crop_area: share of the image's area that a random crop keeps, (low, high); (1, 1) for no crop.
-    crop_aspect: width over height of the crop, (low, high), drawn uniformly in the logarithm.
-    rotation_deg: the rotation angle is drawn from ± this many degrees.
-    zoom: magnification (low, high), drawn uniformly in the logarithm.
-    shift: largest shift, as a share of the image's width and height.
-    noise: Gaussian noise β in units of the data set's standard deviation σ (of each channel).
-    before, after: custom modules, applied before and after all of these (see custom_transforms.py).
+    Attributes:
+        name: the choice of the `augment` group, for the record.
+        dihedral: none, horizontal_flip, or all eight flips and quarter turns.
+        crop_area: share of the image's area that a random crop keeps, (low, high); (1, 1) for no crop.
+        crop_aspect: width over height of the crop, (low, high), drawn uniformly in the logarithm.
+        rotation_deg: the rotation angle is drawn from ± this many degrees.
+        zoom: magnification (low, high), drawn uniformly in the logarithm.
+        shift: largest shift, as a share of the image's width and height.
+        noise: Gaussian noise β in units of the data set's standard deviation σ (of each channel).
+        before: custom modules, applied before all of these (see custom_transforms.py).
+        after: custom modules, applied after all of these.
     """
 
     name: str = "none"
@@ -70,10 +73,13 @@ class Augmentation:
 class Preprocessing:
     """How stored pixels become a network's input: the same for training, evaluation and prediction.
 
-    image_size: px, the side of the network's square input.
-    mean, std: per channel on the 0–1 scale, subtracted and divided by.
-    noise_sigma: per channel on the 0–1 scale, the data set's σ, the unit of Augmentation.noise.
-    interpolation: bilinear or bicubic, both antialiased; how images are resized. Should match pretrained weights.
+    Attributes:
+        image_size: px, the side of the network's square input.
+        mean: per channel on the 0–1 scale, subtracted from the pixels.
+        std: per channel on the 0–1 scale; the difference is divided by it.
+        noise_sigma: per channel on the 0–1 scale, the data set's σ, the unit of Augmentation.noise.
+        interpolation: how images are resized: bilinear or bicubic, both antialiased. Use the one that the pretrained
+            weights were trained with.
 
     Raises:
         Galaxy10Error: the interpolation is unknown.

@@ -31,7 +31,7 @@ class BatchTransform:
         return "before" not in self.custom
 
     def train(self, batch: Batch, epoch: int, preprocessing: Preprocessing) -> Batch:
-        """Return a training batch as it is in an epoch; the batch may be prefetched or not."""
+        """Return the network inputs of a training batch in an epoch, whether or not the batch was prefetched."""
         if "inputs" not in batch:
             batch = self.prefetch(batch, epoch, preprocessing)
         inputs = batch["inputs"]

@@ -19,8 +19,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.numbering import dataset_indices, number_rows, sequential_batches
-from galaxy10.data.split import SUBSETS
 from galaxy10.data.store import Store
+from galaxy10.data.subsets import SUBSETS
 from galaxy10.errors import Galaxy10Error
 
 _NO_STORE = (
@@ -35,9 +35,13 @@ _EXPECTED = '{"inputs": (B, 3, S, S) float32, "labels": (B,) whole numbers[, "ro
 class DataSummary:
     """A summary of a data module's images.
 
-    class_counts: (C,) int64, of the training images. image_size: px of the file's images, or of the inputs; None if
-    only a hook of the data module makes the inputs. table: as Split.table, one line per image. hash: of the split.
-    notes: remarks for the report.
+    Attributes:
+        class_names: names in label order.
+        class_counts: (C,) int64, of the training images.
+        image_size: px of the file's images, or of the inputs; None if only a hook of the data module makes the inputs.
+        table: as Split.table, one line per image.
+        hash: of the split.
+        notes: remarks for the report.
     """
 
     class_names: tuple[str, ...]

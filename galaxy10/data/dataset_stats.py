@@ -22,7 +22,9 @@ _BLOCK = 256  # images summed at once: 50 MB of the published file
 class PixelStats:
     """Statistics over every pixel of a file.
 
-    levels: (3, 256) number of pixels of each level, by channel; brightness: (N,) mean of each image, 0–1.
+    Attributes:
+        levels: (3, 256) number of pixels of each level, by channel.
+        brightness: (N,) mean of each image, 0–1.
     """
 
     levels: np.ndarray
@@ -97,8 +99,12 @@ def count_same_label_duplicates(table: pd.DataFrame) -> int:
 class Overlaps:
     """Galaxies whose images overlap.
 
-    near: galaxies with another one within half a field; near_pairs: pairs of these; within: galaxies with another one
-    within a field; groups, largest_group: number and largest size of the groups of find_groups.
+    Attributes:
+        near: galaxies with another one within half a field.
+        near_pairs: pairs of these.
+        within: galaxies with another one within a field.
+        groups: number of the groups of find_groups.
+        largest_group: number of galaxies in the largest group.
     """
 
     near: int

@@ -20,8 +20,12 @@ _STALE_S = 3600.0
 class PublishedFile:
     """One published HDF5 file.
 
-    name: file name; urls: in the order to try; checksum: "sha256:…" or "md5:…"; num_images: number of galaxies;
-    num_bytes: length, None if unknown.
+    Attributes:
+        name: file name.
+        urls: in the order to try.
+        checksum: "sha256:…" or "md5:…".
+        num_images: number of galaxies.
+        num_bytes: length; None if unknown.
     """
 
     name: str

@@ -24,11 +24,13 @@ _PLACEHOLDERS = 3  # different ones in one file, at most
 class SourceFile:
     """The contents of a checked HDF5 file, without its pixels.
 
-    table has one line per image, in file order: row, label, ra, dec (degrees), redshift, pxscale (arcsec/pixel), NaN if
-    the file has no such column; and, if the file has them, group (int64, −1 for none) and given_subset (train, val,
-    test, or an empty text). `label` is a position among the classes; class_ids are the numbers in `ans` of the classes,
-    in the order of the positions. class_names is None if
-    neither the file nor the caller names the classes. notes: remarks for the run's output.
+    Attributes:
+        table: one line per image, in file order: row, label (a position among the classes), ra, dec (degrees),
+            redshift, pxscale (arcsec/pixel), NaN if the file has no such column; and, if the file has them, group (int64, −1 for
+            none) and given_subset (train, val, test, or an empty text).
+        class_ids: the number in `ans` of each class.
+        class_names: in the order of class_ids; None if neither the file nor the caller names the classes.
+        notes: remarks for the run's output.
     """
 
     path: Path
@@ -50,7 +52,8 @@ class SourceFile:
     @property
     def label_ids(self) -> np.ndarray:
         """Return the numbers in `ans` (N,) int64."""
-        return np.array(self.class_ids, dtype=np.int64)[self.table["label"].to_numpy()]
+        ids: np.ndarray = np.array(self.class_ids, dtype=np.int64)[self.table["label"].to_numpy()]
+        return ids
 
 
 def open_source(path: Path, class_names: Sequence[str] | None = None, key: str = "data.path") -> SourceFile:

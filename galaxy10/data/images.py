@@ -29,7 +29,9 @@ class ImageReadError(Exception):
 class GalaxyImage:
     """An RGB image.
 
-    pixels: (H, W, 3) uint8. filled: share of pixels (0–1) that were NaN or infinite and are filled with the median.
+    Attributes:
+        pixels: (H, W, 3) uint8.
+        filled: share of pixels (0–1) that were NaN or infinite and are filled with the median.
     """
 
     pixels: np.ndarray

@@ -27,8 +27,11 @@ _CONTRACT = "expected (images, labels, class names[, table])"
 class ReaderOutput:
     """The checked output of a reader; the images are checked when they are written.
 
-    labels: (N,) int64; negative only if the image is an exception. names: in label order; None for numbers.
-    columns: N lines. who: the reader's name, for messages.
+    Attributes:
+        labels: (N,) int64; negative only if the image is an exception.
+        names: class names in label order; None for numbers.
+        columns: N lines.
+        who: the reader's name, for messages.
     """
 
     images: Any

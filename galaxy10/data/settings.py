@@ -108,7 +108,7 @@ def check_settings(data: Mapping[str, Any]) -> None:
     if name == "hdf5" and data["path"] is None:
         raise Galaxy10Error("data=hdf5 needs a file: add data.path=FILE.h5")
     if name == "simulated" and data["path"] is not None:
-        raise Galaxy10Error("data=simulated makes its own file; for a file of yours type data=hdf5 data.path=FILE.h5")
+        raise Galaxy10Error("data=simulated makes its own file; for your own file, type data=hdf5 data.path=FILE.h5")
     if name == "galaxy10" and data["variant"] is None:
         raise Galaxy10Error("data=galaxy10 comes in two variants; type data.variant=full or data.variant=no_duplicates")
     if name != "galaxy10" and data["variant"] is not None:

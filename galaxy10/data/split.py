@@ -32,8 +32,10 @@ MIN_GROUPS_PER_CLASS = 3
 class Split:
     """A split of a file.
 
-    table: row, subset (train|val|test|dropped), fold (−1 without folds), group, reason (if dropped), label.
-    hash: of the split (see split_hash). notes: remarks for the report.
+    Attributes:
+        table: row, subset (train|val|test|dropped), fold (−1 without folds), group, reason (if dropped), label.
+        hash: of the subsets and the file's content; results with different hashes are not comparable.
+        notes: remarks for the report.
     """
 
     table: pd.DataFrame

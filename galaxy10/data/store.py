@@ -40,10 +40,11 @@ MOMENTS = ("mean_0", "mean_1", "mean_2", "square_0", "square_1", "square_2")
 class Store:
     """A converted file.
 
-    images: (N, H, W, 3) uint8, memory-mapped read-only and shared between processes.
-    table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS, and group if the file has it: one line
-    per image, in file order.
-    content: a hash of all pixels and of the numbers in `ans`, equal for all copies of the file.
+    Attributes:
+        images: (N, H, W, 3) uint8, memory-mapped read-only and shared between processes.
+        table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS, and group if the file has it: one
+            line per image, in file order.
+        content: a hash of all pixels and of the numbers in `ans`, equal for all copies of the file.
     """
 
     path: Path
@@ -84,7 +85,7 @@ def store_of_run(source: Path, settings: dict[str, Any]) -> Path:
 
 
 def _is_writable(folder: Path) -> bool:
-    """Return whether a folder is writable by its mode, too: root could also write to protected folders."""
+    """Return whether a folder is writable; for root, which may write anywhere, whether its mode allows it."""
     return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
 
 

@@ -28,8 +28,11 @@ BATCH_SIZE = 64
 class EnsembleEvaluation:
     """The predictions of an ensemble for N labelled galaxies.
 
-    labels: (N,) class numbers. raw and calibrated: (N, C) probabilities before and after the temperature.
-    inside: (N, C) bool, the prediction sets.
+    Attributes:
+        labels: (N,) class numbers.
+        raw: (N, C) probabilities before the temperature.
+        calibrated: (N, C) probabilities after the temperature.
+        inside: (N, C) bool, the prediction sets.
     """
 
     labels: np.ndarray

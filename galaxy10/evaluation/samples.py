@@ -32,8 +32,8 @@ def save_batch(data: GalaxyData, path: Path) -> None:
 def save_demonstrations(data: GalaxyData, files: RunFiles) -> None:
     """Save three training galaxies with noise and with augmentation, at the network's input size.
 
-    noise.npz holds them with several β; augmentation.npz as in the file and as in four epochs, and is not written
-    without augmentation. The normalisation is undone.
+    noise.npz holds each galaxy with noise of several β. augmentation.npz holds each galaxy as in the file and as in
+    four epochs; without augmentation it is not written. The normalisation is undone.
     """
     preprocessing, augmentation = data.preprocessing, data.augmentation
     assert preprocessing is not None

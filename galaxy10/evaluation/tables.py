@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.custom_datamodule import store_of
-from galaxy10.data.split import SUBSETS
+from galaxy10.data.subsets import SUBSETS
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import atomic_write
 from galaxy10.metrics.logged import logged_values, of_subset

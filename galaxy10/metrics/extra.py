@@ -16,7 +16,8 @@ def compute_extra_metrics(
 
     Args:
         metrics: name → Metric, which is reset first.
-        probabilities: (N, C) float32. labels: (N,) int64.
+        probabilities: (N, C) float32.
+        labels: (N,) int64.
 
     Raises:
         TrainingError: a metric fails, or does not give one number.

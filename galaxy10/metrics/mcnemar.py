@@ -13,8 +13,11 @@ EXACT_BELOW = 25  # below this number of disagreements the χ² approximation is
 class McNemarResult:
     """The result of McNemar's test.
 
-    only_first, only_second: number of galaxies that only this model classifies correctly. p: two-sided.
-    exact: whether p comes from the binomial test.
+    Attributes:
+        only_first: number of galaxies that only the first model classifies correctly.
+        only_second: number of galaxies that only the second model classifies correctly.
+        p: two-sided p-value.
+        exact: whether p comes from the binomial test.
     """
 
     only_first: int

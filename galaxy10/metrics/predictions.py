@@ -31,8 +31,9 @@ def prediction_table(
 ) -> pd.DataFrame:
     """Return row, label, predicted, predicted_name, p_<slug>…: one row per image in file order.
 
-    batches: rows (B,), labels (B,) and probabilities (B, C) of each batch, at least one; a row that several processes
-    evaluated is kept once.
+    Args:
+        batches: rows (B,), labels (B,) and probabilities (B, C) of each batch, at least one; a row that several
+            processes evaluated is kept once.
     """
     rows, labels, probabilities = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
     table = pd.DataFrame({"row": rows, "label": labels, **class_columns(probabilities, class_names)})

@@ -13,7 +13,8 @@ class MetricSpec:
     """Name, direction and label of a metric of a subset.
 
     Attributes:
-        name: as in metrics.csv, without the subset. label: for people.
+        name: as in metrics.csv, without the subset.
+        label: the name on pages and in messages.
         direction: `min` if lower values are better, else `max`.
         unit_range: whether the values lie between 0 and 1.
         meaning: one line for a report.

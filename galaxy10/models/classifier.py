@@ -28,8 +28,8 @@ _BUILT = ("network", "loss", "metrics", "optimizer", "scheduler", "param_groups"
 class Classifier(L.LightningModule):
     """The LightningModule of any network from (B, 3, S, S) to (B, C) logits or log-probabilities.
 
-    Batches are {"inputs": (B, 3, S, S) float32, "labels": (B,) int64, "rows":
-    (B,) int64}. A subclass overrides what differs: `loss`, `forward`, `training_step`, `configure_optimizers` …
+    Batches are {"inputs": (B, 3, S, S) float32, "labels": (B,) int64, "rows": (B,) int64}. A subclass overrides what
+    differs: `loss`, `forward`, `training_step`, `configure_optimizers` …
 
     Attributes:
         metrics: the last measured values, `<subset>/<metric>` → value, at full precision; None where not defined.

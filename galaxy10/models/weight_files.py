@@ -71,16 +71,9 @@ def read_weights(path: Path) -> Any:
                 "only its tensors: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
             ) from error
         raise Galaxy10Error(f"{path} is damaged or no file of weights; copy or download it again") from error
-    except (
-        SafetensorError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        AttributeError,
-        IndexError,
-    ) as error:
+    except (KeyError, AttributeError, IndexError) as error:  # of the unpickler, whose message would not help
+        raise Galaxy10Error(f"{path} is damaged or no file of weights; copy or download it again") from error
+    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
         raise Galaxy10Error(
             f"{path} is damaged or no file of weights ({first_line(error)}); copy or download it again"
         ) from error

@@ -18,9 +18,13 @@ from galaxy10.runs.files import RunFiles
 class Calibration:
     """Temperature and conformal scores of one prediction mode, for one run or an ensemble.
 
-    conformal_scores: of the validation galaxies, sorted: one minus the probability of the true class, with the
-    temperature; uncalibrated_scores: without it. loss and calibration_error: of the validation galaxies, without and
-    with the temperature.
+    Attributes:
+        temperature: divides the logits; 1 changes nothing.
+        conformal_scores: of the validation galaxies, sorted: one minus the probability of the true class, with the
+            temperature.
+        uncalibrated_scores: the same without the temperature.
+        loss: of the validation galaxies, without and with the temperature.
+        calibration_error: of the validation galaxies, without and with the temperature.
     """
 
     temperature: float

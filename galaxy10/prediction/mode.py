@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PredictMode:
-    """views: flips and quarter turns averaged, 1, 2, 4 or 8. dropout: samples with dropout, 0 for none."""
+    """The number of passes that are averaged for one image.
+
+    Attributes:
+        views: flips and quarter turns averaged, 1, 2, 4 or 8.
+        dropout: samples with dropout, 0 for none.
+    """
 
     views: int
     dropout: int = 0

@@ -19,8 +19,11 @@ _COMMON = 0.99  # share of validation galaxies with a score below 1
 class KNNDetector:
     """Distance to the k-th nearest validation galaxy in feature space, k = 10 (Sun et al. 2022, arXiv 2204.06507).
 
-    features: (n, D) float32 of length one, of the validation galaxies. scale: the 99th percentile of the validation
-    galaxies' own distances to each other. Scores are in units of it: above 1 is farther away than 99 % of them.
+    Scores are in units of `scale`: above 1, an image is farther away than 99 % of the validation galaxies are.
+
+    Attributes:
+        features: (n, D) float32 of length one, of the validation galaxies.
+        scale: the 99th percentile of the validation galaxies' distances to their k-th nearest.
     """
 
     features: np.ndarray

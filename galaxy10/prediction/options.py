@@ -14,7 +14,21 @@ from galaxy10.runs.trained import check_run, run_config
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """How images are read and predicted; see `galaxy10 predict --help`."""
+    """How images are read and predicted; see `galaxy10 predict --help`.
+
+    Attributes:
+        tta_views: number of flips and quarter turns to average: 1, 2, 4 or 8; None: the run's own.
+        mc_dropout: number of Monte Carlo dropout samples; 0 for none.
+        temperature: whether to calibrate the probabilities.
+        coverage: fraction of galaxies whose prediction set contains the true class.
+        stretch: how raw flux values are stretched to 8 bits.
+        path_column: column of paths in an input table; None: `path`.
+        batch_size: images per forward pass.
+        device: auto, cpu, cuda, cuda:1, mps.
+        workers: threads that read images; None: one per CPU core.
+        shard: `i/n` to predict only shard i of n, from 0.
+        overwrite: whether to replace an existing output.
+    """
 
     tta_views: int | None = None
     mc_dropout: int = 0

@@ -20,9 +20,10 @@ MOST_PAIRS_OF = 6  # with more experiments, each is compared with the best one o
 class MisclassifiedGalaxies:
     """Galaxies that every run of every experiment misclassifies.
 
-    total: number of galaxies that all runs evaluated.
-    by_class: class name, number of its misclassified galaxies, number of its galaxies.
-    predictions: row, true class and most frequent prediction of each galaxy, ordered by the agreement of the runs.
+    Attributes:
+        total: number of galaxies that all runs evaluated.
+        by_class: class name, number of its misclassified galaxies, number of its galaxies.
+        predictions: row, true class and most frequent prediction of each galaxy, ordered by the agreement of the runs.
     """
 
     number: int

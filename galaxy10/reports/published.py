@@ -7,7 +7,10 @@ from dataclasses import dataclass
 class PublishedResult:
     """One published result.
 
-    model: the corresponding model of galaxy10, or "". accuracy, macro_f1: 0–1, None if not published.
+    Attributes:
+        model: the corresponding model of galaxy10, or "".
+        accuracy: 0–1; None if not published.
+        macro_f1: 0–1; None if not published.
     """
 
     name: str

@@ -198,7 +198,7 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """End a worker when its parent is killed: otherwise it would wait for work for ever."""
+    """End a worker when its parent is killed: otherwise it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_watch, args=(parent.sentinel,), daemon=True).start()

@@ -59,7 +59,8 @@ def confirm(
 
     Args:
         trainer: the `trainer` section of the configuration.
-        top: number of trials. workers: number of runs at the same time.
+        top: number of trials.
+        workers: number of runs at the same time.
 
     Returns:
         Exit code (3: some runs failed) and the content of confirm/confirm.json, the object of the last output line.
@@ -78,7 +79,7 @@ def confirm(
 
 @contextmanager
 def _alone(sweep: Sweep) -> Iterator[RunLock]:
-    """Lock the whole action: a second one would take the runs of the first for those of a dead process."""
+    """Lock the action: a second process would mistake the runs of the first for those of a dead one."""
     folder = sweep.path / "confirm"
     make_directory(folder)
     lock = RunLock(folder)
@@ -125,7 +126,7 @@ def _confirm(
     elif result["test"]["trial"] != winner["trial"]:
         logger.info(
             f"the test galaxies were evaluated for trial {result['test']['trial']} already; a second evaluation would "
-            "choose a trial by its test result, so there is none",
+            "choose a trial by its test result, so it is not done",
         )
     write_json(folder / "confirm.json", result)
     _print(result)

@@ -1,7 +1,7 @@
 """Run a command that ends with its parent: python exec_with_parent.py PARENT_PID COMMAND…
 
-On Linux the kernel sends SIGTERM to the command when the parent dies, even of SIGKILL. The file is started without site
-packages, which takes 20 ms, and replaces a fork hook in a process that has threads.
+On Linux the kernel sends SIGTERM to the command when the parent dies, even of SIGKILL. The file starts in 20
+ms, without site packages. A function that runs between fork and exec could deadlock in a parent that has threads.
 """
 
 import os

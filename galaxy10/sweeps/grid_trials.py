@@ -20,10 +20,14 @@ logger = logging.getLogger(__name__)
 class GridTrial:
     """One experiment of a grid.
 
-    overrides: of the experiment; options: the command-line options that it is composed with.
-    directory: the run directory; result: the object of the trial's last output line.
-    state: waiting, running (in a job), finished, failed, interrupted.
-    exit_code: None if the trial has not run in this command; last_line: of its output, if that was not shown.
+    Attributes:
+        overrides: of the experiment.
+        options: the command-line options that it is composed with.
+        directory: the run directory.
+        state: waiting, running (in a job), finished, failed, interrupted.
+        result: the object of the trial's last output line.
+        exit_code: None if the trial has not run in this command.
+        last_line: of its output, if that was not shown.
     """
 
     overrides: list[str]

@@ -43,7 +43,8 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
 
     Args:
         config: the configuration that all trials share.
-        workers: number of workers; per_gpu: workers that may share a GPU.
+        workers: number of workers.
+        per_gpu: workers that may share a GPU.
 
     Raises:
         Galaxy10Error: there are not enough GPUs, or the directory holds another study.

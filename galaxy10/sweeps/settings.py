@@ -73,10 +73,11 @@ AT_THE_END = ("train/images_per_s", "train/scoring_images_per_s", "train/seconds
 class Sweep:
     """The settings of a study, as plain values that workers receive as JSON.
 
-    overrides: of train.py, for every trial.
-    config_dir: the user's own configuration folder, if any.
-    max_epochs: of every trial; None if the space varies it.
-    groups: configuration groups and their choices.
+    Attributes:
+        overrides: of train.py, for every trial.
+        config_dir: the user's own configuration folder, if any.
+        max_epochs: of every trial; None if the space varies it.
+        groups: configuration groups and their choices.
     """
 
     name: str

@@ -61,8 +61,10 @@ def submit_array(
         commands: task i of the array runs commands[i] under srun.
         folder: for the list of commands and the logs (`<array>_<task>.log`); must be visible to the compute nodes.
         name: of the job, as squeue shows it.
-        cpus: cores per process; gpus: GPUs per node. None leaves both to slurm/job.sbatch.
-        tasks_per_node, nodes: number of processes per node and of nodes of each command.
+        cpus: cores per process; None: as in slurm/job.sbatch.
+        gpus: GPUs per node; None: as in slurm/job.sbatch.
+        tasks_per_node: processes per node of each command.
+        nodes: nodes of each command.
 
     Returns:
         The array's job id.

@@ -27,9 +27,12 @@ _VARIABLE_DATA = ("batch_size", "balance")
 class Parameter:
     """A dimension of a search space: a list of choices, or a range from low to high, both included.
 
-    key: the setting of train.py. name: the key, with [choice] if `by` defines a range per choice.
-    integer: whether values are integers. step: distance of the values; None: 1 for integers, else continuous.
-    when: other settings of the space, and their choices for which this parameter is active.
+    Attributes:
+        name: the key, with [choice] if `by` defines a range per choice.
+        key: the setting of train.py.
+        step: distance of the values; None: 1 for integers, else continuous.
+        integer: whether values are integers.
+        when: other settings of the space, and their choices for which this parameter is active.
     """
 
     name: str

@@ -38,8 +38,12 @@ _POLL_S = 0.5
 class TrialTask:
     """Hydra's task function: start a trial's command and wait for it.
 
-    commands, directories: of each trial. folder: for their output. environment: variables added to those of the
-    launcher's processes. monitor: the metric to return.
+    Attributes:
+        commands: of each trial.
+        directories: the run directory of each trial.
+        folder: for the trials' output.
+        environment: variables added to those of the launcher's processes.
+        monitor: the metric to return.
     """
 
     commands: list[list[str]]

@@ -88,22 +88,22 @@ class MetricsCSV(Checkpoint):
             self.on_test_end(trainer, pl_module)
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        """Count the images, separately for an epoch's validation and for the final scoring."""
+        """Count the images, separately for an epoch's validation and for the final evaluation."""
         if trainer.state.fn == "fit":
             self._validated += len(args[1]["labels"]) * trainer.world_size
         else:
             self.on_test_batch_end(trainer, pl_module, *args)
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock of the final scoring."""
+        """Start the clock of the final evaluation."""
         self._scoring_started = time.perf_counter()
 
     def on_test_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        """Count the images of the final scoring."""
+        """Count the images of the final evaluation."""
         self._scored_images += len(args[1]["labels"]) * trainer.world_size
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop the clock of the final scoring."""
+        """Stop the clock of the final evaluation."""
         self._scored_s += time.perf_counter() - self._scoring_started
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -173,7 +173,7 @@ class MetricsCSV(Checkpoint):
         return seconds() if seconds is not None else 0.0
 
     def logged_at_best(self) -> dict[str, float]:
-        """Return the validation values of the best epoch; the final scoring does not log all of them."""
+        """Return the validation values of the best epoch; the final evaluation does not log all of them."""
         if self.best is None or not self.metrics.path.exists():
             return {}
         table = pd.read_csv(self.metrics.path, dtype=str).set_index("epoch")
@@ -181,7 +181,7 @@ class MetricsCSV(Checkpoint):
         return {str(name): float(str(value)) for name, value in row.items() if str(name).startswith("val/")}
 
     def totals(self) -> dict[str, float]:
-        """Return the timings over all epochs, including those before a restart, and of the final scoring.
+        """Return the timings over all epochs, including those before a restart, and of the final evaluation.
 
         Keys: train/images_per_s, train/data_time_fraction, train/seconds, train/peak_host_gib, train/peak_device_gib;
         train/scoring_images_per_s counts each image once, whatever the number of TTA views.

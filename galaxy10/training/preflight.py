@@ -211,7 +211,7 @@ def runs_user_code(config: dict[str, Any]) -> bool:
 
 
 def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
-    """The monitored metrics are measured, as far as that is known: anybody's code may log others."""
+    """Check that the monitored metrics are measured; code of a user may log further ones."""
     directions = metric_directions(config["metrics"])
     per_class = [f"f1_{slug}" for slug in slugs(source.names)] if source else []
     known = [

@@ -147,9 +147,9 @@ def test_a_tables_columns_come_along_and_its_paths_count_from_its_folder(run, ga
 
 
 def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10, tmp_path):
-    pictures = np.stack([galaxy(seed) for seed in range(50)])
+    images = np.stack([galaxy(seed) for seed in range(50)])
     with h5py.File(tmp_path / "new.h5", "w") as file:
-        file.create_dataset("images", data=pictures, chunks=(40, 16, 16, 1), compression="gzip")
+        file.create_dataset("images", data=images, chunks=(40, 16, 16, 1), compression="gzip")
         file["objid"] = np.arange(50) + 1000
     for seed in range(50):
         Image.fromarray(galaxy(seed)).save(tmp_path / f"{seed:02d}.png")

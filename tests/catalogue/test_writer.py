@@ -122,7 +122,7 @@ def test_whole_numbers_with_gaps_keep_their_digits_in_fits(tmp_path):
     assert read["flag"][0] == 1
 
 
-def test_names_that_fits_cannot_hold_are_refused_before_anything_is_judged(tmp_path, monkeypatch):
+def test_names_that_fits_cannot_hold_are_refused_before_any_prediction(tmp_path, monkeypatch):
     for name in ("größe", "two\nlines", "x" * 69):
         with pytest.raises(Galaxy10Error, match=r"FITS cannot hold the input's column.*\.parquet"):
             check_columns(".fits", ["path", name])

@@ -1,8 +1,9 @@
-"""Everything a user can get wrong: what is typed, and what the one line that comes back must say.
+"""Wrong commands and broken files: what is typed, and a part of the one-line message.
 
-`python -m tests.cli.bad_input` prints it as a table with the time each answer took (docs/bad_input.md).
+`python -m tests.cli.bad_input` prints them as a table with the time that each took (docs/bad_input.md).
 """
 
+import os
 import pickle
 import shutil
 import subprocess
@@ -119,41 +120,41 @@ TRANSFER = ["model=timm", "model.backbone=resnet18", "model.image_size=32"]
 
 FILES = {
     "no file": Bad(["train.py", "data=hdf5"], "data=hdf5 needs a file: add data.path=FILE.h5"),
-    "a file that is not there": Bad([*FILE[:2], "data.path=none.h5"], "data.path=none.h5 does not exist"),
+    "a missing file": Bad([*FILE[:2], "data.path=none.h5"], "data.path=none.h5 does not exist"),
     "a folder without classes": Bad([*FILE[:2], "data.path=."], "make one folder per class, or give a table"),
-    "a reader that is not there": Bad([*FILE, "++data.reader._target_=nothere.read"], "there is no module nothere"),
-    "a reader of something else": Bad(
+    "a missing reader": Bad([*FILE, "++data.reader._target_=nothere.read"], "there is no module nothere"),
+    "a function that is no reader": Bad(
         [*FILE, "++data.reader._target_=json.loads"], "json.loads fails on g.h5: TypeError"
     ),
     "a reader for a simulation": Bad(
         ["train.py", "data=simulated", "++data.reader._target_=json.loads"], "data.reader reads data.path"
     ),
-    "a variation that is not there": Bad(
+    "an augmentation module misspelt": Bad(
         [*FILE, "augment.after=[{_target_: torchvision.transforms.v2.RandomEraser}]"], "did you mean RandomErasing?"
     ),
     "an empty file": Bad(FILE, "is empty (0 bytes)", content("g.h5", b"")),
-    "a text": Bad(FILE, "is not an HDF5 file", content("g.h5", b"hello" * 999)),
-    "half a file": Bad(FILE, "is truncated", content("g.h5", lambda old: old[: len(old) // 2])),
+    "a text file": Bad(FILE, "is not an HDF5 file", content("g.h5", b"hello" * 999)),
+    "a truncated file": Bad(FILE, "is truncated", content("g.h5", lambda old: old[: len(old) // 2])),
     "no images": Bad(FILE, "no dataset `images`; it holds ans", rewrite("images", None)),
     "no labels": Bad(FILE, "no dataset `ans`; it holds images", rewrite("ans", None)),
     "grey images": Bad(FILE, "expected (N, H, W, 3) uint8", rewrite("images", lambda x: x[..., 0])),
     "colours first": Bad(FILE, "expected (N, H, W, 3) uint8", rewrite("images", lambda x: x.transpose(0, 3, 1, 2))),
-    "images of another type": Bad(FILE, "is float32; expected", rewrite("images", lambda x: x.astype(np.float32))),
+    "images that are not uint8": Bad(FILE, "is float32; expected", rewrite("images", lambda x: x.astype(np.float32))),
     "tiny images": Bad(FILE, "at least 8 px", rewrite("images", lambda x: x[:, :4, :4])),
     "zero images": Bad(FILE, "holds no image", rewrite("images", lambda x: x[:0])),
-    "labels too few": Bad(FILE, "`ans` has shape (35,); expected (36,)", rewrite("ans", lambda x: x[1:])),
+    "too few labels": Bad(FILE, "`ans` has shape (35,); expected (36,)", rewrite("ans", lambda x: x[1:])),
     "labels as one-hot": Bad(FILE, "one label per image", rewrite("ans", lambda x: np.eye(3)[x])),
-    "labels that are no whole numbers": Bad(FILE, "expected whole numbers", rewrite("ans", lambda x: x / 2)),
+    "labels that are not integers": Bad(FILE, "expected whole numbers", rewrite("ans", lambda x: x / 2)),
     "a negative label": Bad(FILE, "negative label -1", rewrite("ans", lambda x: x.astype(int) - 1)),
     "a label beyond the names": Bad([*FILE, "data.class_names=[a,b]"], "holds label 2, but there are only 2 class"),
     "one class only": Bad(FILE, "a classifier needs at least two classes", rewrite("ans", lambda x: x * 0)),
     "a class of two galaxies": Bad(FILE, "too few", rewrite("ans", lambda x: np.where(np.arange(36) < 34, x * 0, 1))),
-    "too few for that many folds": Bad([*FILE, "data.num_folds=20", "data.fold=0"], "too few for 20 subsets"),
+    "too few images for the folds": Bad([*FILE, "data.num_folds=20", "data.fold=0"], "too few for 20 subsets"),
     "sky positions of another length": Bad(
         FILE, "`ra` is (3,); expected (36,)", lambda folder: rewrite_in(folder, "ra", np.zeros(3))
     ),
     "a damaged chunk": Bad([*FILE, "run.dir=r"], "the file is damaged: copy or download it again", damage_a_chunk),
-    "half of the published file": Bad(
+    "a truncated copy of the published file": Bad(
         ["train.py", "data.dir=."], "bytes, the published file 2,735,267,419", content("Galaxy10_DECals.h5", b"x" * 999)
     ),
     "a broken file to inspect": Bad(
@@ -186,23 +187,25 @@ CONFIGURATION = {
         ["train.py", "model=simple_cnn,resnet50"], "add -m to run one experiment for each"
     ),
     "-m between the settings": Bad(["train.py", "model=resnet5", "-m", "seed=0,1"], "there is no model=resnet5"),
-    "an option that is none": Bad(["train.py", "--devices", "4"], "settings are typed as key=value"),
-    "a study by train.py": Bad(["train.py", "sweep=simple_cnn"], "type `python sweep.py sweep=simple_cnn`"),
+    "a setting typed as an option": Bad(["train.py", "--devices", "4"], "settings are typed as key=value"),
+    "a study typed to train.py": Bad(["train.py", "sweep=simple_cnn"], "type `python sweep.py sweep=simple_cnn`"),
     "a launcher misspelt": Bad(["train.py", "-m", "hydra/launcher=slurn", "seed=0,1"], "did you mean slurm?"),
     "bad syntax": Bad(["train.py", "data.class_names=[a"], "cannot be parsed as group=choice or key=value"),
     "a file for the simulation": Bad(
         ["train.py", "data=simulated", "data.path=x.h5"], "type data=hdf5 data.path=FILE.h5"
     ),
-    "no variant": Bad(["train.py", "data.variant=null"], "type data.variant=full or data.variant=no_duplicates"),
-    "a variant of one's own file": Bad([*FILE, "data.variant=full"], "leave it out with data=hdf5"),
-    "a precision that is not there": Bad(
-        ["train.py", "trainer.precision=8-bit"], "trainer.precision=8-bit is not allowed"
+    "no variant of the published file": Bad(
+        ["train.py", "data.variant=null"], "type data.variant=full or data.variant=no_duplicates"
     ),
+    "a variant of your own file": Bad([*FILE, "data.variant=full"], "leave it out with data=hdf5"),
+    "an unknown precision": Bad(["train.py", "trainer.precision=8-bit"], "trainer.precision=8-bit is not allowed"),
     "no backbone": Bad(["train.py", "model=timm"], "model.backbone is not set"),
     "a fold without folds": Bad(
         ["train.py", "data=simulated", "data.fold=1"], "data.num_folds and data.fold go together"
     ),
-    "a fold beyond": Bad(["train.py", "data=simulated", "data.num_folds=5", "data.fold=5"], "folds count from 0 to 4"),
+    "a fold beyond the last": Bad(
+        ["train.py", "data=simulated", "data.num_folds=5", "data.fold=5"], "folds count from 0 to 4"
+    ),
     "an unknown experiment": Bad(["train.py", "experiment=nonsense"], "there is no experiment=nonsense"),
     "an unknown metric": Bad(
         [
@@ -213,7 +216,7 @@ CONFIGURATION = {
         ],
         "there is no metric val/makro_f1: did you mean val/macro_f1?",
     ),
-    "early stopping the wrong way round": Bad(
+    "early stopping with the wrong mode": Bad(
         [
             *("train.py", "data=simulated", "callbacks=early_stopping", "callbacks.early_stopping.mode=max"),
             "callbacks.early_stopping.monitor=val/loss",
@@ -238,21 +241,19 @@ CONFIGURATION = {
         ["train.py", "data=simulated", "data.num_images=100", "data.num_folds=8", "data.fold=0"],
         "too few for data.num_folds=8; type data.num_images=400",
     ),
-    "an argument that the Trainer has not": Bad(
+    "an argument that the Trainer does not have": Bad(
         ["train.py", "data=simulated", "+trainer.max_epoch=3"],
         "Lightning's Trainer has no trainer.max_epoch: did you mean max_epochs?",
     ),
-    "a strategy that is not there": Bad(
+    "an unknown strategy": Bad(
         ["train.py", "data=simulated", "trainer.strategy=ddpp"],
         "trainer.strategy=ddpp is not allowed: did you mean ddp?",
     ),
-    "a time that is none": Bad(
+    "a malformed time": Bad(
         ["train.py", "data=simulated", "trainer.max_time=2h"], "days:hours:minutes:seconds, e.g. 00:01:30:00"
     ),
     "a file as the kind of data": Bad(["train.py", "data=g.h5"], "type data=hdf5 data.path=g.h5"),
-    "a setting without its mark": Bad(
-        ["train.py", "model", "resnet50"], "type group=choice or key=value without blanks"
-    ),
+    "a setting without =": Bad(["train.py", "model", "resnet50"], "type group=choice or key=value without blanks"),
     "a setting of the optimizer's class": Bad(
         ["train.py", "data=simulated", "optimizer.betas=[0.9,0.95]"], "type +optimizer.betas=[0.9,0.95]"
     ),
@@ -260,21 +261,21 @@ CONFIGURATION = {
         ["train.py", "data=simulated", "model=timm", "model.backbone=resnet5o"],
         "timm has no network resnet5o: did you mean resnet5",
     ),
-    "weights for a network that has none": Bad(
+    "pretrained weights for a network that has none": Bad(
         ["train.py", "data=simulated", "model.pretrained=true"], "no pretrained weights"
     ),
-    "more processes than galaxies divide among": Bad(
+    "a batch that the devices cannot share equally": Bad(
         ["train.py", "data=simulated", "trainer.accelerator=cpu", "trainer.devices=3"],
         "data.batch_size=32 is not divisible by 3 devices",
     ),
-    "GPUs on a machine without": Bad(
+    "GPUs on a machine without GPUs": Bad(
         ["train.py", "data=simulated", "model=inceptionv3", "model.pretrained=false", "trainer.devices=4"],
         "or trainer.accelerator=cpu trainer.devices=4 for 4 processes on the CPU",
     ),
 }
 
 CHECKPOINTS = {
-    "weights for a network that takes none": Bad(
+    "a weights file for a network without pretrained weights": Bad(
         ["train.py", "data=simulated", "model.weights=RUN/checkpoints/best.ckpt"], "leave out model.weights"
     ),
     "weights that would not be used": Bad(
@@ -286,10 +287,10 @@ CHECKPOINTS = {
     "weights that are a hostile checkpoint": Bad(
         [*FILE, *TRANSFER, "model.pretrained=true", "model.weights=w.pth"], "w.pth", pickled("w.pth")
     ),
-    "weights that are a text": Bad(
+    "weights that are a text file": Bad(
         [*FILE, *TRANSFER, "model.pretrained=true", "model.weights=w.pth"], "w.pth", content("w.pth", b"hello" * 99)
     ),
-    "weights that are a zip of something else": Bad(
+    "weights that are another zip file": Bad(
         [*FILE, *TRANSFER, "model.pretrained=true", "model.weights=w.pth"], "w.pth", as_zip
     ),
     "weights of another network": Bad(
@@ -297,31 +298,31 @@ CHECKPOINTS = {
         "does not fit",
         other_network("w.pth"),
     ),
-    "weights that are not there": Bad(
+    "missing weights": Bad(
         [*FILE, *TRANSFER, "model.pretrained=true", "model.weights=none.pth"], "none.pth"
     ),
-    "a run that is none": Bad(["galaxy10", "evaluate", ".", "g.h5", "-o", "out"], "is no run directory"),
+    "a folder that is no run": Bad(["galaxy10", "evaluate", ".", "g.h5", "-o", "out"], "is no run directory"),
     "a run without checkpoints": Bad(EVALUATE, "has no checkpoints/best.ckpt", without_checkpoints, with_run=True),
     "a run with a hostile checkpoint": Bad(EVALUATE, "best.ckpt", pickled("r/checkpoints/best.ckpt"), with_run=True),
-    "a run with a text as checkpoint": Bad(
+    "a run whose checkpoint is a text file": Bad(
         EVALUATE, "best.ckpt", content("r/checkpoints/best.ckpt", b"hello" * 99), with_run=True
     ),
-    "a run with half a checkpoint": Bad(
+    "a run with a truncated checkpoint": Bad(
         EVALUATE, "best.ckpt", content("r/checkpoints/best.ckpt", lambda old: old[: len(old) // 2]), with_run=True
     ),
     "a run with another network's checkpoint": Bad(
         EVALUATE, "best.ckpt", other_network("r/checkpoints/best.ckpt"), with_run=True
     ),
-    "going on from a hostile checkpoint": Bad(
+    "resuming from a hostile checkpoint": Bad(
         RESUME, "last.ckpt", half_finished(pickled("r/checkpoints/last.ckpt")), with_run=True
     ),
-    "going on from half a checkpoint": Bad(
+    "resuming from a truncated checkpoint": Bad(
         RESUME,
         "last.ckpt",
         half_finished(content("r/checkpoints/last.ckpt", lambda old: old[: len(old) // 2])),
         with_run=True,
     ),
-    "going on from another network's checkpoint": Bad(
+    "resuming from another network's checkpoint": Bad(
         RESUME, "last.ckpt", half_finished(other_network("r/checkpoints/last.ckpt")), with_run=True
     ),
     "other settings for a finished run": Bad(
@@ -333,12 +334,12 @@ TABLE: dict[str, Bad] = CONFIGURATION | FILES | CHECKPOINTS
 
 
 def main() -> None:
-    """Give every wrong command once, each in a fresh process, and print what came back."""
+    """Run every wrong command in a new process, and print its message."""
     print(
         "# Error messages\n\n"
         "A wrong command or a broken file is refused in one line, with exit code 2, before training begins.\n"
         "`python -m tests.cli.bad_input` made this table: what is wrong, the command, its message, and the seconds it "
-        "took.\n"
+        f"took ({os.cpu_count()} cores, load average {os.getloadavg()[0]:.0f} at the start; less on an idle machine).\n"
     )
     print("| what is wrong | command | message | s |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
@@ -355,9 +356,9 @@ def main() -> None:
             begin = time.perf_counter()
             done = _give(bad.words, folder)
             seconds = time.perf_counter() - begin
-            answer = done.stderr.strip().replace(str(folder), "…").replace("|", "\\|")
-            assert done.returncode == 2, answer
-            print(f"| {what} | `{' '.join(bad.words)}` | {answer} | {seconds:.1f} |", flush=True)
+            message = done.stderr.strip().replace(str(folder), "…").replace("|", "\\|")
+            assert done.returncode == 2, message
+            print(f"| {what} | `{' '.join(bad.words)}` | {message} | {seconds:.1f} |", flush=True)
 
 
 def _give(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

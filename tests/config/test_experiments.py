@@ -1,4 +1,4 @@
-"""The recipes: each composes, says what it is, and runs; those of the study are the study's."""
+"""The experiments: each composes, says what it is, and runs; the baseline's have the paper's values."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def test_every_recipe_says_where_it_comes_from_what_to_expect_what_it_costs_and_
 
 
 @pytest.mark.parametrize("part", STUDY)
-def test_every_recipe_of_the_study_has_a_better_twin_of_the_same_network_on_the_same_split(part):
+def test_every_baseline_experiment_has_a_tuned_one_with_the_same_network_and_split(part):
     study, better = composed(f"baseline_{part}"), composed(f"tuned_{part}")
     for key in ("_target_", "name", "backbone", "image_size", "pretrained"):
         assert study["model"].get(key) == better["model"].get(key)

@@ -105,7 +105,7 @@ def test_random_crops_always_show_the_galaxy():
     assert brightest.min() > 60
 
 
-def test_noise_has_the_size_that_was_asked_for():
+def test_noise_has_the_configured_size():
     images = torch.full((64, 24, 24, 3), 128, dtype=torch.uint8)
     rows = torch.arange(64)
     noisy = augment(images, Augmentation(noise=0.2), rows) - PREPROCESSING.eval_transform(images)
@@ -174,7 +174,7 @@ def test_gpus_which_do_not_wait_for_the_host_sample_the_same():
     assert torch.allclose(some[3:4], augmentation._sample_some(images[3:4], windows[3:4], 24, samples[3:4]), atol=1e-4)
 
 
-def test_pictures_that_are_not_square_lose_their_longer_side():
+def test_images_that_are_not_square_are_cropped_to_the_shorter_side():
     images = galaxies(2, 40)[:, :24]
     assert torch.equal(PREPROCESSING.eval_transform(images), PREPROCESSING.eval_transform(images[:, :, 8:32]))
 

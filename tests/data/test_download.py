@@ -110,14 +110,14 @@ def test_a_name_server_that_hangs_is_not_waited_for(tmp_path, monkeypatch):
         check_published_available(None, tmp_path, "full")
 
 
-def test_the_door_asks_only_whether_a_server_is_there(tmp_path):
+def test_the_preflight_check_only_connects_to_the_server(tmp_path):
     with serving({}) as server:
         check_published_available(None, tmp_path / "data", "full", published=published(server.address))
         assert server.asked == []
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_door_imports_nothing_heavy():
+def test_the_preflight_check_imports_nothing_heavy():
     code = (
         "import sys, galaxy10.data.download; print(sorted({'torch', 'timm', 'pooch', 'requests'} & set(sys.modules)))"
     )
@@ -139,7 +139,7 @@ def test_a_file_is_found_under_its_name_or_where_the_user_says(tmp_path):
         locate_published(None, tmp_path, "half")
 
 
-def test_half_a_file_from_elsewhere_is_told_at_the_door(tmp_path):
+def test_a_truncated_copy_of_the_published_file_is_refused_before_training(tmp_path):
     (tmp_path / NAME).write_bytes(CONTENT[:1000])
     for call in (locate_published, check_published_available):
         with pytest.raises(Galaxy10Error, match="has 1,000 bytes, the published file 2,735,267,419; it is incomplete"):

@@ -1,4 +1,4 @@
-"""Any image file is the picture it should be, or says why it is none."""
+"""An image file is read correctly, or refused with the reason."""
 
 import gzip
 import io
@@ -17,7 +17,7 @@ from tests.galaxies import galaxy
 
 @pytest.fixture
 def save(tmp_path):
-    """Save a Pillow image under a name and read it back as a picture."""
+    """Save a Pillow image under a name and read it back."""
 
     def write(image: Image.Image, name: str):
         image.save(tmp_path / name)
@@ -26,7 +26,7 @@ def save(tmp_path):
     return write
 
 
-def test_pictures_of_every_depth_and_colour_show_the_same_galaxy(save):
+def test_images_of_every_depth_and_colour_show_the_same_galaxy(save):
     colour = galaxy(1)
     grey = colour[..., 1]
     assert np.array_equal(save(Image.fromarray(colour), "rgb.png").pixels, colour)
@@ -75,20 +75,20 @@ def test_fits_is_stretched_as_the_viewer_does_and_gaps_are_filled(tmp_path):
     light = rng.normal(0.05, 0.02, (3, 40, 30)).astype(np.float32)
     fits.writeto(tmp_path / "three.fits", light)
     expected = np.rint(legacy_rgb(light)).transpose(1, 2, 0)[::-1]  # FITS counts rows from below
-    picture = read_image(tmp_path / "three.fits")
-    assert np.array_equal(picture.pixels, expected)
-    assert picture.filled == 0
+    image = read_image(tmp_path / "three.fits")
+    assert np.array_equal(image.pixels, expected)
+    assert image.filled == 0
     holes = light[1].copy()
     holes[:4] = np.nan
     holes[4, 0] = np.inf
     fits.writeto(tmp_path / "one.fits", holes)
     with (tmp_path / "one.fits").open("rb") as file:
         (tmp_path / "one.fits.gz").write_bytes(gzip.compress(file.read()))
-    picture = read_image(tmp_path / "one.fits")
-    assert picture.filled == pytest.approx(121 / 1200)
-    assert (picture.pixels == picture.pixels[..., :1]).all()
-    assert np.ptp(picture.pixels[-4:]) == 0
-    assert np.array_equal(read_image(tmp_path / "one.fits.gz").pixels, picture.pixels)
+    image = read_image(tmp_path / "one.fits")
+    assert image.filled == pytest.approx(121 / 1200)
+    assert (image.pixels == image.pixels[..., :1]).all()
+    assert np.ptp(image.pixels[-4:]) == 0
+    assert np.array_equal(read_image(tmp_path / "one.fits.gz").pixels, image.pixels)
     fits.CompImageHDU(light[0]).writeto(tmp_path / "packed.fits")
     assert read_image(tmp_path / "packed.fits").pixels.shape == (40, 30, 3)
 
@@ -104,7 +104,7 @@ def test_stretches_do_not_care_for_units_where_they_say_so():
     assert set(STRETCHES) == {"auto", "legacy", "asinh", "linear", "unit"}
 
 
-def test_what_is_no_picture_says_why(tmp_path):
+def test_a_file_that_is_no_image_is_refused_with_the_reason(tmp_path):
     fits.writeto(tmp_path / "nan.fits", np.full((20, 20), np.nan, np.float32))
     fits.writeto(tmp_path / "four.fits", np.zeros((4, 20, 20), np.float32))
     fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])]).writeto(tmp_path / "table.fits")
@@ -131,7 +131,7 @@ def test_what_is_no_picture_says_why(tmp_path):
         as_image(np.full((20, 20), 90.0))  # as galaxy10.load(…).predict gives it
 
 
-def test_a_picture_larger_than_memory_is_refused(tmp_path, monkeypatch):
+def test_an_image_larger_than_memory_is_refused(tmp_path, monkeypatch):
     Image.fromarray(galaxy()).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ImageReadError, match="more pixels"):

@@ -1,4 +1,4 @@
-"""What a user points at becomes one row of pictures, with the columns that came along, and is known again."""
+"""Inputs become one sequence of images with their columns, and are recognised by a digest."""
 
 import os
 import shutil

@@ -15,7 +15,7 @@ from tests.galaxies import galaxy
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two classes of four pictures, one of them of another size and one broken."""
+    """Two classes of four images, one of them of another size and one broken."""
     for k, name in enumerate(("Spiral", "Edge-on")):
         (tmp_path / "mine" / name).mkdir(parents=True)
         for seed in range(4):

@@ -28,10 +28,10 @@ def published(coordinates) -> pd.DataFrame:
     return make_table(np.repeat(np.arange(10), GALAXY10_COUNTS), sky["RA"].to_numpy(), sky["DEC"].to_numpy())
 
 
-def test_published_coordinates_hold_59_twins_and_17504_groups(published):
-    twins = find_conflicting_duplicates(published)
-    assert len(np.unique(twins[twins >= 0])) == 59
-    assert (twins >= 0).sum() == 118
+def test_published_coordinates_have_59_conflicting_duplicates_and_17504_groups(published):
+    duplicates = find_conflicting_duplicates(published)
+    assert len(np.unique(duplicates[duplicates >= 0])) == 59
+    assert (duplicates >= 0).sum() == 118
     assert find_groups(published).max() + 1 == 17504
 
 
@@ -71,7 +71,7 @@ def test_hash_tells_other_pixels_apart(published):
 
 
 @pytest.mark.parametrize(("duplicates", "dropped"), [("drop", [0, 10]), ("first", [10]), ("keep", [])])
-def test_contradictory_twins(duplicates, dropped):
+def test_conflicting_duplicates(duplicates, dropped):
     ra = np.linspace(10, 50, 20)
     ra[10] = ra[0] + 0.3 / 3600
     labels = np.repeat([0, 1], 10)
@@ -101,7 +101,7 @@ def test_identical_pixels_stay_together_without_coordinates_and_a_note_says_so()
     assert any("identical pixels only" in note for note in split.notes)
 
 
-def test_missing_positions_are_counted_and_a_file_of_twins_alone_is_refused():
+def test_missing_positions_are_counted_and_a_file_of_conflicting_duplicates_is_refused():
     labels, ra = np.repeat([0, 1], 15), np.linspace(10, 50, 30)
     ra[[2, 20]] = np.nan
     assert any(note.startswith("2 images have no sky position") for note in split_of(labels, ra).notes)

@@ -1,4 +1,4 @@
-"""The pictures a run keeps for its page."""
+"""The images that a run keeps for its report."""
 
 import numpy as np
 import pytest

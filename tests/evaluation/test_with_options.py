@@ -12,7 +12,7 @@ from galaxy10.evaluation import as_trained
 from tests.galaxies import write_galaxies
 
 
-def test_a_run_is_judged_where_its_scratch_disk_and_gpu_are_missing(tmp_path, monkeypatch):
+def test_a_run_is_evaluated_where_its_scratch_disk_and_gpu_are_missing(tmp_path, monkeypatch):
     file, scratch = write_galaxies(tmp_path / "g.h5"), tmp_path / "scratch"
     settings = {"store_dir": str(scratch), "dir": str(tmp_path / "data")}
     assert store_of_run(file, settings) == tmp_path

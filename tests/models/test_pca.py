@@ -134,10 +134,10 @@ def test_a_run_is_complete_and_evaluate_finds_its_numbers(components_from, train
     metrics = json.loads((run / "status.json").read_text())["metrics"]
     assert pd.read_csv(run / "metrics.csv")["val/accuracy"].tolist() == [metrics["val/accuracy"]]
     assert pd.read_csv(run / "metrics.csv")["train/accuracy"].item() > 0.5
-    judged = galaxy10("evaluate", run, path, "-o", tmp_path / "judged")
-    assert judged.code == 0, judged.err
+    evaluated = galaxy10("evaluate", run, path, "-o", tmp_path / "evaluated")
+    assert evaluated.code == 0, evaluated.err
     for key in ("test/accuracy", "test/loss", "test/macro_f1"):
-        assert judged.result[key] == done.result[key], key
+        assert evaluated.result[key] == done.result[key], key
 
 
 @pytest.mark.parametrize(

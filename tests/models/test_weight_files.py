@@ -153,7 +153,7 @@ def test_a_file_without_tensors_by_name_is_refused(tmp_path):
         load(tmp_path / "w.pth")
 
 
-def test_wrong_paths_are_refused_at_the_door(tmp_path):
+def test_wrong_paths_are_refused_before_training(tmp_path):
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "empty.pth").touch()
     for name, message in (

@@ -84,7 +84,7 @@ def test_the_cache_is_found_by_the_hubs_own_variables(no_hub, monkeypatch, tmp_p
         assert done.stdout.strip() == str(expected)
 
 
-def test_other_weights_in_the_cache_do_not_pass_the_door_but_are_named(no_hub, pretrained):
+def test_other_weights_in_the_cache_are_refused_before_training_and_named(no_hub, pretrained):
     cache_on_hub(no_hub, pretrained, hub_id="timm--resnet18.tv_in1k")
     check_weights_reachable("resnet18.tv_in1k")
     with pytest.raises(Galaxy10Error, match=r"or type model.backbone=resnet18.tv_in1k, which is on this machine"):
@@ -131,7 +131,7 @@ def test_wrong_names_get_the_nearest_right_one():
         download_weights("simple_cnn")
 
 
-def test_the_door_imports_nothing_heavy():
+def test_the_preflight_check_imports_nothing_heavy():
     code = (
         "import sys\n"
         "from galaxy10.models.weights import check_weights_reachable, timm_names\n"

@@ -118,7 +118,7 @@ def scheduled(values, restart_after=None):
         callback.on_train_epoch_end(trainer, module)
         checkpoint = {"state": scheduler.state_dict(), "lr": optimizer.param_groups[0]["lr"]}
         callback.on_save_checkpoint(trainer, module, checkpoint)
-        if epoch == restart_after:  # killed between saving and showing
+        if epoch == restart_after:  # killed between saving and printing
             optimizer.param_groups[0]["lr"] = checkpoint["lr"]
             scheduler.load_state_dict(checkpoint["state"])
             callback = RestorePlateau()

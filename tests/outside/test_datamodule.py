@@ -27,7 +27,7 @@ def theirs(**attributes):
     return data
 
 
-def test_everything_is_known_after_one_look():
+def test_labels_rows_and_counts_are_derived_from_the_batches():
     data = theirs()
     state = torch.get_rng_state()
     facts = describe_datamodule(data)
@@ -266,7 +266,7 @@ WRONG = {
     "no loader": ({"train_dataloader": L.LightningDataModule.train_dataloader}, r"has no train_dataloader"),
     "no names": ({"class_names": None}, r"has no class_names; expected a list"),
     "one name": ({"class_names": ["a"]}, r"class_names are a; expected at least two"),
-    "twins": ({"class_names": ["a", "b", "a"]}, r"class_names are a, b, a; expected at least two, all different"),
+    "duplicates": ({"class_names": ["a", "b", "a"]}, r"class_names are a, b, a; expected at least two, all different"),
 }
 
 

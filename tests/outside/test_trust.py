@@ -65,7 +65,7 @@ def test_what_it_may(node):
     check_trusted({"model": {"deep": [node]}}, "best.ckpt")
 
 
-def test_trust_is_of_packages_and_judged_by_what_a_name_stands_for():
+def test_trust_is_of_packages_and_checked_by_the_object_that_a_name_resolves_to():
     trust(["outsider"])
     check_trusted({"_target_": "outsider.nets.MyNet"}, "best.ckpt")
     with pytest.raises(Galaxy10Error, match="never run"):
@@ -81,7 +81,7 @@ def test_a_typed_configuration_is_trusted():
         check_trusted({"_target_": "torch.load"}, "best.ckpt")
 
 
-def test_nobody_is_asked_to_trust_python_itself(monkeypatch):
+def test_the_standard_library_cannot_be_trusted(monkeypatch):
     with pytest.raises(Galaxy10Error, match="os is a module of Python itself"):
         trust(["os"])
     monkeypatch.setenv(TRUST_VARIABLE, "os,builtins,posix,torch")

@@ -134,7 +134,7 @@ def test_before_sees_whole_images_from_0_to_1_and_after_the_input(galaxies):
     inputs, batch = prepared(data)
     assert torch.equal(seen["before"], to_nchw(batch["images"]).float() / 255)
     assert torch.equal(seen["after"], inputs)
-    assert (inputs - prepared(set_up(galaxies))[0]).abs().max() < 1e-4  # whoever changes nothing changes nothing
+    assert (inputs - prepared(set_up(galaxies))[0]).abs().max() < 1e-4  # a module that changes nothing
     halved = set_up(galaxies, before=[lambda images: images[:, :, 8:24, 8:24]])
     assert prepared(halved)[0].shape == (8, 3, 32, 32)
 
@@ -164,7 +164,7 @@ def test_per_image_draws_for_each(galaxies):
         ({"after": [torch.nn.ReLU]}, r"expected a module \(an instance\) or a function"),
     ],
 )
-def test_what_is_no_variation_is_refused_by_its_key(where, said, galaxies):
+def test_what_is_no_augmentation_module_is_refused_by_its_key(where, said, galaxies):
     with pytest.raises(Galaxy10Error, match=said):
         prepared(set_up(galaxies, **where))
 

@@ -36,11 +36,11 @@ def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_p
     assert json.loads(about["class_names"]) == ["Spiral", "In-between", "Edge-on"]
     expected = load(run)
     for size in SIZES:
-        pictures = np.stack([galaxy(seed, size) for seed in range(3)])
-        (found,) = session.run(["probabilities"], {"images": pictures})
-        assert np.abs(found - expected.probabilities(pictures)).max() < 1e-4
+        images = np.stack([galaxy(seed, size) for seed in range(3)])
+        (found,) = session.run(["probabilities"], {"images": images})
+        assert np.abs(found - expected.probabilities(images)).max() < 1e-4
     Image.fromarray(galaxy(1)).save(tmp_path / "g.png")
-    # -S -I and a path to site-packages alone: galaxy10 itself, installed for editing, is not to be had.
+    # -S -I and a path to site-packages alone: galaxy10 itself, an editable install, cannot be imported.
     code = f"import sys; sys.path.append({os.path.dirname(np.__path__[0])!r}); sys.argv = sys.argv[1:]; import runpy; "
     code += "runpy.run_path(sys.argv[0], run_name='__main__'); assert 'galaxy10' not in sys.modules"
     example = ROOT / "examples" / "classify_onnx.py"
@@ -61,9 +61,9 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
     extra = {exporting.METADATA: ""}
     program = torch.export.load(path, extra_files=extra).module()
     assert json.loads(extra[exporting.METADATA])["class_names"] == ["Spiral", "In-between", "Edge-on"]
-    pictures = np.stack([galaxy(seed, (50, 40)) for seed in range(5)])
-    found = program(torch.from_numpy(pictures)).detach().numpy()
-    assert np.abs(found - load(run).probabilities(pictures)).max() < 1e-4
+    images = np.stack([galaxy(seed, (50, 40)) for seed in range(5)])
+    found = program(torch.from_numpy(images)).detach().numpy()
+    assert np.abs(found - load(run).probabilities(images)).max() < 1e-4
     before = path.read_bytes()
     with pytest.raises(Galaxy10Error, match="--overwrite"):
         export(run, path, tta_views=None, temperature=True, overwrite=False)
@@ -78,22 +78,22 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (61, 40), (20, 200), (16, 17), (256, 256)])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_the_resize_as_a_product_of_matrices_is_torchs_own_to_the_last_bit(size, height, width, interpolation):
-    pictures = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.manual_seed(0))
-    pictures[0] = (pictures[0] > 127) * 255  # between black and white, a cubic overshoots
-    expected = to_nchw(resize(center_square(pictures), size, interpolation))
-    assert torch.equal(resize_uint8(to_nchw(pictures), size, interpolation).to(torch.uint8), expected)
+    images = torch.randint(0, 256, (2, height, width, 3), dtype=torch.uint8, generator=torch.manual_seed(0))
+    images[0] = (images[0] > 127) * 255  # between black and white, a cubic overshoots
+    expected = to_nchw(resize(center_square(images), size, interpolation))
+    assert torch.equal(resize_uint8(to_nchw(images), size, interpolation).to(torch.uint8), expected)
 
 
 def test_an_export_resizes_as_its_network_was_trained():
-    pictures = torch.from_numpy(np.stack([galaxy(seed, (50, 40)) for seed in range(3)]))
+    images = torch.from_numpy(np.stack([galaxy(seed, (50, 40)) for seed in range(3)]))
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 24 * 24, 3))
     found = {}
     for interpolation in ("bilinear", "bicubic"):
         preprocessing = Preprocessing(24, [0.2] * 3, [0.1] * 3, interpolation=interpolation)
         module = Classifier(network, num_classes=3, preprocessing=preprocessing)
         copy = exporting.ExportModule(SimpleNamespace(module=module, mode=PredictMode(1)), 1.0)
-        found[interpolation] = copy(pictures)
-        expected = module.probabilities(preprocessing.eval_transform(pictures))
+        found[interpolation] = copy(images)
+        expected = module.probabilities(preprocessing.eval_transform(images))
         assert torch.allclose(found[interpolation], expected, atol=1e-5)
     assert not torch.allclose(found["bilinear"], found["bicubic"], atol=1e-3)
 

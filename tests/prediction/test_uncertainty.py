@@ -34,7 +34,7 @@ def test_the_temperature_undoes_what_made_probabilities_too_sharp():
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.9, 0.99])
-def test_prediction_sets_hold_the_true_class_as_often_as_asked(coverage):
+def test_prediction_sets_contain_the_true_class_with_the_requested_coverage(coverage):
     rng = np.random.default_rng(1)
     held = []
     for _ in range(60):
@@ -74,19 +74,19 @@ def test_training_has_calibrated_its_run(run):
     assert again.temperature == known["views=2"]["temperature"]
 
 
-def test_dropout_draws_belong_to_the_picture_alone(run):
-    pictures = np.stack([galaxy(seed) for seed in range(10)])
+def test_dropout_draws_depend_only_on_the_image(run):
+    images = np.stack([galaxy(seed) for seed in range(10)])
     options = {"mc_dropout": 5, "temperature": False}
-    whole = galaxy10.load(run, **options).predict(pictures)
+    whole = galaxy10.load(run, **options).predict(images)
     assert (whole["mutual_information"] > 0).all()
-    turned = galaxy10.load(run, batch_size=3, **options).predict(pictures[::-1])[::-1].reset_index(drop=True)
+    turned = galaxy10.load(run, batch_size=3, **options).predict(images[::-1])[::-1].reset_index(drop=True)
     pd.testing.assert_frame_equal(whole, turned, rtol=1e-4)
-    once = galaxy10.load(run, temperature=False).predict(pictures)
+    once = galaxy10.load(run, temperature=False).predict(images)
     assert not np.allclose(once["p_spiral"], whole["p_spiral"], atol=1e-6)
 
 
 def test_many_dropout_samples_have_the_mean_they_should(run):
-    """Each drawn mask drops with the layer's probability: by hand, on the last hidden layer of the study's CNN."""
+    """Each drawn mask drops with the layer's probability: by hand, on the last hidden layer of the baseline's CNN."""
     from galaxy10.prediction.mc_dropout import DeterministicMCDropout
 
     keys = torch.arange(400)
@@ -104,9 +104,9 @@ def test_many_dropout_samples_have_the_mean_they_should(run):
 
 def test_an_ensemble_is_calibrated_from_its_members_tables(trained, tmp_path):
     runs = [trained(0), trained(1)]
-    pictures = [galaxy(seed, (40, 50)) for seed in range(4)]
-    both = galaxy10.load(*runs).predict(pictures)
-    single = [galaxy10.load(run, temperature=False).probabilities(pictures) for run in runs]
+    images = [galaxy(seed, (40, 50)) for seed in range(4)]
+    both = galaxy10.load(*runs).predict(images)
+    single = [galaxy10.load(run, temperature=False).probabilities(images) for run in runs]
     tables = [pd.read_parquet(run / "predictions/val.parquet") for run in runs]
     samples = np.stack([table.filter(like="p_").to_numpy() for table in tables])
     temperature = calibrate(samples, tables[0]["label"].to_numpy()).temperature
@@ -115,7 +115,7 @@ def test_an_ensemble_is_calibrated_from_its_members_tables(trained, tmp_path):
     assert (both["mutual_information"] > 0).all()
 
 
-def test_what_is_strange_scores_above_one():
+def test_out_of_distribution_images_score_above_one():
     rng = np.random.default_rng(0)
     near = torch.tensor(rng.normal(0, 0.1, (200, 8)) + 1, dtype=torch.float32)
     reference = KNNDetector.fit(near[:150])

@@ -68,7 +68,7 @@ def write_run(
     model: str = "simple_cnn",
     images: np.ndarray | None = None,
 ) -> Path:
-    """Write a finished run. skill: the share of right verdicts; images: real ones for the galleries, else noise."""
+    """Write a finished run. skill: share of correct predictions; images: real ones for the galleries, else noise."""
     rng = np.random.default_rng([seed, len(model)])
     split_rng = np.random.default_rng(split_seed)
     num_classes, names = len(class_names), slugs(class_names)
@@ -96,7 +96,7 @@ def _split(rng: np.random.Generator, counts: dict[str, int], num_classes: int) -
     subset = np.repeat(list(counts), list(counts.values()))
     rng.shuffle(subset)
     table = pd.DataFrame({"row": np.arange(len(subset)), "subset": subset, "fold": -1, "group": np.arange(len(subset))})
-    table["reason"] = np.where(subset == "dropped", "twin with another label", None)
+    table["reason"] = np.where(subset == "dropped", "duplicate with a conflicting label", None)
     weights = np.linspace(1, 3, num_classes)
     table["label"] = rng.choice(num_classes, len(table), p=weights / weights.sum())
     return table

@@ -135,7 +135,7 @@ def test_galaxies_that_every_model_gets_wrong(make_run, tmp_path):
     runs = [make_run(model, model=model, skill=0.9) for model in ("simple_cnn", "resnet50")]
     tables = [pd.read_parquet(run / "predictions/test.parquet").set_index("row") for run in runs]
     wrong = [set(t.index[t["label"] != t["predicted"]]) for t in tables]
-    # Make sure that there is one, with a picture.
+    # Make sure that there is one, with its image.
     row = int(np.load(runs[0] / "samples/misclassified_test.npz")["rows"][0])
     other = pd.read_parquet(runs[1] / "predictions/test.parquet")
     other.loc[other["row"] == row, "predicted"] = (other.loc[other["row"] == row, "label"] + 1) % 10

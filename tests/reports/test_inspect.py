@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def write_file(path: Path, positions: bool = True, **columns: np.ndarray) -> Path:
-    """Sixty images of three classes, with a twin, a repeat, a neighbour and two blanks."""
+    """Sixty images of three classes, with a conflicting duplicate, a repeat, a neighbour and two blanks."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (60, 32, 32, 3), dtype=np.uint8)
     images[[7, 40]] = 32  # blank, under two labels
@@ -34,7 +34,7 @@ def write_file(path: Path, positions: bool = True, **columns: np.ndarray) -> Pat
     return path
 
 
-def test_twins_blanks_and_overlaps_are_found_without_torch(tmp_path):
+def test_duplicates_blanks_and_overlaps_are_found_without_torch(tmp_path):
     redshift = np.where(np.arange(60) < 4, np.nan, 0.1)
     file = write_file(tmp_path / "galaxies.h5", redshift=redshift, pxscale=np.full(60, 67.072 / 32))
     program = "from galaxy10.reports.inspect import inspect_file; print(inspect_file(*paths))"

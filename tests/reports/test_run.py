@@ -42,7 +42,7 @@ def test_a_whole_run_gives_every_figure_and_its_numbers_without_torch(make_run):
     for name in ("test/accuracy", "test/macro_f1", "val/balanced_accuracy"):
         assert f"{metrics[name]:.4f}" in text
     assert "5f1d0000" in text
-    assert "twin with another label" in text
+    assert "duplicate with a conflicting label" in text
     assert "none of them lies in two subsets" in text
     assert "Left out" not in text
     # Self-contained: nothing is fetched, neither from the net nor from beside the page.
@@ -50,6 +50,13 @@ def test_a_whole_run_gives_every_figure_and_its_numbers_without_torch(make_run):
     assert all(part.startswith("data:image/") for part in text.split('src="')[1:])
     assert "http" not in text
     assert not [path for path in run.rglob("*") if ".part" in path.name]
+
+
+@pytest.mark.parametrize(("state", "said"), [("pruned", "A study pruned this run"), ("interrupted", "was interrupted")])
+def test_the_page_of_an_unfinished_run_says_why_it_ended(make_run, state, said):
+    run = make_run(num_test=30, num_epochs=1, class_names=TWO)
+    change_status(run, state=state)
+    assert said in build_report(run).read_text()
 
 
 @pytest.mark.parametrize("piece", PIECES)

@@ -31,9 +31,9 @@ def lines_of(done):
 
 def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(runs, here, tmp_path):
     write_run(tmp_path / "runs" / "whole", num_test=20, num_epochs=6, class_names=("a", "b"))
-    write_run(tmp_path / "runs" / "judged", num_test=20, num_epochs=6, class_names=("a", "b"))
-    about = json.loads((tmp_path / "runs" / "judged" / "provenance.json").read_text())
-    (tmp_path / "runs" / "judged" / "provenance.json").write_text(json.dumps(about | {"trained_run": "runs/whole"}))
+    write_run(tmp_path / "runs" / "evaluated", num_test=20, num_epochs=6, class_names=("a", "b"))
+    about = json.loads((tmp_path / "runs" / "evaluated" / "provenance.json").read_text())
+    (tmp_path / "runs" / "evaluated" / "provenance.json").write_text(json.dumps(about | {"trained_run": "runs/whole"}))
     runs("grid-1/killed", state="running", job="41")
     runs("stopped", state="interrupted", best={"metric": "val/macro_f1", "value": 0.71251})
     runs("broken", state="failed", error="CUDA out of [memory]")
@@ -42,9 +42,9 @@ def test_runs_are_listed_and_a_state_that_cannot_be_true_is_not_repeated(runs, h
     done = here("galaxy10", "runs")
     lock.release()
     lines = lines_of(done)
-    assert set(lines) >= {"whole", "judged", "grid-1/killed", "grid-1/alive", "stopped", "broken"}
+    assert set(lines) >= {"whole", "evaluated", "grid-1/killed", "grid-1/alive", "stopped", "broken"}
     assert lines["whole"][1:3] == ["finished", "6"]
-    assert lines["judged"][1:3] == ["finished", "–"]
+    assert lines["evaluated"][1:3] == ["finished", "–"]
     assert lines["grid-1/alive"][1:3] == ["running", "4/10"]
     assert " ".join(lines["grid-1/alive"]).endswith("1 h 00 min 42")  # six epochs at ten minutes each; its job
     assert lines["grid-1/killed"][1] == "killed"

@@ -78,7 +78,7 @@ def test_every_class_of_a_small_survey_can_be_split(number: int) -> None:
     assert counts.min() >= min(5, number // 10)
 
 
-def test_twins_lie_on_one_spot_with_two_labels(small: dict[str, np.ndarray]) -> None:
+def test_duplicates_have_one_position_and_two_labels(small: dict[str, np.ndarray]) -> None:
     first, second = np.nonzero(np.triu(separations_arcsec(small) < 0.5))
     assert len(first) >= 2
     assert np.all(small["ans"][first] != small["ans"][second])
@@ -86,7 +86,7 @@ def test_twins_lie_on_one_spot_with_two_labels(small: dict[str, np.ndarray]) -> 
         assert np.abs(small["images"][a].astype(int) - small["images"][b]).mean() < 4
 
 
-def test_three_blank_pictures_have_three_labels(small: dict[str, np.ndarray]) -> None:
+def test_three_blank_images_have_three_labels(small: dict[str, np.ndarray]) -> None:
     blank = np.all(small["images"] == 32, axis=(1, 2, 3))
     assert blank.sum() == 3
     assert len(set(small["ans"][blank])) == 3

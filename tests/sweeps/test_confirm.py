@@ -52,7 +52,7 @@ def test_a_second_one_is_refused_and_touches_nothing_of_the_first(sweep, monkeyp
     monkeypatch.setattr(module, "_train", lambda *arguments: started.append(arguments) or [2])
     (sweep.path / "confirm").mkdir()
     first = RunLock(sweep.path / "confirm")
-    first.take()
+    first.acquire()
     says = rf"process {os.getpid()} on .* already runs sweep\.action=confirm of .*/s; wait for it or stop it"
     with pytest.raises(Galaxy10Error, match=says):
         confirm(sweep, TRAINER, 1, [0], 1)
@@ -63,7 +63,7 @@ def test_a_second_one_is_refused_and_touches_nothing_of_the_first(sweep, monkeyp
     assert not (sweep.path / "confirm" / "lock.json").exists()
 
 
-def test_the_lease_is_held_until_the_test_galaxies_have_been_asked_and_they_are_asked_once(sweep, trained, monkeypatch):
+def test_the_lease_is_held_until_the_test_galaxies_are_evaluated_once(sweep, trained, monkeypatch):
     def second():
         with pytest.raises(Galaxy10Error, match="already"):
             confirm(sweep, TRAINER, 1, [0, 1], 1)

@@ -42,7 +42,7 @@ def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, here
             assert len(trained) == 4
             assert trial.value == pytest.approx(1 - trial.params["model.dropout"])
     assert status(tmp_path / "s", 0)["group"] == "s"  # W&B shows a study's runs together
-    # The study's own recipe comes first, and what depends on a choice is there with that choice only.
+    # The baseline's experiment comes first, and what depends on a choice is there with that choice only.
     assert trials[0].params == {
         "optimizer": "sgd",
         "optimizer.lr[sgd]": 0.01,

@@ -34,13 +34,13 @@ def test_a_study_that_really_trains_is_confirmed_with_other_seeds_and_tested_onc
     assert (row["trial"], row["seeds"], row["std"]) == (0, [3], None)
     assert confirmed.result["winner"] == 0
     assert 0 <= confirmed.result["test"]["accuracy"]["mean"] <= 1
-    judged = tmp_path / "s" / "confirm" / "test-0000-seed3"
-    before = {path: path.stat().st_mtime_ns for path in judged.rglob("*")}
+    evaluated = tmp_path / "s" / "confirm" / "test-0000-seed3"
+    before = {path: path.stat().st_mtime_ns for path in evaluated.rglob("*")}
     repeated = really(*confirm)
     assert repeated.code == 0
     assert "begins" not in repeated.err
     assert repeated.result == confirmed.result
-    assert {path: path.stat().st_mtime_ns for path in judged.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in evaluated.rglob("*")} == before
     page = really("sweep.action=report")
     assert page.code == 0, page.err
     assert "Confirmed with other seeds" in (tmp_path / "s" / "report.html").read_text()

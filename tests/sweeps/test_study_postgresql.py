@@ -86,7 +86,7 @@ def test_a_study_in_postgresql_is_joined_and_gone_on_with(database, sweep, tmp_p
     assert "stars" not in without.message
 
 
-def test_a_database_that_is_not_there_is_refused_without_showing_the_password(sweep):
+def test_a_missing_database_is_refused_without_showing_the_password(sweep):
     done = sweep("sweep.storage=postgresql://me:secret@127.0.0.1:1/none")
     assert done.code == 2
     assert "sweep.storage=postgresql://me:***@127.0.0.1:1/none cannot be opened" in done.message

@@ -173,7 +173,7 @@ def child(parent, name):
     return int(found[0])
 
 
-def test_a_server_that_answers_gets_the_run(command, train, alone, tmp_path):
+def test_a_reachable_server_gets_the_run(command, train, alone, tmp_path):
     with wandb_server() as server:
         online = alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address}
         done = train(*command, "run.report=true", **online)
@@ -193,7 +193,7 @@ def test_a_server_that_answers_gets_the_run(command, train, alone, tmp_path):
         *(pytest.param(how, marks=pytest.mark.long) for how in ("refuses", "is behind a firewall", "drops", "stalls")),
     ],
 )
-def test_a_server_that_does_not_answer_is_not_waited_for(how, command, train, alone, tmp_path):
+def test_a_silent_server_is_not_waited_for(how, command, train, alone, tmp_path):
     if how == "refuses":
         done = logged_to(refusing_address(), train, command, alone)
     elif how == "is behind a firewall":
@@ -242,7 +242,7 @@ def logged_to(address, train, command, alone):
     return train(*command, **alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": address})
 
 
-def test_insisting_on_w_and_b_is_refused_at_the_door_where_it_cannot_be_reached(command, here, alone, tmp_path):
+def test_mode_online_is_refused_before_training_if_wandb_is_unreachable(command, here, alone, tmp_path):
     done = here("train.py", *command, "logger.wandb.mode=online", **alone)
     assert done.code == 2
     assert "logger.wandb.mode=online, but no credentials" in done.message
@@ -288,7 +288,7 @@ def test_tensorboard_writes_what_the_tables_hold(command, train, alone, tmp_path
     assert "curves_loss" in events.Tags()["images"]
 
 
-def test_without_tensorboard_the_door_says_so(train, galaxies, tmp_path):
+def test_missing_tensorboard_is_refused_before_training(train, galaxies, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u\n"
         "find = u.find_spec\n"

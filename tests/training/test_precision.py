@@ -29,7 +29,7 @@ def gpu_of(monkeypatch, *capabilities):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: capabilities[i])
 
 
-def test_what_is_asked_for_is_taken():
+def test_a_requested_precision_is_used():
     assert choose_precision("64-true", "cpu", "resnet50", 224).name == "64-true"
     assert choose_precision(16, "auto", "resnet50", 224).name == "16"
 
@@ -56,7 +56,7 @@ def test_gpus_from_ampere_on_compute_in_bf16(monkeypatch, capabilities, expected
     assert choose_precision("auto", "auto", "tf_efficientnet_lite0", 64).name == expected
 
 
-def test_a_gpu_that_is_not_asked_for_does_not_decide(bf16_cpu, monkeypatch):
+def test_an_unused_gpu_does_not_change_the_precision(bf16_cpu, monkeypatch):
     gpu_of(monkeypatch, (9, 0))
     assert choose_precision("auto", "cpu", "tf_efficientnet_lite0", 64).name == "32-true"
 

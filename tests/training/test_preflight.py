@@ -1,4 +1,4 @@
-"""The door: what it imports, what it offers, and that nothing passes it unread (wrong commands: tests/cli)."""
+"""Preflight: what it imports and suggests, and that it checks every setting (wrong commands: tests/cli)."""
 
 import inspect
 import subprocess
@@ -16,13 +16,13 @@ from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs import devices
 from galaxy10.runs.devices import check_devices
-from galaxy10.training import preflight as door
+from galaxy10.training import preflight
 from galaxy10.training.experiment import check_batches_of_epoch
 from galaxy10.training.settings import FIELDS, complete_and_check
 from tests.conftest import ROOT
 
 
-def test_the_door_imports_neither_torch_nor_lightning_nor_timm_and_help_names_choices_and_examples(train, tmp_path):
+def test_preflight_imports_neither_torch_nor_lightning_nor_timm_and_help_names_choices_and_examples(train, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import atexit, sys\n"
         "heavy = {'torch', 'lightning', 'timm', 'torchvision'}\n"
@@ -48,7 +48,7 @@ def test_every_setting_of_every_choice_has_a_rule_or_is_an_argument_of_its_class
             f"{where}.{name}"
             for where, node in iter_targets(section)
             for name in node
-            if name in {*HYDRA_KEYS, *door._METRIC_OPTIONS} or accepts(resolve(node["_target_"], where), name)
+            if name in {*HYDRA_KEYS, *preflight._METRIC_OPTIONS} or accepts(resolve(node["_target_"], where), name)
         }
         for key, _ in iter_settings(section):
             known = find_field(key, FIELDS) is not None or any(f"{key}.".startswith(f"{name}.") for name in built)
@@ -69,7 +69,7 @@ def login_node(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(door, "has_accelerator", lambda: False)
+    monkeypatch.setattr(preflight, "has_accelerator", lambda: False)
 
 
 @pytest.mark.parametrize("word", [
@@ -80,8 +80,8 @@ def test_what_runs_elsewhere_is_not_checked_against_this_machine(word, login_nod
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = complete_and_check(to_container(compose("train", overrides=words)))
     with pytest.raises(Galaxy10Error, match=word.partition("=")[0]):
-        door.check_experiment(config)
-    door.check_experiment(config, here=False)
+        preflight.check_experiment(config)
+    preflight.check_experiment(config, here=False)
 
 
 def test_what_contradicts_itself_is_refused_wherever_it_runs(login_node, galaxies):
@@ -89,7 +89,7 @@ def test_what_contradicts_itself_is_refused_wherever_it_runs(login_node, galaxie
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = complete_and_check(to_container(compose("train", overrides=words)))
     with pytest.raises(Galaxy10Error, match=r"type data\.cache_on_device=auto"):
-        door.check_experiment(config, here=False)
+        preflight.check_experiment(config, here=False)
 
 
 @pytest.mark.long
@@ -103,14 +103,14 @@ def test_a_network_of_ours_trains_without_timm():
 
 @pytest.mark.parametrize("devices", ["auto", -1, 3])
 def test_as_many_gpus_as_there_are_have_to_divide_the_batch(devices, monkeypatch):
-    monkeypatch.setattr(door, "visible_gpus", lambda: 3)
+    monkeypatch.setattr(preflight, "visible_gpus", lambda: 3)
     trainer = {"devices": devices, "num_nodes": 1, "accelerator": "auto"}
     config = {"trainer": trainer, "data": {"batch_size": 32}}
     with pytest.raises(Galaxy10Error, match=r"data\.batch_size=32 is not divisible by 3 devices.*30 or 33"):
-        door._check_batches(config, here=True)
-    door._check_batches({**config, "data": {"batch_size": 30}}, here=True)
+        preflight._check_batches(config, here=True)
+    preflight._check_batches({**config, "data": {"batch_size": 30}}, here=True)
     if devices != 3:  # a login node's GPUs are not the job's
-        door._check_batches(config, here=False)
+        preflight._check_batches(config, here=False)
 
 
 @pytest.mark.parametrize(

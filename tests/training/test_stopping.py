@@ -106,7 +106,7 @@ def test_a_start_that_was_killed_begins_again_where_nothing_else_is(files, begin
             run_directory.choose_run_directory(config, [])
 
 
-def test_whoever_comes_second_leaves_the_directory_of_the_first_alone(tmp_path, monkeypatch, capsys):
+def test_a_second_process_leaves_the_directory_of_the_first_alone(tmp_path, monkeypatch, capsys):
     """Both have found nothing there, and one is quicker."""
     directory = RunDirectory(tmp_path / "r")
 

@@ -91,7 +91,9 @@ def test_seed_moves_weights_and_never_the_split(trained, train, tmp_path):
     assert (run / "metrics.csv").read_bytes() == (tmp_path / "again" / "metrics.csv").read_bytes()
 
 
-def test_a_finished_run_answers_again_and_reads_the_test_subset_only_when_asked(galaxies, train, here, tmp_path):
+def test_a_finished_run_prints_its_result_again_and_reads_the_test_subset_only_with_run_test(
+    galaxies, train, here, tmp_path
+):
     words = (*FILE, *QUICK)
     done = train(*words, "run.test=false")
     assert done.code == 0, done.err

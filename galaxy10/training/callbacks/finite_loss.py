@@ -9,7 +9,7 @@ _CHECK_EVERY = 20  # steps on a GPU, where reading the loss waits for the device
 
 
 class FiniteLoss(L.Callback):
-    """Refuse a loss that is no scalar, NaN or infinite, before the backward pass.
+    """Refuse a loss that is NaN, infinite or no scalar, before the backward pass.
 
     On GPUs, only every 20th batch is checked for NaN and inf. This is a callback so that it also works for a module
     that overrides hooks.
