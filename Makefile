@@ -43,7 +43,7 @@ baseline: $(READY)
 	test $$code -gt 1 || $(BIN)/galaxy10 compare '$(BASELINE)/grid-*' -o $(BASELINE)/comparison || code=1; exit $$code
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not long" --max-torch-imports 60 $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not long" --max-torch-imports 30 $(ARGS)
 
 test-long: $(READY)
 	@$(BIN)/python -m pytest -m long $(ARGS)

@@ -26,8 +26,8 @@ class SourceFile:
 
     Attributes:
         table: one line per image, in file order: row, label (a position among the classes), ra, dec (degrees),
-            redshift, pxscale (arcsec/pixel), NaN if the file has no such column; and, if the file has them, group (int64, −1 for
-            none) and given_subset (train, val, test, or an empty text).
+            redshift, pxscale (arcsec/pixel), NaN if the file has no such column; and, if the file has them, group
+            (int64, −1 for none) and given_subset (train, val, test, or an empty text).
         class_ids: the number in `ans` of each class.
         class_names: in the order of class_ids; None if neither the file nor the caller names the classes.
         notes: remarks for the run's output.

@@ -181,7 +181,7 @@ CONFIGURATION = {
         ["train.py", "model.dropout=1.5"], "model.dropout=1.5 is not allowed; expected a number from 0"
     ),
     "a value misspelt": Bad(
-        ["train.py", "data.protocol=defualt"], "did you mean default?; expected default, baseline_80_20 or"
+        ["train.py", "data.protocol=defualt"], "did you mean default?; expected default, baseline_80_20, baseline_90_10"
     ),
     "several values without -m": Bad(
         ["train.py", "model=simple_cnn,resnet50"], "add -m to run one experiment for each"

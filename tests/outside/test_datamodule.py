@@ -309,6 +309,7 @@ def test_ours_is_described_in_the_same_words(galaxies):
     assert facts.counts() == data.split.counts()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_trains_on_it_and_its_pages_say_what_is_missing(train, galaxy10, tmp_path):
     theirs = ("--config-dir", str(HERE / "conf"), "data=theirs", "augment=none", "logger=csv")

@@ -102,6 +102,7 @@ def test_many_dropout_samples_have_the_mean_they_should(run):
     assert torch.equal(layer(inputs), inputs)
 
 
+@pytest.mark.long
 def test_an_ensemble_is_calibrated_from_its_members_tables(trained, tmp_path):
     runs = [trained(0), trained(1)]
     images = [galaxy(seed, (40, 50)) for seed in range(4)]

@@ -30,6 +30,7 @@ def test_dropout_is_measured_where_there_is_any(run, tmp_path, monkeypatch):
     assert ways["with"] == [*ways["without"], "2 dropout samples", "8 views, 2 dropout samples"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_way_side_by_side(trained, galaxy10, tmp_path):
     runs = [copy_of(trained(seed), tmp_path / f"r{seed}") for seed in (0, 1)]

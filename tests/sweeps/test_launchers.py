@@ -28,6 +28,7 @@ def grid(start, tmp_path):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_launcher_runs_every_trial_and_one_that_fails_fails_no_other(launcher, grid, tmp_path):
@@ -45,6 +46,7 @@ def test_a_launcher_runs_every_trial_and_one_that_fails_fails_no_other(launcher,
     assert [path.read_text().split() for path in tmp_path.glob("runs/*/*/trained.txt")] == [["0", "1"]] * 3
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_trial_that_is_refused_says_why(grid):
     done = grid("hydra/launcher=submitit_local", "model.dropout=0.9", STAND_IN_CRASH="refused")
@@ -53,6 +55,7 @@ def test_a_trial_that_is_refused_says_why(grid):
     assert done.result["trials"][0]["exit_code"] == 2
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_signal_stops_the_trials(launcher, start, grid, tmp_path):

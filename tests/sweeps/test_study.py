@@ -77,6 +77,7 @@ def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, here
     assert (config["data"]["name"], config["trainer"]["max_epochs"]) == ("hdf5", 4)
 
 
+@pytest.mark.long
 def test_a_crash_is_a_failed_trial_with_its_error_and_is_retried_as_often_as_allowed(sweep, tmp_path):
     crash = ("~sweep.space.optimizer", "~sweep.space.data", "sweep.initial_points=[{model.dropout:0.85}]")
     done = sweep(*crash, "sweep.n_trials=2", "sweep.retries=2", "sweep.sampler=random", "sweep.seed=1")
@@ -216,6 +217,7 @@ def test_a_torn_last_line_of_the_journal_is_cut_off_before_the_next_one(tmp_path
     assert long.read_bytes() == b"a\n"
 
 
+@pytest.mark.long
 def test_with_several_objectives_the_front_is_kept_and_pruning_refused(sweep, tmp_path):
     both = "sweep.objective=[val/macro_f1,train/images_per_s]"
     refused = sweep(both)

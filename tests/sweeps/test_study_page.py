@@ -46,6 +46,7 @@ def test_a_study_that_really_trains_is_confirmed_with_other_seeds_and_tested_onc
     assert "Confirmed with other seeds" in (tmp_path / "s" / "report.html").read_text()
 
 
+@pytest.mark.long
 def test_status_and_page_need_only_the_studys_directory(sweep, here, tmp_path):
     words = ("sweep.n_trials=8", "sweep.space.model.dropout.high=0.85", "sweep.retries=0", "sweep.seed=4")
     done = sweep(*words, "sweep.initial_points=[{optimizer: sgd, optimizer.lr: 0.01, optimizer.momentum: 0.9, "

@@ -110,7 +110,7 @@ def test_a_killed_run_is_marked_and_its_resumption_is_the_same_run(command, star
     with start(*words, cwd=tmp_path, **alone) as process:
         wait_for(lambda: rows() >= 3 and offline_parts(run), "three epochs", process)
         process.kill()
-    wait_for(lambda: logged_runs(run)[0].exit_code is not None, "the end of the W&B run")
+    wait_for(lambda: (found := logged_runs(run)) and found[0].exit_code is not None, "the end of the W&B run")
     first = logged_runs(run)[0]
     assert first.exit_code == 1
     assert first.summary["state"] == "killed"
@@ -131,6 +131,7 @@ def test_a_killed_run_is_marked_and_its_resumption_is_the_same_run(command, star
     assert steps == list(range(len(steps)))
 
 
+@pytest.mark.long
 def test_a_run_that_its_study_has_given_up_has_not_failed(command, start, alone, tmp_path):
     run = tmp_path / "r"
     with start(ROOT / "train.py", *command, "trainer.max_epochs=1000", cwd=tmp_path, **alone) as process:
@@ -272,6 +273,7 @@ def test_nothing_in_the_environment_sends_a_run_elsewhere(command, train, alone,
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.long
 def test_tensorboard_writes_what_the_tables_hold(command, train, alone, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

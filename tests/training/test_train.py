@@ -114,6 +114,7 @@ def test_a_finished_run_prints_its_result_again_and_reads_the_test_subset_only_w
     assert len(list(tmp_path.glob("r.before-*"))) == 1
 
 
+@pytest.mark.long
 def test_default_run_names_say_model_and_slurm_job(galaxies, train):
     job = {"SLURM_ARRAY_JOB_ID": "77", "SLURM_ARRAY_TASK_ID": "3", "SLURM_JOB_ID": "80"}
     done = train("data=hdf5", f"data.path={galaxies}", "debug=fast", *QUICK[:-1], **job)
@@ -190,6 +191,7 @@ def test_early_stopping_knows_which_way_is_better_and_what_it_ended_stays_ended(
     assert all(torch.equal(tensor, before[key]) for key, tensor in weights(run).items())
 
 
+@pytest.mark.long
 def test_a_transformer_gets_the_one_size_it_takes(galaxies, train, here):
     words = [*FILE, *QUICK, "model.backbone=test_vit"]
     refused = here("train.py", *words)
