@@ -1,5 +1,6 @@
 """Read the configuration files: config groups, their choices, and all settings. Imports no Hydra."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -16,6 +17,7 @@ from galaxy10.config.paths import CONF, program
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _PACKAGE = re.compile(r"^#\s*@package\s+(\S+)", re.MULTILINE)
 _SPACES = "sweep"  # a group that only sweep.py has
+_DEEPEST_GROUP = 3  # folders in folders: a search path may be a home directory
 
 
 def config_folders(arguments: Sequence[str]) -> list[Path]:
@@ -39,11 +41,20 @@ def _folders_at(place: str) -> list[Path]:
     return [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
 
 
+def _choice_files(folder: Path) -> Iterator[Path]:
+    """Yield the YAML files of the groups in a folder; what cannot be read, or disappears meanwhile, is left out."""
+    for parent, below, names in os.walk(folder, followlinks=True):
+        depth = len(Path(parent).relative_to(folder).parts)
+        below[:] = [name for name in sorted(below) if not name.startswith(".") and depth < _DEEPEST_GROUP]
+        if depth:
+            yield from (Path(parent, name) for name in sorted(names) if name.endswith(".yaml"))
+
+
 def groups(folders: Sequence[Path] = (CONF,)) -> dict[str, list[str]]:
     """Return the config groups, each with its choices; Hydra's own groups as `hydra/launcher`."""
     found: dict[str, set[str]] = {}
     for folder in folders:
-        for file in folder.glob("*/**/*.yaml"):
+        for file in _choice_files(folder):
             *parents, name = file.relative_to(folder).with_suffix("").parts
             depth = 2 if parents[0] == "hydra" else 1
             found.setdefault("/".join(parents[:depth]), set()).add("/".join([*parents[depth:], name]))
@@ -76,7 +87,7 @@ def settings(folders: Sequence[Path] = (CONF,), primary: str = "train") -> dict[
     """
     found: dict[str, set[str]] = {}
     for folder in folders:
-        for file in folder.glob("*/**/*.yaml"):
+        for file in _choice_files(folder):
             *parents, name = file.relative_to(folder).with_suffix("").parts
             if parents[0] in ("hydra", *([_SPACES] if primary != _SPACES else [])):
                 continue
@@ -94,7 +105,10 @@ def settings(folders: Sequence[Path] = (CONF,), primary: str = "train") -> dict[
 
 def _keys_of(folder: Path, group: str, choice: str) -> Iterator[str]:
     content = read_choice(group, choice, folder)
-    stated = _PACKAGE.search((folder / group / f"{choice}.yaml").read_text())
+    try:
+        stated = _PACKAGE.search((folder / group / f"{choice}.yaml").read_text())
+    except (OSError, ValueError):
+        return
     package = stated.group(1) if stated else group
     yield from _sections(content, "" if package == "_global_" else f"{package}.")
 

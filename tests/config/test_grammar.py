@@ -181,3 +181,15 @@ def test_several_paths_are_expanded_and_an_unknown_home_is_refused(monkeypatch):
     assert [each["data"]["path"] for each, _ in found] == ["/home/me/a", "/home/me/b"]
     with pytest.raises(Galaxy10Error, match="there is no home directory ~nobody_here; type the whole path"):
         config("data=hdf5", "data.path=~nobody_here/x")
+
+
+def test_files_that_disappear_or_cannot_be_read_stop_no_command(tmp_path, here):
+    mine = tmp_path / "mine" / "model"
+    (mine / "a" / "b" / "c" / "d").mkdir(parents=True)
+    (mine / "a" / "b" / "c" / "d" / "deep.yaml").write_text("x: 1\n")
+    (mine / "gone.yaml").symlink_to(tmp_path / "nowhere.yaml")
+    (mine / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    (mine / "loop").symlink_to(tmp_path / "mine")
+    done = here("train.py", "--config-dir", "mine", "modle=x")
+    assert done.code == 2
+    assert "there is no setting modle: did you mean model?" in done.message
