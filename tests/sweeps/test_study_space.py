@@ -186,7 +186,7 @@ SIMULATED = ("data=simulated", "sweep.dir=s")
             ("sweep.objective=test/accuracy",),
             "would choose a trial by its test galaxies; type sweep.objective=val/accuracy",
         ),
-        (("hydra.searchpath=[file://conf]",), "type --config-dir FOLDER"),
+        (("hydra.searchpath=[file:///etc]",), "type --config-dir FOLDER"),
         (("sweep.objective=train/loss",), "type sweep.objective=val/loss"),
         (("sweep.objective=train/images_per_s",), "measured only at the end of a run; type sweep.pruner=none"),
         (("sweep.n_trials=null",), "a study needs an end: type sweep.n_trials=20 or sweep.hours=2"),
