@@ -158,15 +158,22 @@ def _read_csv(file: Path, paths: str, label: str | None) -> pd.DataFrame:
         raise Galaxy10Error(f"{file} is no table; give a CSV, Parquet or FITS file")
     options["sep"] = max(_SEPARATORS, key=first.count)
     frame: pd.DataFrame = pd.read_csv(file, dtype_backend="numpy_nullable", **options)
-    texts = pd.read_csv(file, dtype="string", keep_default_na=False, na_values=[""], **options)
-    for name in frame:
-        numeric = pd.api.types.is_numeric_dtype(frame[name])
+    doubtful = [n for n, (_, column) in enumerate(frame.items()) if _is_number(column) or column.isna().any()]
+    if not doubtful:
+        return frame
+    texts = pd.read_csv(file, dtype="string", keep_default_na=False, na_values=[""], usecols=doubtful, **options)
+    for name in texts:
+        numeric = _is_number(frame[name])
         words = (frame[name].isna() & texts[name].notna()).any()
         if numeric and texts[name].str.fullmatch(r"[+-]?0\d+\s*").any():
             frame[name] = texts[name].str.rstrip()
         elif words and (name == label or (not numeric and name not in (paths, "group"))):
             frame[name] = texts[name]
     return frame
+
+
+def _is_number(column: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(column))
 
 
 def _encoding(file: Path) -> str:

