@@ -6,7 +6,8 @@ library is imported inside the function that needs it, so that importing this fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,6 +59,23 @@ def slurm_task_environment() -> SLURMEnvironment:
             """Do nothing: check_job has compared the tasks."""
 
     return SlurmTaskEnvironment(auto_requeue=False)
+
+
+@contextmanager
+def hydra_mode_from_options() -> Iterator[None]:
+    """Make Hydra decide by -m alone whether a command is a multirun, without composing the configuration for it.
+
+    Hydra (1.3.6) composes every configuration twice, first only to read `hydra.mode`, and has no setting for this.
+    """
+    from hydra._internal.hydra import Hydra
+
+    kind: Any = Hydra
+    before = kind.get_mode
+    kind.get_mode = lambda *arguments, **named: None
+    try:
+        yield
+    finally:
+        kind.get_mode = before
 
 
 def dummy_experiment() -> Any:

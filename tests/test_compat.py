@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.plugins.launcher import Launcher
 from hydra.utils import get_class
@@ -141,6 +142,30 @@ def test_launcher_for_slurm_names_a_launcher_of_hydras():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", ["hydra/launcher=slurm"], return_hydra_config=True)
     assert issubclass(get_class(config.hydra.launcher._target_), Launcher)
+
+
+@pytest.mark.parametrize("options", [[], ["-m"]])
+def test_hydra_composes_each_configuration_once(options, monkeypatch, tmp_path):
+    import hydra
+    from hydra._internal.hydra import Hydra
+
+    monkeypatch.chdir(tmp_path)
+    composed, seen = [], []
+    compose_config = Hydra.compose_config
+    monkeypatch.setattr(Hydra, "compose_config", lambda *a, **k: composed.append(1) or compose_config(*a, **k))
+    monkeypatch.setattr(sys, "argv", ["train.py", *options, "seed=3", "hydra.sweep.dir=out"])
+    with compat.hydra_mode_from_options():
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(lambda c: seen.append(c.seed))()
+    assert (len(composed), seen) == (1, [3])
+
+
+def test_no_file_of_the_package_sets_hydras_mode():
+    files = list(CONF.rglob("*.yaml"))
+    assert files
+    for file in files:
+        content = yaml.safe_load(file.read_text()) or {}
+        settings = content if "hydra" in file.relative_to(CONF).parts else content.get("hydra", {})
+        assert not {"mode", "searchpath"} & set(settings), file
 
 
 def test_calls_of_the_dummy_experiment_do_nothing():

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from galaxy10.compat import hydra_mode_from_options
 from galaxy10.config.command_line import (
     config_options,
     is_multirun,
@@ -149,10 +150,18 @@ def run_hydra(arguments: Sequence[str], primary: str, task: Callable[[DictConfig
     typed = sys.argv
     sys.argv = [typed[0], *arguments]
     try:
-        with _wrong_options_in_one_line(primary):
+        with (
+            _wrong_options_in_one_line(primary),
+            hydra_mode_from_options() if _has_no_mode(arguments) else nullcontext(),
+        ):
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=primary)(task)()
     finally:
         sys.argv = typed
+
+
+def _has_no_mode(arguments: Sequence[str]) -> bool:
+    """Return whether neither a typed setting nor a file that is not galaxy10's can set hydra.mode."""
+    return not config_options(arguments) and not any("hydra.mode" in word for word in arguments)
 
 
 @contextmanager
