@@ -17,7 +17,7 @@ from galaxy10.config.command_line import is_help_only, translate_arguments
 from galaxy10.config.explain import KnownSettings, check_setting_names
 from galaxy10.config.groups import help_text
 from galaxy10.config.paths import import_from_working_directory
-from galaxy10.config.user_code import describe_failure, user_code_location
+from galaxy10.config.user_code import chosen_code_location, describe_failure
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.exit_codes import ExitCode, signal_exit_code
@@ -161,7 +161,7 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
             where = where.with_name(f"traceback-{os.getpid()}.txt")
         with suppress(OSError):
             where.write_text(traceback.format_exc())
-        bug = "" if user_code_location(error) else "a bug? "
+        bug = "" if chosen_code_location(error) else "a bug? "
         failure = Galaxy10Error(f"{describe_failure(error)} ({bug}the details are in {where})")
         return _fail(directory, str(failure)) if writes else _fail_on_other_rank(directory, failure)
     finally:

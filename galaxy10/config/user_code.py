@@ -3,6 +3,7 @@
 import os
 import traceback
 from pathlib import Path
+from types import CodeType
 
 from galaxy10.errors import first_line
 
@@ -21,20 +22,35 @@ def user_code_location(error: BaseException | None) -> str | None:
     """
     trusted = trusted_packages()
     while error is not None:
-        places = [
-            f"{frame.f_globals['__name__']}.{frame.f_code.co_qualname} "
-            f"({Path(frame.f_code.co_filename).name}, line {line})"
-            for frame, line in traceback.walk_tb(error.__traceback__)
-            if str(frame.f_globals.get("__name__")).partition(".")[0] in trusted
-        ]
-        if places:
-            return places[-1]
+        frames = [frame for frame in _frames(error) if frame[0].partition(".")[0] in trusted]
+        if frames:
+            return _place(*frames[-1])
         error = error.__cause__
     return None
 
 
+def chosen_code_location(error: BaseException) -> str | None:
+    """Return the innermost frame in a trusted package, or that of the optimizer or scheduler of torch that raised.
+
+    Both are the user's choice, so such an error is no fault of galaxy10's. None without one.
+    """
+    frames = _frames(error)
+    raised_by_torch = frames and frames[-1][0].startswith("torch.optim.")
+    return user_code_location(error) or (_place(*frames[-1]) if raised_by_torch else None)
+
+
+def _frames(error: BaseException) -> list[tuple[str, CodeType, int]]:
+    """Return module, code and line of each frame of an error's traceback, the outermost first."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return [(str(frame.f_globals.get("__name__")), frame.f_code, line) for frame, line in frames]
+
+
+def _place(module: str, code: CodeType, line: int) -> str:
+    return f"{module}.{code.co_qualname} ({Path(code.co_filename).name}, line {line})"
+
+
 def describe_failure(error: BaseException) -> str:
-    """Return the type and first line of an error, and its location in a user's package, if it has one."""
+    """Return the type and first line of an error, and its location in code that the user chose, if it has one."""
     text = f"{type(error).__name__}: {first_line(error)}"
-    location = user_code_location(error)
+    location = chosen_code_location(error)
     return f"{text}, in {location}" if location else text

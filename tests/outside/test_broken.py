@@ -161,3 +161,23 @@ def test_their_loader_shuffles_alike_wherever_the_random_stream_stands():
     assert batches() == first
     assert batches(done=3) == first[12:]
     assert len({tuple(batches(**other)) for other in ({}, {"epoch": 1}, {"rank": 1}, {"seed": 1})}) == 4
+
+
+def test_an_optimizer_of_torch_that_does_not_suit_is_named():
+    """A sparse optimizer, for example; an error of the training step, which optimizers call, is not theirs."""
+    weight = nn.Parameter(torch.zeros(2))
+
+    def failure(optimizer, step):
+        try:
+            optimizer.step(step)
+        except RuntimeError as error:
+            return describe_failure(error)
+
+    def fails():
+        raise RuntimeError("in a step")
+
+    weight.grad = torch.ones(2)
+    said = failure(torch.optim.SparseAdam([weight]), None)
+    assert "SparseAdam does not support dense gradients" in said
+    assert "in torch.optim.sparse_adam.SparseAdam.step (sparse_adam.py, line " in said
+    assert failure(torch.optim.AdamW([weight]), fails) == "RuntimeError: in a step"
