@@ -103,7 +103,16 @@ def without_launcher(settings: Sequence[str]) -> list[str]:
 
 # Settings that every model has, even if its YAML file does not list them.
 COMMON_MODEL_SETTINGS = frozenset(
-    f"model.{name}" for name in ("image_size", "default_image_size", "min_image_size", "name", "freeze", "tta_views")
+    f"model.{name}"
+    for name in (
+        "image_size",
+        "default_image_size",
+        "min_image_size",
+        "image_size_multiple",
+        "name",
+        "freeze",
+        "tta_views",
+    )
 )
 
 

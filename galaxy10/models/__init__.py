@@ -6,6 +6,7 @@ from galaxy10.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from galaxy10.models.classifier import Classifier
+    from galaxy10.models.d4_networks import D4CNN, D4ResNet, PlainCNN, PlainResNet
     from galaxy10.models.factory import load_classifier
     from galaxy10.models.inception import InceptionV3Classifier
     from galaxy10.models.losses import CrossEntropy, FocalLoss
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
     from galaxy10.models.timm_classifier import TimmClassifier
 
 __all__ = [
+    "D4CNN",
     "Classifier",
     "CrossEntropy",
+    "D4ResNet",
     "FocalLoss",
     "InceptionV3Classifier",
     "PCAClassifier",
+    "PlainCNN",
+    "PlainResNet",
     "SimpleCNN",
     "TimmClassifier",
     "load_classifier",
@@ -28,9 +33,13 @@ __getattr__, __dir__ = lazy_attributes(
     {
         "Classifier": "classifier",
         "CrossEntropy": "losses",
+        "D4CNN": "d4_networks",
+        "D4ResNet": "d4_networks",
         "FocalLoss": "losses",
         "InceptionV3Classifier": "inception",
         "PCAClassifier": "pca",
+        "PlainCNN": "d4_networks",
+        "PlainResNet": "d4_networks",
         "SimpleCNN": "simple_cnn",
         "TimmClassifier": "timm_classifier",
         "load_classifier": "factory",

@@ -139,7 +139,8 @@ def _image_size(model: Mapping[str, Any], image_px: int, default_px: int | None,
     if model["image_size"] != "auto":
         return int(model["image_size"])
     size = default_px or model["default_image_size"]
-    return int(max(min(image_px, size) if size else image_px, model["min_image_size"]))
+    size = max(min(image_px, size) if size else image_px, model["min_image_size"])
+    return int(size - size % model["image_size_multiple"])
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

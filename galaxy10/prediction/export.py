@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from galaxy10.data.augment import tta_views
-from galaxy10.errors import Galaxy10Error
+from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import atomic_write
 from galaxy10.prediction.calibration import apply_temperature
 from galaxy10.prediction.ensemble import Ensemble, Member
@@ -121,6 +121,11 @@ def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool,
     networks = Ensemble([run], tta_views=tta_views, device="cpu")
     value = networks.calibration().temperature if temperature else 1.0
     module = ExportModule(networks.members[0], value).eval()
+    batches = _check_images(run)
+    with torch.no_grad():
+        module(
+            torch.from_numpy(batches[0])
+        )  # a network that computes filters once has computed them before it is traced
     metadata = {
         "galaxy10": __version__,
         "class_names": list(networks.class_names),
@@ -130,16 +135,26 @@ def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool,
         "split_hash": networks.members[0].provenance["split"]["hash"],
         "run": run.resolve().name,
     }
+    other = ".pt2" if output.suffix == ".onnx" else ".onnx"
     with atomic_write(output) as part:
         # The exporters choose the format by the suffix.
         written = part.with_suffix(f"{part.suffix}{output.suffix}")
         try:
-            _quietly(_write_onnx if output.suffix == ".onnx" else _write_program, module, written, metadata)
-            difference = largest_difference(networks, value, written, _check_images(run))
+            try:
+                _quietly(_write_onnx if output.suffix == ".onnx" else _write_program, module, written, metadata)
+                difference = largest_difference(networks, value, written, batches)
+            except Galaxy10Error:
+                raise
+            except Exception as error:  # exporters and runtimes raise anything
+                raise Galaxy10Error(
+                    f"{type(module.network.network).__name__} cannot be exported as {output.suffix}: "
+                    f"{first_line(error)}; try {other}, or write its forward in operations of torch alone, without "
+                    "len() or numbers taken from tensors"
+                ) from error
             if not difference < TOLERANCE:
                 raise Galaxy10Error(
                     f"the export of {run} does not predict what the run predicts (probabilities differ by up to "
-                    f"{difference:.1e}) and is deleted; try {'.pt2' if output.suffix == '.onnx' else '.onnx'}"
+                    f"{difference:.1e}) and is deleted; try {other}"
                 )
             os.replace(written, part)
         finally:

@@ -54,6 +54,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     _check_precision(config)
     _check_compile(config, here)
     _check_backbone(config["model"])
+    _check_image_size(config["model"])
     _check_unused_groups(config)
     source = check_data(config["data"], config["augment"])
     _check_targets(config)
@@ -124,6 +125,17 @@ def _check_batches(config: dict[str, Any], here: bool) -> None:
         raise Galaxy10Error(
             f"data.batch_size={batch} is not divisible by {devices} devices (it is the number of images of one step "
             f"over all devices); type data.batch_size={sizes}"
+        )
+
+
+def _check_image_size(model: dict[str, Any]) -> None:
+    """Check the input size of a network that is exact only at multiples of a size (and one more)."""
+    size, multiple = model["image_size"], model["image_size_multiple"]
+    if size != "auto" and multiple > 1 and size % multiple > 1:
+        larger = size + multiple - size % multiple
+        raise Galaxy10Error(
+            f"model={model['name']} takes images of a multiple of {multiple} px (or one more), not {size}; type "
+            f"model.image_size={larger}"
         )
 
 
