@@ -3,6 +3,7 @@
 # make test    run the tests                                               (ARGS="-k split")
 # make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
 # make bench   measure ours beside the alternatives, then print the table (half an hour; the machine idle)
+# make benchmark-accuracy   our networks and their rivals on one split   (ARGS="--data gz1=gz1.h5 --seeds 0,1,2"; resumes)
 # make check   format, lint, type-check, and who may import whom
 # make docs    build the documentation into build/docs                     (LINKCHECK=1 also opens the external links)
 # Each sets up .venv by itself, once. PYTHON=python3.12 chooses the interpreter.
@@ -14,10 +15,10 @@ READY := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 0
 BASELINE ?= runs/baseline
-BENCHMARKS := start_up store_reading input_pipeline training end_to_end report_time
+BENCHMARKS := equivariance start_up store_reading input_pipeline training end_to_end report_time
 EXPERIMENTS := baseline_pca,tuned_pca,baseline_cnn,tuned_cnn,baseline_resnet50,tuned_resnet50,baseline_inceptionv3,tuned_inceptionv3
 
-.PHONY: train baseline test test-long bench check docs install clean help
+.PHONY: train baseline test test-long bench benchmark-accuracy check docs install clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -51,6 +52,9 @@ test-long: $(READY)
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 	@$(BIN)/python benchmarks/table.py
+
+benchmark-accuracy: $(READY)
+	@$(BIN)/python benchmarks/accuracy/run.py $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff format $(if $(CI),--check) .
