@@ -19,6 +19,7 @@ def load(
     temperature: bool = True,
     coverage: float = 0.9,
     stretch: str = "auto",
+    hdu: str | None = None,
     batch_size: int = 64,
     device: str = "auto",
     trust: "Sequence[str]" = (),
@@ -32,6 +33,7 @@ def load(
         temperature: whether to calibrate the probabilities with the temperature fitted on the validation images.
         coverage: fraction of galaxies whose prediction set contains the true class, between 0 and 1.
         stretch: how raw flux values are stretched to 8 bits; see `galaxy10 predict --help`.
+        hdu: the image in FITS files that have several, or three for blue, green and red: `g,r,z`.
         batch_size: images per forward pass.
         device: auto, cpu, cuda, cuda:1, mps.
         trust: packages whose code may run if a checkpoint names it, such as the package of your own network.
@@ -52,6 +54,7 @@ def load(
         temperature=temperature,
         coverage=coverage,
         stretch=stretch,
+        hdu=hdu,
         batch_size=batch_size,
         device=device,
     )

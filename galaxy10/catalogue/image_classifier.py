@@ -1,5 +1,6 @@
 """Predictions of trained runs in Python."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ import pyarrow as pa
 from PIL import Image
 
 from galaxy10.catalogue.predictor import Predictor
-from galaxy10.data.images import GalaxyImage, ImageReadError, as_image, pillow_to_array, read_image
+from galaxy10.data.fits_images import parse_hdu
+from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
+from galaxy10.data.images import pillow_to_array, read_image
+from galaxy10.data.quality import ReadingNotes
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
+
+logger = logging.getLogger(__name__)
 
 
 class ImageClassifier:
@@ -44,13 +50,14 @@ class ImageClassifier:
         Raises:
             Galaxy10Error: an image cannot be read.
         """
+        self._predictor.notes = ReadingNotes()
         size, networks = self._options.batch_size, self._predictor.networks
         tables: list[pa.Table] = [self._predictor.empty_table()]
         batch: list[GalaxyImage] = []
 
         def flush() -> None:
             table = self._predictor.columns(networks.predict([networks.prepare(image.pixels) for image in batch]))
-            tables.append(table.append_column("filled", pa.array([image.filled for image in batch], pa.float32())))
+            tables.append(self._predictor.with_image_columns(table, batch))
             batch.clear()
 
         for image in self._read(images):
@@ -59,6 +66,8 @@ class ImageClassifier:
                 flush()
         if batch:
             flush()
+        for line in self._predictor.notes.lines():
+            logger.info(f"note: {line}")
         table: pd.DataFrame = pa.concat_tables(tables).to_pandas()
         return table
 
@@ -71,7 +80,7 @@ class ImageClassifier:
         for number, image in enumerate(_listed(images)):
             try:
                 if isinstance(image, str | Path):
-                    yield read_image(image, self._options.stretch)
+                    yield read_image(image, self._options.stretch, parse_hdu(self._options.hdu))
                 elif isinstance(image, Image.Image):
                     yield as_image(pillow_to_array(image), self._options.stretch)
                 else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from galaxy10.catalogue.table_io import check_columns
 from galaxy10.catalogue.writer import Catalogue, check_catalogue_path, shard_path
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
+from galaxy10.data.quality import quality_line
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import checkpoint_hash
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
@@ -38,7 +39,7 @@ def predict(
     check_options(options)
     shard = parse_shard(options.shard) if options.shard is not None else None
     temperatures = check_runs(runs, options)
-    inputs = find_inputs(paths, options.stretch, options.path_column)
+    inputs = find_inputs(paths, options.stretch, options.path_column, options.hdu)
     check_columns(output.suffix.lower(), inputs.columns.column_names)
     target = shard_path(output, *shard) if shard else output
     catalogue = Catalogue(target, _plan(runs, temperatures, inputs, options, shard))
@@ -72,6 +73,9 @@ def _fill(catalogue: Catalogue, inputs: Inputs, predictor: "Predictor", mine: ra
             show(done)
     rate = (done - before) / max(time.perf_counter() - start, 1e-9)
     record = catalogue.finish(len(parts), {**predictor.record(), "images_per_s": round(rate, 1)})
+    for line in [*predictor.notes.assumptions(), quality_line(record["quality"], predictor.notes.remedy)]:
+        if line:
+            logger.info(f"note: {line}")
     failed = f", {record['failed']:,} could not be read: {catalogue.failed_path}" if record["failed"] else ""
     logger.info(f"{record['catalogued']:,} of {len(mine):,} images catalogued{failed} ({rate:,.1f} images/s)")
     return record
@@ -107,6 +111,7 @@ def _plan(
         "mc_dropout": options.mc_dropout,
         "coverage": options.coverage,
         "stretch": options.stretch,
+        "hdu": options.hdu,
         "batch_size": options.batch_size,
         "shard": list(shard) if shard else None,
     }

@@ -1,6 +1,7 @@
 """Predict the rows of a catalogue from images, with an ensemble and its calibration."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from galaxy10.data.galaxy_image import GalaxyImage
 from galaxy10.data.inputs import Inputs
 from galaxy10.data.prefetch import read_ahead
+from galaxy10.data.quality import ReadingNotes
 from galaxy10.data.sidecars import Failure
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
@@ -18,15 +21,17 @@ from galaxy10.prediction.prediction_columns import prediction_columns
 
 Prepared = tuple[list[torch.Tensor], int]
 
+_NO_PIXELS = np.empty((0, 0, 3), dtype=np.uint8)
+
 
 def read_batches(
     inputs: Inputs, networks: Ensemble, batches: Iterable[range], workers: int | None
-) -> Iterator[tuple[range, list[tuple[Prepared, float] | str]]]:
-    """Yield batches of prepared images with their filled shares; for an image that cannot be read, the reason."""
+) -> Iterator[tuple[range, list[tuple[Prepared, GalaxyImage] | str]]]:
+    """Yield batches of prepared images, each with its GalaxyImage without pixels; the reason for an unreadable one."""
 
-    def prepare(index: int) -> tuple[Prepared, float]:
+    def prepare(index: int) -> tuple[Prepared, GalaxyImage]:
         image = inputs.read(index)
-        return networks.prepare(image.pixels), image.filled
+        return networks.prepare(image.pixels), replace(image, pixels=_NO_PIXELS)
 
     return read_ahead(prepare, batches, workers)
 
@@ -38,6 +43,9 @@ class Predictor:
         runs: run directories of the same classes.
         options: the options of `galaxy10 predict` (galaxy10.prediction.options.PredictOptions).
 
+    Attributes:
+        notes: what is to be said about the images that were predicted.
+
     Raises:
         Galaxy10Error: a run does not support the options.
     """
@@ -46,7 +54,7 @@ class Predictor:
         self.networks = Ensemble(
             runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device
         )
-        self.options = options
+        self.options, self.notes = options, ReadingNotes()
         self.calibration = self._calibration()
         self.threshold = self.calibration.threshold(options.coverage) if self.calibration else None
 
@@ -90,8 +98,7 @@ class Predictor:
                 outputs = self.networks.predict(prepared)
                 kept = list(good)
                 table = self.columns(Outputs(outputs.samples[:, kept], outputs.ood_score[kept]))
-                filled = np.array([share for _, share in good.values()], dtype=np.float32)
-                tables.append(table.append_column("filled", pa.array(filled)))
+                tables.append(self.with_image_columns(table, [image for _, image in good.values()]))
                 lines += [batch[i] for i in good]
             yield number, self._beside(inputs, lines, pa.concat_tables(tables)), failures
 
@@ -99,7 +106,14 @@ class Predictor:
         """Return the prediction columns of the catalogue without rows."""
         members = sum(max(1, member.mode.dropout) for member in self.networks.members)
         outputs = Outputs(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
-        return self.columns(outputs).append_column("filled", pa.array(np.empty(0, np.float32)))
+        return self.with_image_columns(self.columns(outputs), [])
+
+    def with_image_columns(self, table: pa.Table, images: Sequence[GalaxyImage]) -> pa.Table:
+        """Append the columns filled and quality of N images, and count them in `notes`."""
+        for image in images:
+            self.notes.add(image)
+        table = table.append_column("filled", pa.array([image.filled for image in images], pa.float32()))
+        return table.append_column("quality", pa.array([image.quality for image in images], pa.string()))
 
     @staticmethod
     def _beside(inputs: Inputs, lines: list[int], predictions: pa.Table) -> pa.Table:

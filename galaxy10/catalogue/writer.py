@@ -8,6 +8,7 @@ NAME.parquet.parts/     plan.json and the parts, until the catalogue is complete
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
@@ -164,7 +165,14 @@ def join_parts(
         failed.unlink(missing_ok=True)
     with atomic_write(output) as part:
         catalogued = write_tables(part, output.suffix.lower(), parts)
-    record = {"output": output.name, "plan": plan, "catalogued": catalogued, "failed": len(failures), **more}
+    record = {
+        "output": output.name,
+        "plan": plan,
+        "catalogued": catalogued,
+        "failed": len(failures),
+        "quality": _count_qualities(parts),
+        **more,
+    }
     write_json(record_path(output), record)
     if leftover is not None:
         # plan.json last: while it exists, the same command completes the catalogue after a kill.
@@ -172,6 +180,15 @@ def join_parts(
             path.unlink()
         leftover.rmdir()
     return record
+
+
+def _count_qualities(parts: Sequence[Path]) -> dict[str, int]:
+    """Return the number of images of each quality; an empty dict for parts without that column."""
+    counts = Counter[str]()
+    for part in parts:
+        if "quality" in pq.read_schema(part).names:
+            counts.update(pq.read_table(part, columns=["quality"])["quality"].to_pylist())
+    return dict(sorted(counts.items()))
 
 
 def shard_path(output: Path, index: int, number: int) -> Path:
@@ -233,5 +250,9 @@ def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
     catalogue.check_name(overwrite)
     check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # -o of the shards may have been .parquet
     failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
-    rest = {k: v for k, v in records[0].items() if k not in ("output", "plan", "catalogued", "failed", "images_per_s")}
+    rest = {
+        k: v
+        for k, v in records[0].items()
+        if k not in ("output", "plan", "catalogued", "failed", "quality", "images_per_s")
+    }
     return join_parts(output, plan, shards, failures, rest)

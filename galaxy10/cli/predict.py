@@ -31,8 +31,18 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Stretch = Annotated[
     str,
     typer.Option(
-        help="how raw flux values are stretched to 8 bits: auto (FITS: legacy; other floats: unit), legacy "
+        help="how raw flux values are stretched to 8 bits: auto (FITS: legacy, or asinh if BUNIT is "
+        "another unit; other floats: unit), legacy "
         "(nanomaggies, as in the Legacy Surveys viewer), asinh (any unit), linear, unit (values from 0 to 1)"
+    ),
+]
+
+Hdu = Annotated[
+    str | None,
+    typer.Option(
+        help="name or number of the image in FITS files that have several, or three for blue, green and red: g,r,z "
+        "(default: SCI, or the extensions named g, r, z)",
+        show_default=False,
     ),
 ]
 
@@ -77,6 +87,7 @@ def predict(
     temperature: Temperature = True,
     coverage: Coverage = 0.9,
     stretch: Stretch = "auto",
+    hdu: Hdu = None,
     path_column: Annotated[str | None, typer.Option(help="column of paths in an input table (default: path)")] = None,
     shard: Annotated[str | None, typer.Option(help="i/n: predict only shard i of n, i from 0")] = None,
     batch_size: Annotated[int, typer.Option(help="images per forward pass")] = 64,
@@ -99,6 +110,7 @@ def predict(
         temperature=temperature,
         coverage=coverage,
         stretch=stretch,
+        hdu=hdu,
         path_column=path_column,
         batch_size=batch_size,
         device=device,
@@ -227,6 +239,7 @@ def pack(
         int | None, typer.Option(help="side in pixels (default: the median of the first 100 images)")
     ] = None,
     stretch: Stretch = "auto",
+    hdu: Hdu = None,
     path_column: Annotated[str | None, typer.Option(help="column of paths in the table (default: path)")] = None,
     label_column: Annotated[str, typer.Option(help="column of class names, or numbers, in the table")] = "label",
     class_level: Annotated[
@@ -251,6 +264,7 @@ def pack(
             output,
             size=size,
             stretch=stretch,
+            hdu=hdu,
             path_column=path_column,
             label_column=label_column,
             class_level=class_level,

@@ -1,6 +1,8 @@
 """The built-in readers: a folder per class, and a table of paths and labels."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,17 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.coordinates import column_named
+from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.folder_layout import find_classes
+from galaxy10.data.galaxy_image import MIN_SIZE_PX, GalaxyImage, ImageReadError
 from galaxy10.data.hdf5 import OPTIONAL_COLUMNS
-from galaxy10.data.images import MIN_SIZE_PX, ImageReadError
 from galaxy10.data.input_files import ImageFiles, ImageSource, PathTable, printable_path
 from galaxy10.data.prefetch import read_ahead
+from galaxy10.data.quality import ReadingNotes
 from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
+
+logger = logging.getLogger(__name__)
 
 LabelledImages = tuple["ResizedImages", np.ndarray, list[str] | None, pd.DataFrame]
 
@@ -23,7 +29,12 @@ _SAMPLED = 100  # images whose median side becomes the size
 
 
 def read_folders(
-    path: str | Path, *, size: int | None = None, stretch: str = "auto", class_level: int | None = None
+    path: str | Path,
+    *,
+    size: int | None = None,
+    stretch: str = "auto",
+    hdu: int | str | Sequence[int | str] | None = None,
+    class_level: int | None = None,
 ) -> LabelledImages:
     """Read a folder that has one folder per class, named as the class, or such folders in train, val and test.
 
@@ -31,6 +42,7 @@ def read_folders(
         size: px; default: the median side of the first hundred images. Other images are cut to their central square
             and resized.
         stretch: how raw flux values are stretched to 8 bits, see `galaxy10 pack --help`.
+        hdu: the name or number of the image in FITS files that have several, or three for blue, green and red.
         class_level: the level of the class folders, see folder_layout.find_classes.
 
     Returns:
@@ -45,7 +57,12 @@ def read_folders(
     columns = pd.DataFrame({"path": [printable_path(path) for path in found.paths]})
     if found.subsets is not None:
         columns["subset"] = found.subsets
-    return ResizedImages(ImageFiles(found.paths, stretch), found.labels, size), found.labels, found.names, columns
+    return (
+        ResizedImages(ImageFiles(found.paths, stretch, parse_hdu(hdu)), found.labels, size),
+        found.labels,
+        found.names,
+        columns,
+    )
 
 
 def read_table(
@@ -55,6 +72,7 @@ def read_table(
     label_column: str = "label",
     size: int | None = None,
     stretch: str = "auto",
+    hdu: int | str | Sequence[int | str] | None = None,
     coordinates: bool = True,
 ) -> LabelledImages:
     """Read the images that a table names (CSV, Parquet or FITS); paths are relative to the table's folder.
@@ -67,7 +85,7 @@ def read_table(
         Galaxy10Error: a column is missing, labels are no classes, or no image is readable.
     """
     _check(size, stretch)
-    source = PathTable(Path(path), path_column, stretch, label_column)
+    source = PathTable(Path(path), path_column, stretch, label_column, parse_hdu(hdu))
     given = source.columns[source.names[label_column]].to_pandas()
     columns = pd.DataFrame({"path": source.columns["path"].to_pandas().fillna("")})
     there = source.columns.column_names
@@ -130,26 +148,37 @@ class ResizedImages:
     def __iter__(self) -> Iterator[np.ndarray | Exception]:
         number = len(self._labels)
         batches = [range(start, min(start + _BATCH, number)) for start in range(0, number, _BATCH)]
+        notes = ReadingNotes()
         for _, images in read_ahead(self._prepare, batches, None):
-            yield from (ImageReadError(image) if isinstance(image, str) else image for image in images)
+            for image in images:
+                if isinstance(image, str):
+                    yield ImageReadError(image)
+                else:
+                    notes.add(image)
+                    yield image.pixels
+        for line in notes.lines():
+            logger.info(f"note: {line}")
 
-    def _prepare(self, index: int) -> np.ndarray:
+    def _prepare(self, index: int) -> GalaxyImage:
         if self._labels[index] < 0:
             raise ImageReadError("no label")
-        pixels = self._source.read(index).pixels
-        self.shrunk[index] = min(pixels.shape[:2]) / self._size
-        return resize_center_square(pixels, self._size)
+        image = self._source.read(index)
+        self.shrunk[index] = min(image.pixels.shape[:2]) / self._size
+        return replace(image, pixels=resize_center_square(image.pixels, self._size))
 
 
 def _median_side(source: ImageSource) -> int:
-    sides = []
+    sides: list[int] = []
+    reasons: list[str] = []
     for index in range(min(_SAMPLED, len(source.columns))):
         try:
             sides.append(min(source.read(index).pixels.shape[:2]))
-        except ImageReadError:
-            continue
+        except ImageReadError as error:
+            reasons.append(f"{source.columns['path'][index].as_py()}: {error}")
     if not sides:
-        raise Galaxy10Error(f"none of the first {_SAMPLED} images can be read; give a size (--size, data.reader.size)")
+        raise Galaxy10Error(
+            f"none of the first {len(reasons)} images can be read; the first: {reasons[0]} (or give a size: --size)"
+        )
     return int(np.median(sides))
 
 

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from galaxy10.data.images import GalaxyImage, ImageReadError, as_image, read_image
+from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
+from galaxy10.data.images import read_image
 from galaxy10.data.path_tables import catalogue_column_names, read_path_table
 from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line
@@ -51,14 +52,14 @@ def _sizes(paths: Iterable[str | Path]) -> bytes:
 class ImageFiles:
     """Single files, one image each."""
 
-    def __init__(self, paths: Sequence[str], stretch: str):
-        self._stretch, self._paths = stretch, list(paths)
+    def __init__(self, paths: Sequence[str], stretch: str, hdu: Sequence[str] = ()):
+        self._stretch, self._hdu, self._paths = stretch, hdu, list(paths)
         array = pa.array(map(printable_path, paths), pa.string())
         self.columns = pa.table({"path": array, "row": pa.array(np.zeros(len(array), np.int64))})
 
     def read(self, index: int) -> GalaxyImage:
         """Return the image of one file."""
-        return read_image(self._paths[index], self._stretch)
+        return read_image(self._paths[index], self._stretch, self._hdu)
 
     def fingerprint(self) -> bytes:
         """Return the files' sizes."""
@@ -71,8 +72,8 @@ class PathTable:
     names: the name in `columns` of each column of the table.
     """
 
-    def __init__(self, file: Path, column: str | None, stretch: str, label: str | None = None):
-        self._stretch, self._folder = stretch, file.parent
+    def __init__(self, file: Path, column: str | None, stretch: str, label: str | None = None, hdu: Sequence[str] = ()):
+        self._stretch, self._hdu, self._folder = stretch, hdu, file.parent
         self.columns, self.names = read_path_table(file, column, label)
 
     def read(self, index: int) -> GalaxyImage:
@@ -80,7 +81,7 @@ class PathTable:
         path = self.columns["path"][index].as_py()
         if not path:
             raise ImageReadError("the table has no path in this line")
-        return read_image(self._folder / path, self._stretch)
+        return read_image(self._folder / path, self._stretch, self._hdu)
 
     def fingerprint(self) -> bytes:
         """Return the sizes of the files that the table names."""

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from galaxy10.data.images import SUFFIXES, GalaxyImage
+from galaxy10.data.fits_images import parse_hdu
+from galaxy10.data.galaxy_image import GalaxyImage
+from galaxy10.data.images import SUFFIXES
 from galaxy10.data.input_files import HDF5Images, ImageFiles, ImageSource, PathTable
 from galaxy10.data.path_tables import is_table
 from galaxy10.errors import Galaxy10Error, first_line
@@ -65,7 +67,9 @@ def _plain_bytes(column: pa.Array) -> bytes:
     return bytes(missing.tobytes()) + values.tobytes()
 
 
-def find_inputs(arguments: Sequence[str], stretch: str = "auto", path_column: str | None = None) -> Inputs:
+def find_inputs(
+    arguments: Sequence[str], stretch: str = "auto", path_column: str | None = None, hdu: str | None = None
+) -> Inputs:
     """Return the inputs that the arguments of a command name.
 
     A folder stands for all files below it with the suffix of an image, in order of their paths; a file that is named
@@ -74,12 +78,13 @@ def find_inputs(arguments: Sequence[str], stretch: str = "auto", path_column: st
     Raises:
         Galaxy10Error: an argument matches nothing, a file cannot be opened, or there is no image.
     """
+    images = parse_hdu(hdu)
     sources: list[ImageSource] = []
     loose: dict[str, None] = {}
 
     def close_loose() -> None:
         if loose:
-            sources.append(ImageFiles(list(loose), stretch))
+            sources.append(ImageFiles(list(loose), stretch, images))
             loose.clear()
 
     seen: set[str] = set()
@@ -93,7 +98,7 @@ def find_inputs(arguments: Sequence[str], stretch: str = "auto", path_column: st
                 continue
             elif is_table(path):
                 close_loose()
-                sources.append(PathTable(path, path_column, stretch))
+                sources.append(PathTable(path, path_column, stretch, hdu=images))
                 continue
             else:
                 new = [str(path)] if str(path) not in seen else []

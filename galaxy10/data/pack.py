@@ -20,6 +20,7 @@ def pack(
     *,
     size: int | None = None,
     stretch: str = "auto",
+    hdu: str | None = None,
     path_column: str | None = None,
     label_column: str = "label",
     class_level: int | None = None,
@@ -35,6 +36,7 @@ def pack(
         origin: a folder with one folder per class, or a table.
         size: px; None: the median side of the first hundred images. Other images are cut to their central square and
             resized.
+        hdu: the name or number of the image in FITS files that have several, or three for blue, green and red.
         class_level: the level of the class folders, see folder_layout.find_classes.
         coordinates: keep the table's ra and dec.
 
@@ -50,11 +52,13 @@ def pack(
         raise Galaxy10Error(f"{output} exists already; give another name, or add --overwrite")
     check_packed_sidecars(output)
     if origin.is_dir():
-        options = {"size": size, "stretch": stretch, "class_level": class_level}
+        options = {"size": size, "stretch": stretch, "hdu": hdu, "class_level": class_level}
         reader = Reader(read_folders, options, "galaxy10.data.read_folders")
     elif origin.is_file():
         columns = {"path_column": path_column, "label_column": label_column, "coordinates": coordinates}
-        reader = Reader(read_table, {**columns, "size": size, "stretch": stretch}, "galaxy10.data.read_table")
+        reader = Reader(
+            read_table, {**columns, "size": size, "stretch": stretch, "hdu": hdu}, "galaxy10.data.read_table"
+        )
     else:
         raise Galaxy10Error(f"{origin} does not exist; give a folder with one folder per class, or a table")
     with atomic_write(output) as part:

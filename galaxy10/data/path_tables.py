@@ -28,6 +28,7 @@ _RESERVED = (
     "prediction_set",
     "ood_score",
     "filled",
+    "quality",
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from galaxy10.data.images import ImageReadError
+from galaxy10.data.galaxy_image import ImageReadError
 from galaxy10.errors import first_line
 from galaxy10.system import usable_cpus
 

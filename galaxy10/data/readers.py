@@ -31,7 +31,7 @@ from galaxy10.files import atomic_write, read_json, write_error, write_json
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2  # part of the key: files of an older format are written again
+FORMAT = 3  # part of the key: files of an older format are written again
 
 
 @dataclass(frozen=True)

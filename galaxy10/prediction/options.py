@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galaxy10.config.fields import did_you_mean
+from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import load_calibration
@@ -22,6 +23,7 @@ class PredictOptions:
         temperature: whether to calibrate the probabilities.
         coverage: fraction of galaxies whose prediction set contains the true class.
         stretch: how raw flux values are stretched to 8 bits.
+        hdu: the image in FITS files that have several, or three: `g,r,z`; None: found by its name.
         path_column: column of paths in an input table; None: `path`.
         batch_size: images per forward pass.
         device: auto, cpu, cuda, cuda:1, mps.
@@ -35,6 +37,7 @@ class PredictOptions:
     temperature: bool = True
     coverage: float = 0.9
     stretch: str = "auto"
+    hdu: str | None = None
     path_column: str | None = None
     batch_size: int = 64
     device: str = "auto"
@@ -56,6 +59,7 @@ def check_options(options: PredictOptions) -> None:
     if options.stretch not in STRETCHES:
         nearest = did_you_mean(options.stretch, list(STRETCHES))
         raise Galaxy10Error(f"--stretch {options.stretch} is unknown{nearest}; type one of {', '.join(STRETCHES)}")
+    parse_hdu(options.hdu)
     for name, value in (("--batch-size", options.batch_size), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise Galaxy10Error(f"{name} {value} is not allowed; give a number from 1")

@@ -9,7 +9,8 @@ import tifffile
 from astropy.io import fits
 from PIL import Image
 
-from galaxy10.data.images import ImageReadError, as_image, read_image
+from galaxy10.data.galaxy_image import ImageReadError, as_image
+from galaxy10.data.images import read_image
 from galaxy10.data.stretch import STRETCHES, apply_stretch
 from galaxy10.simulation.render import legacy_rgb
 from tests.galaxies import galaxy

@@ -1,0 +1,74 @@
+"""Whether the pixels of an image show anything: saturated and empty images, which networks classify without a word."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+OK, SATURATED, EMPTY = "ok", "saturated", "empty"
+QUALITIES = (OK, SATURATED, EMPTY)
+MAX_SHARE = 0.2  # of pixels at one end; 0.14 at most in images of Galaxy10 DECaLS and the SDSS
+MIN_RANGE = 3  # grey levels between the darkest and the brightest value
+
+
+def image_quality(pixels: np.ndarray) -> str:
+    """Return the quality of an image (H, W, 3) uint8.
+
+    `saturated`: a channel is at 255 in more than 20 % of the pixels. `empty`: more than 20 % of the pixels are
+    black in all channels, or the image has fewer than 3 grey levels between its darkest and its brightest value.
+    """
+    brightest = pixels.max(axis=2)
+    if int(brightest.max()) - int(pixels.min()) < MIN_RANGE:
+        return SATURATED if brightest.min() == 255 else EMPTY
+    if np.count_nonzero(brightest == 255) > MAX_SHARE * brightest.size:
+        return SATURATED
+    return EMPTY if np.count_nonzero(brightest == 0) > MAX_SHARE * brightest.size else OK
+
+
+class ReadingNotes:
+    """A tally of what is to be said about the images of a survey, once and with the numbers of images."""
+
+    def __init__(self) -> None:
+        self.qualities: Counter[str] = Counter()
+        self._remedies: Counter[str] = Counter()
+        self._assumed: Counter[str] = Counter()
+
+    def add(self, image: Any) -> None:
+        """Count a GalaxyImage."""
+        self.qualities[image.quality] += 1
+        if image.remedy:
+            self._remedies[image.remedy] += 1
+        if image.assumed:
+            self._assumed[image.assumed] += 1
+
+    @property
+    def remedy(self) -> str:
+        """Return the stretch with which most saturated or empty images would be ok; empty if there is none."""
+        return max(self._remedies, key=self._remedies.__getitem__, default="")
+
+    def assumptions(self) -> list[str]:
+        """Return one line per assumption."""
+        return [f"{number:,} image{'s' * (number > 1)}: {what}" for what, number in sorted(self._assumed.items())]
+
+    def lines(self) -> list[str]:
+        """Return one line per assumption, and one about saturated and empty images."""
+        return [*self.assumptions(), *filter(None, [quality_line(self.qualities, self.remedy)])]
+
+
+def quality_line(qualities: Mapping[str, int], remedy: str = "") -> str:
+    """Return a line about saturated and empty images; an empty text if there are none.
+
+    Args:
+        qualities: the number of images of each quality.
+        remedy: the stretch with which they would be ok.
+    """
+    bad = {name: qualities.get(name, 0) for name in (SATURATED, EMPTY) if qualities.get(name)}
+    if not bad:
+        return ""
+    found = " and ".join(f"{number:,} {name}" for name, number in bad.items())
+    advice = f"if they are raw flux, stretch them with {remedy} (--stretch {remedy})" if remedy else "look at them"
+    return (
+        f"of {sum(qualities.values()):,} images {found} (more than {MAX_SHARE:.0%} of the pixels white or black, or "
+        f"fewer than {MIN_RANGE} grey levels): {advice}"
+    )
