@@ -1,5 +1,6 @@
 """The LightningDataModule of one labelled file: its split, and batches that are augmented on the device."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,11 +17,14 @@ from galaxy10.data.batch_transform import BatchTransform
 from galaxy10.data.device_cache import upload, use_device_cache
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
+from galaxy10.data.quality import augmented_line, stored_line
 from galaxy10.data.settings import galaxy_data_settings
 from galaxy10.data.source import obtain_source, obtain_store
 from galaxy10.data.split import Split, make_split
 from galaxy10.data.store import Store, channel_statistics
 from galaxy10.errors import Galaxy10Error
+
+logger = logging.getLogger(__name__)
 
 _SPLIT_SETTINGS = ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks", "group_radius_arcsec")
 
@@ -108,6 +112,7 @@ class GalaxyData(L.LightningDataModule):
         self._own_preprocessing, self._preprocessing_of_module = preprocessing, None
         self._prepared_s = 0.0
         self._batches_done = 0
+        self._looked_at_augmented = False
 
     @classmethod
     def from_store(
@@ -142,7 +147,8 @@ class GalaxyData(L.LightningDataModule):
             settings = {key: self.settings[key] for key in _SPLIT_SETTINGS}
             settings["size_px"] = max(self.store.images.shape[1:3])
             split = make_split(self.store.table, self.store.content, self.class_names, **settings)
-            self._split = replace(split, notes=(*(self.source.notes if self.source else ()), *split.notes))
+            notes = (*(self.source.notes if self.source else ()), stored_line(self.store.table), *split.notes)
+            self._split = replace(split, notes=tuple(filter(None, notes)))
         self._share_preprocessing()
 
     def _read(self) -> None:
@@ -288,7 +294,18 @@ class GalaxyData(L.LightningDataModule):
         start = time.perf_counter()
         batch = self.transform.train(batch, self.trainer.current_epoch, self._known_preprocessing)
         self._prepared_s += time.perf_counter() - start
+        if not self._looked_at_augmented:
+            self._look_at_augmented(batch)
         return batch
+
+    def _look_at_augmented(self, batch: dict[str, torch.Tensor]) -> None:
+        """Say if the augmentation spoils the images of the first batch."""
+        self._looked_at_augmented = True
+        if self.trainer is not None and self.trainer.is_global_zero and "quality" in self.store.table:
+            pixels = self._known_preprocessing.denormalize(batch["inputs"]).cpu().numpy()
+            line = augmented_line(pixels, self.store.table["quality"].iloc[batch["rows"].tolist()].tolist())
+            if line:
+                logger.info(f"note: {line}")
 
     @property
     def _known_preprocessing(self) -> Preprocessing:

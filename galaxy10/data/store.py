@@ -23,6 +23,7 @@ import pandas as pd
 from filelock import FileLock
 
 from galaxy10.data.hdf5 import SourceFile
+from galaxy10.data.quality import image_quality
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.progress import progress
 from galaxy10.system import usable_cpus
@@ -42,8 +43,8 @@ class Store:
 
     Attributes:
         images: (N, H, W, 3) uint8, memory-mapped read-only and shared between processes.
-        table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, MOMENTS, and group if the file has it: one
-            line per image, in file order.
+        table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, quality, MOMENTS, and group if the file has
+            it: one line per image, in file order.
         content: a hash of all pixels and of the numbers in `ans`, equal for all copies of the file.
     """
 
@@ -146,6 +147,7 @@ def _build(source: SourceFile, part: Path) -> None:
     hashes = np.empty(source.num_images, dtype="<u8")
     moments = np.empty((source.num_images, len(MOMENTS)))
     blank = np.empty(source.num_images, dtype=bool)
+    qualities = np.empty(source.num_images, dtype=object)
     # Plain writes and no memory map, whose pages would count as this process's memory.
     reporting = progress("reading images", source.num_images)
     with array_path.open("r+b") as out, ThreadPoolExecutor(usable_cpus()) as pool, reporting as update:
@@ -153,11 +155,11 @@ def _build(source: SourceFile, part: Path) -> None:
             out.seek(offset + rows.start * image_bytes)
             writing = pool.submit(out.write, pixels.data)
             for i, about in zip(range(rows.start, rows.stop), pool.map(_describe, pixels), strict=True):
-                hashes[i], moments[i], blank[i] = about
+                hashes[i], moments[i], blank[i], qualities[i] = about
             writing.result()
             update(rows.stop)
     table = source.table.assign(pixel_hash=hashes.astype(np.int64), **dict(zip(MOMENTS, moments.T, strict=True)))
-    table["blank"] = blank
+    table["blank"], table["quality"] = blank, qualities
     table.to_parquet(part / "table.parquet", index=False)
     content = hashlib.sha256(hashes.tobytes() + source.label_ids.astype("<i8").tobytes()).hexdigest()
     (part / "store.json").write_text(json.dumps({"format": FORMAT, "content": content, "source": str(source.path)}))
@@ -166,10 +168,10 @@ def _build(source: SourceFile, part: Path) -> None:
             os.fsync(file.fileno())
 
 
-def _describe(image: np.ndarray) -> tuple[int, np.ndarray, bool]:
-    """Return hash, moments (6,) and blankness of one image, mostly without holding the GIL."""
+def _describe(image: np.ndarray) -> tuple[int, np.ndarray, bool, str]:
+    """Return hash, moments (6,), blankness and quality of one image, mostly without holding the GIL."""
     name = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "little")
-    return name, _moments(image), bool(image.min() == image.max())
+    return name, _moments(image), bool(image.min() == image.max()), image_quality(image)
 
 
 def _moments(image: np.ndarray) -> np.ndarray:

@@ -56,7 +56,8 @@ def _linear(flux: np.ndarray) -> np.ndarray:
 
 def _small(scaled: np.ndarray) -> np.ndarray:
     """Return values around 1 as float32."""
-    return np.clip(scaled, -_FAR, _FAR).astype(np.float32)
+    small: np.ndarray = np.clip(scaled, -_FAR, _FAR).astype(np.float32)
+    return small
 
 
 def _unit(flux: np.ndarray) -> np.ndarray:
