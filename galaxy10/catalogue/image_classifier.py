@@ -13,7 +13,8 @@ from PIL import Image
 from galaxy10.catalogue.predictor import Predictor
 from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
-from galaxy10.data.images import pillow_to_array, read_image
+from galaxy10.data.images import read_image
+from galaxy10.data.pillow_images import pillow_to_array
 from galaxy10.data.quality import ReadingNotes
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
