@@ -53,6 +53,8 @@ def write_error(path: Path, error: OSError) -> Galaxy10Error:
         return Galaxy10Error(
             f"no space left for {path} (its old content is unchanged); free some space, then run the same command again"
         )
+    if error.errno == errno.ENOLCK:
+        return Galaxy10Error(f"{path} cannot be written: its file system has no locks; choose a folder on a local disk")
     return Galaxy10Error(f"{path} cannot be written ({first_line(error)}); choose a folder that can")
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.coordinates import column_named, read_degrees
+from galaxy10.data.hdf5_file import dataset_named, open_hdf5
 from galaxy10.data.labels import classes_of, numbering_note
 from galaxy10.data.subsets import subset_named
 from galaxy10.data.text import decode_text
-from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.errors import Galaxy10Error
 
 REQUIRED = ("images", "ans")
 OPTIONAL_COLUMNS = ("ra", "dec", "redshift", "pxscale")  # degrees, degrees, –, arcsec per pixel
@@ -76,30 +77,12 @@ def open_source(path: Path, class_names: Sequence[str] | None = None, key: str =
         raise Galaxy10Error(f"{key}={path} does not exist; give the path of an HDF5 file with `images` and `ans`")
     if path.stat().st_size == 0:
         raise Galaxy10Error(f"{key}={path} is empty (0 bytes); copy or download it again")
-    try:
-        with h5py.File(path, "r") as file:
-            return _read(file, path, class_names)
-    except OSError as error:
-        raise Galaxy10Error(_unreadable(path, error)) from error
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    text = first_line(error)
-    if isinstance(error, PermissionError) or "ermission denied" in text:
-        return f"{path} cannot be read by this user; change its permissions"
-    if "truncated" in text:
-        return f"{path} is truncated: it is shorter than its header says; copy or download it again"
-    if "signature not found" in text:
-        return f"{path} is not an HDF5 file; expected one with `images` (N, H, W, 3) and `ans` (N,)"
-    return f"{path} cannot be read as HDF5 ({text}); copy or download it again"
+    with open_hdf5(path) as file:
+        return _read(file, path, class_names)
 
 
 def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> SourceFile:
-    for key in REQUIRED:
-        if not isinstance(file.get(key), h5py.Dataset):
-            have = ", ".join(sorted(file)) or "nothing"
-            raise Galaxy10Error(f"{path} has no dataset `{key}`; it holds {have}, expected `images` and `ans`")
-    images, labels = file["images"], file["ans"]
+    images, labels = (_required(file, key, path) for key in REQUIRED)
     _check_images(images, path)
     num_images = images.shape[0]
     names = _class_names(labels, class_names, path)
@@ -110,9 +93,9 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
     for key in OPTIONAL_COLUMNS:
         table[key], note = _read_column(file, key, num_images, path)
         notes.append(note)
-    if "group" in file:
-        table["group"] = _read_groups(file["group"], num_images, path)
-    given = _read_subsets(file.get("subset"), num_images)
+    if "group" in list(file):  # also a broken link
+        table["group"] = _read_groups(dataset_named(file, "group"), num_images, path)
+    given = _read_subsets(dataset_named(file, "subset"), num_images)
     if given is not None:
         table["given_subset"] = given
     notes.append(_drop_placeholders(table, path))
@@ -121,6 +104,14 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
     said = tuple(note for note in notes if note)
     _, height, width, _ = images.shape
     return SourceFile(path, num_images, height, width, len(class_ids), names, table, images.chunks, class_ids, said)
+
+
+def _required(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
+    found = dataset_named(file, key)
+    if found is None:
+        have = ", ".join(sorted(file)) or "nothing"
+        raise Galaxy10Error(f"{path} has no dataset `{key}`; it holds {have}, expected `images` and `ans`")
+    return found
 
 
 def _check_images(images: h5py.Dataset, path: Path) -> None:
@@ -153,7 +144,7 @@ def _read_column(file: h5py.File, key: str, num_images: int, path: Path) -> tupl
     name = column_named(file, key, str(path))
     if name is None:
         return np.full(num_images, np.nan), None
-    column = file[name]
+    column = dataset_named(file, name)
     texts = isinstance(column, h5py.Dataset) and h5py.check_string_dtype(column.dtype) is not None
     if isinstance(column, h5py.Dataset) and column.shape == (num_images,) and texts and key in ("ra", "dec"):
         return read_degrees([decode_text(value) for value in column[:]], key, path.name)

@@ -10,7 +10,7 @@ from galaxy10.data.fits_images import read_fits
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
 from galaxy10.data.pillow_images import PNG_HEADER, read_with_pillow
 from galaxy10.data.tiff_images import read_deep_tiff
-from galaxy10.errors import first_line
+from galaxy10.errors import first_line, system_reason
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".npy"),
@@ -55,5 +55,7 @@ def read_image(path: str | Path, stretch: str = "auto", hdu: Sequence[str] = ())
         raise ImageReadError("cannot be read by this user") from None
     except ImageReadError:
         raise
+    except OSError as error:
+        raise ImageReadError(system_reason(error) or f"broken: {first_line(error)}") from error
     except Exception as error:  # a decoder may raise anything on a broken file
         raise ImageReadError(f"broken: {type(error).__name__}: {first_line(error)}") from error

@@ -1,5 +1,6 @@
 """The kinds of input that hold images: single files, tables of paths, HDF5 files."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
@@ -11,10 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
+from galaxy10.data.hdf5_file import dataset_named, hdf5_file, hdf5_reason, open_hdf5
 from galaxy10.data.images import read_image
 from galaxy10.data.path_tables import catalogue_column_names, read_path_table
 from galaxy10.data.text import decode_text
-from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.errors import Galaxy10Error
+
+logger = logging.getLogger(__name__)
 
 _SLAB_BYTES = 256 * 2**20
 _ENDS_BYTES = 64 * 2**10
@@ -99,15 +103,12 @@ class HDF5Images:
         self._path, self._stretch, self._lock = file, stretch, threading.Lock()
         self._file: h5py.File | None = None
         self._slabs: dict[int, np.ndarray] = {}  # by first row; two, since threads read across a border
-        try:
-            with h5py.File(file, "r") as opened:
-                self._shape, self._chunks, self.columns = self._open(opened)
-        except OSError as error:
-            raise Galaxy10Error(f"{file} cannot be read as HDF5 ({first_line(error)}); copy it again") from error
+        with open_hdf5(file) as opened:
+            self._shape, self._chunks, self.columns = self._open(opened)
 
     def _open(self, opened: h5py.File) -> tuple[tuple[int, ...], int, pa.Table]:
-        images = opened.get("images")
-        if not isinstance(images, h5py.Dataset) or images.ndim not in (3, 4):
+        images = dataset_named(opened, "images")
+        if images is None or images.ndim not in (3, 4):
             have = ", ".join(sorted(opened)) or "nothing"
             raise Galaxy10Error(f"{self._path} has no `images` (N, H, W, 3), only {have}; give another file")
         number = len(images)
@@ -115,7 +116,7 @@ class HDF5Images:
             "path": pa.array([printable_path(str(self._path))], pa.string()).take(pa.array(np.zeros(number, np.int64))),
             "row": pa.array(np.arange(number)),
         }
-        carried = {name: _carried(values) for name, values in opened.items() if _is_column(values, number)}
+        carried = {name: _carried(values) for name, values in _readable(opened).items() if _is_column(values, number)}
         columns |= {name: carried[given] for given, name in catalogue_column_names(carried).items()}
         # An image of the published file is in 768 chunks of 555 images each: whole chunks are read at a time.
         rows = images.chunks[0] if images.chunks else 1
@@ -128,11 +129,13 @@ class HDF5Images:
         first = index - index % self._chunks
         with self._lock:
             if first not in self._slabs:
-                self._file = self._file or h5py.File(self._path, "r")
                 try:
+                    self._file = self._file or hdf5_file(self._path)
                     slab = self._file["images"][first : first + self._chunks]
                 except OSError as error:
-                    raise ImageReadError(f"damaged in the HDF5 file: {first_line(error)}") from error
+                    raise ImageReadError(hdf5_reason(self._path, error)) from error
+                except Galaxy10Error as error:
+                    raise ImageReadError(str(error)) from error
                 if len(self._slabs) == 2:
                     del self._slabs[min(self._slabs)]
                 self._slabs[first] = slab
@@ -146,6 +149,17 @@ class HDF5Images:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _ENDS_BYTES))
             return size.to_bytes(8, "little") + beginning + file.read()
+
+
+def _readable(opened: h5py.File) -> dict[str, h5py.Dataset | None]:
+    """Return the data sets of a file that can be read; say which cannot."""
+    found = {}
+    for name in opened:
+        try:
+            found[name] = dataset_named(opened, name)
+        except Galaxy10Error as error:
+            logger.info(f"note: {error}; the column is left out")
+    return found
 
 
 def _is_column(values: Any, number: int) -> bool:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from galaxy10.config.fields import did_you_mean
 from galaxy10.data.text import decode_text
-from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.errors import Galaxy10Error, first_line, system_reason
 
 _FITS = (".fits", ".fit", ".fts")
 _TABLES = (".csv", ".tsv", ".tab", ".parquet", ".pq")  # of what kind, the content says
@@ -99,7 +99,8 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
     except Galaxy10Error:
         raise
     except Exception as error:  # pandas, pyarrow and astropy raise different errors for a damaged file
-        raise Galaxy10Error(f"{file} cannot be read as a table ({first_line(error)}); save it again") from error
+        reason = system_reason(error) or f"cannot be read as a table ({first_line(error)}); save it again"
+        raise Galaxy10Error(f"{file} {reason}") from error
     for name, option in ((column or "path", "--path-column"), *(((label, "--label-column"),) if label else ())):
         if name not in frame:
             raise Galaxy10Error(

@@ -23,8 +23,9 @@ import pandas as pd
 from filelock import FileLock
 
 from galaxy10.data.hdf5 import SourceFile
+from galaxy10.data.hdf5_file import hdf5_reason, open_hdf5
 from galaxy10.data.quality import image_quality
-from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.errors import Galaxy10Error, first_line, system_reason
 from galaxy10.progress import progress
 from galaxy10.system import usable_cpus
 
@@ -128,6 +129,11 @@ def _build_locked(source: SourceFile, target: Path) -> None:
 
 def _cannot_write(source: SourceFile, target: Path, error: OSError) -> Galaxy10Error:
     need = source.num_images * source.height * source.width * 3 / 2**30
+    if error.errno == errno.ENOLCK:
+        return Galaxy10Error(
+            f"the file system of {target.parent} has no locks; set data.store_dir to a folder on a local disk with "
+            f"{need:.2f} GiB free"
+        )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Galaxy10Error(
             f"no space left in {target.parent} for the store ({need:.2f} GiB needed); "
@@ -203,7 +209,7 @@ def _slabs(source: SourceFile, array_path: Path) -> Iterator[tuple[slice, np.nda
     chunk_rows = source.chunks[0] if source.chunks else 1
     tall = chunk_rows * image_bytes > 2 * SLAB_BYTES
     step = max(1, SLAB_BYTES // (image_bytes if tall else image_bytes * chunk_rows)) * (1 if tall else chunk_rows)
-    with h5py.File(source.path, "r") as file:
+    with open_hdf5(source.path) as file:
         images = file["images"]
         if tall:
             _copy_chunk_by_chunk(images, array_path, source)
@@ -237,8 +243,7 @@ def _read_part(images: h5py.Dataset, selection: tuple[slice, ...], source: Sourc
     except OSError as error:
         rows = selection[0]
         raise Galaxy10Error(
-            f"{source.path}: images {rows.start} to {rows.stop - 1} cannot be read ({first_line(error)}); "
-            "the file is damaged: copy or download it again"
+            f"images {rows.start} to {rows.stop - 1} cannot be read: {hdf5_reason(source.path, error)}"
         ) from error
 
 
@@ -263,6 +268,8 @@ def _load(target: Path, source: SourceFile) -> Store:
         if images.shape != (source.num_images, source.height, source.width, 3) or len(table) != source.num_images:
             raise ValueError("its shape is not that of the file")
     except (OSError, ValueError, KeyError) as error:
+        if reason := system_reason(error):
+            raise Galaxy10Error(f"the store {target} {reason}") from error
         raise Galaxy10Error(
             f"the store {target} is damaged ({first_line(error)}); delete that folder, and it is built again"
         ) from error

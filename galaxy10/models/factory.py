@@ -10,7 +10,7 @@ import torch
 from galaxy10.config.building import build
 from galaxy10.config.trust import check_trusted
 from galaxy10.data.augment import Preprocessing
-from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.errors import Galaxy10Error, first_line, system_reason
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.settings import class_arguments, complete_model, not_a_classifier_message
 from galaxy10.models.weights import find_weights, load_pretrained
@@ -159,7 +159,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "use a checkpoint that galaxy10 wrote"
         ) from error
     except OSError as error:
-        raise Galaxy10Error(f"{path} cannot be read ({first_line(error)}); use another") from error
+        raise Galaxy10Error(f"{path} {system_reason(error) or 'cannot be read; use another'}") from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:  # torch's own message does not help
         raise Galaxy10Error(f"{path} is damaged or no checkpoint; use another") from error
     if not isinstance(checkpoint, dict) or "galaxy10" not in checkpoint or "state_dict" not in checkpoint:

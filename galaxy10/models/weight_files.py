@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.errors import Galaxy10Error, first_line, system_reason
 from galaxy10.runs.files import RunFiles
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def read_weights(path: Path) -> Any:
     except (KeyError, AttributeError, IndexError) as error:  # of the unpickler, whose message would not help
         raise Galaxy10Error(f"{path} is damaged or no file of weights; copy or download it again") from error
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
+        if reason := system_reason(error):
+            raise Galaxy10Error(f"{path} {reason}") from error
         raise Galaxy10Error(
             f"{path} is damaged or no file of weights ({first_line(error)}); copy or download it again"
         ) from error

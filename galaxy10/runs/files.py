@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.errors import Galaxy10Error, first_line, system_reason
 from galaxy10.files import atomic_write, read_json, write_json
 from galaxy10.version import __version__
 
@@ -78,6 +78,8 @@ class RunFiles:
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            if reason := system_reason(error):
+                raise Galaxy10Error(f"{self.config} {reason}") from error
             raise Galaxy10Error(f"{self.config} cannot be read ({first_line(error)}); restore the file") from error
         return config if isinstance(config, dict) else {}
 

@@ -153,7 +153,7 @@ FILES = {
     "sky positions of another length": Bad(
         FILE, "`ra` is (3,); expected (36,)", lambda folder: rewrite_in(folder, "ra", np.zeros(3))
     ),
-    "a damaged chunk": Bad([*FILE, "run.dir=r"], "the file is damaged: copy or download it again", damage_a_chunk),
+    "a damaged chunk": Bad([*FILE, "run.dir=r"], "g.h5 is damaged", damage_a_chunk),
     "a truncated copy of the published file": Bad(
         ["train.py", "data.dir=."], "bytes, the published file 2,735,267,419", content("Galaxy10_DECals.h5", b"x" * 999)
     ),
