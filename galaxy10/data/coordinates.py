@@ -12,11 +12,19 @@ _SEXAGESIMAL = (
     r"^(?P<sign>[+-]?)(?P<first>\d{1,3})\s*(?P<unit>[:hd°\s])\s*(?P<minutes>\d{1,2})\s*"
     r"(?:[:m'′\s]\s*(?P<seconds>\d{1,2}(?:\.\d*)?)\s*(?:s|\"|″|'')?|[m'′])?$"
 )
+# Names that catalogues give to right ascension and declination, the most usual first.
+_ALIASES = {
+    "ra": ("ra", "raj2000", "_raj2000", "ra_j2000", "alpha_j2000", "ra_deg", "radeg", "right_ascension"),
+    "dec": ("dec", "dej2000", "_dej2000", "dec_j2000", "delta_j2000", "dec_deg", "decdeg", "declination", "decj2000"),
+}
+COORDINATES = frozenset(name for names in _ALIASES.values() for name in names)
 _MISSING = ("", "nan", "na", "n/a", "null", "none", "--", "<na>")
 
 
 def column_named(names: Iterable[str], key: str, where: str) -> str | None:
     """Return the column of a name in any case; the exact spelling first; None if there is none.
+
+    Without ra or dec, columns such as RAJ2000 and DEJ2000 are theirs.
 
     Raises:
         Galaxy10Error: there are several.
@@ -24,10 +32,13 @@ def column_named(names: Iterable[str], key: str, where: str) -> str | None:
     names = list(names)
     if key in names:
         return key
-    found = [name for name in names if name.strip().lower() == key]
-    if len(found) > 1:
-        raise Galaxy10Error(f"{where} has the columns {' and '.join(found)}; rename all but one")
-    return found[0] if found else None
+    for spelling in _ALIASES.get(key, (key,)):
+        found = [name for name in names if name.strip().lower() == spelling]
+        if len(found) > 1:
+            raise Galaxy10Error(f"{where} has the columns {' and '.join(found)}; rename all but one")
+        if found:
+            return found[0]
+    return None
 
 
 def read_degrees(values: Any, key: str, where: str) -> tuple[np.ndarray, str | None]:
@@ -43,7 +54,8 @@ def read_degrees(values: Any, key: str, where: str) -> tuple[np.ndarray, str | N
     given = pd.Series(values).reset_index(drop=True)
     if pd.api.types.is_numeric_dtype(given):
         return given.to_numpy(np.float64, na_value=np.nan), None
-    texts = given.astype("string").fillna("").str.strip().str.replace("−", "-").astype(object)
+    texts = given.astype("string").fillna("").str.strip().str.replace("−", "-")
+    texts = texts.str.replace(r"^([^,]*\d),(\d[^,]*)$", r"\1.\2", regex=True).astype(object)  # decimal commas
     there = ~texts.str.lower().isin(_MISSING).to_numpy()
     degrees = pd.to_numeric(texts.where(there, np.nan), errors="coerce").to_numpy(np.float64)
     degrees = np.where(np.isfinite(degrees), degrees, _sexagesimal(texts, key))
@@ -61,6 +73,30 @@ def read_degrees(values: Any, key: str, where: str) -> tuple[np.ndarray, str | N
         degrees,
         f"{where}: {unreadable.sum():,} of {there.sum():,} values of {key} cannot be read (the first is {first!r})",
     )
+
+
+def read_numbers(values: Any, key: str, where: str) -> tuple[np.ndarray, str | None]:
+    """Return numbers (N,) float64, NaN for a missing or unreadable one, and a remark on the unreadable.
+
+    Raises:
+        Galaxy10Error: there are values, but none can be read.
+    """
+    given = pd.Series(values).reset_index(drop=True)
+    if pd.api.types.is_numeric_dtype(given):
+        return given.to_numpy(np.float64, na_value=np.nan), None
+    texts = given.astype("string").fillna("").str.strip()
+    there = ~texts.str.lower().isin(_MISSING).to_numpy()
+    numbers = pd.to_numeric(texts.where(there, None), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    unreadable = there & ~np.isfinite(numbers)
+    if not unreadable.any():
+        return numbers, None
+    first = str(texts[int(np.flatnonzero(unreadable)[0])])
+    if unreadable.sum() == there.sum():
+        raise Galaxy10Error(
+            f"{where}: none of the {there.sum():,} values of {key} is a number (the first is {first!r}); correct them, "
+            "or rename the column"
+        )
+    return numbers, f"{where}: {unreadable.sum():,} of {there.sum():,} values of {key} are no numbers ({first!r})"
 
 
 def _sexagesimal(texts: pd.Series, key: str) -> np.ndarray:

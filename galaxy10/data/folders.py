@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from galaxy10.data.coordinates import column_named
+from galaxy10.data.coordinates import column_named, read_numbers
 from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.folder_layout import find_classes
 from galaxy10.data.galaxy_image import MIN_SIZE_PX, GalaxyImage, ImageReadError
@@ -97,7 +97,9 @@ def read_table(
         if name in ("ra", "dec"):
             columns[name] = values  # read_degrees reads them, as those of every reader
         elif name in OPTIONAL_COLUMNS:
-            columns[name] = pd.to_numeric(values, errors="coerce").astype(np.float64)
+            columns[name], remark = read_numbers(values, name, str(path))
+            if remark:
+                logger.info(f"note: {remark}")
         else:
             columns["subset" if name == "split" else name] = values
     labels, names = _labels(Path(path), given, label_column)

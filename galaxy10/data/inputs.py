@@ -13,10 +13,8 @@ from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.galaxy_image import GalaxyImage
 from galaxy10.data.images import SUFFIXES
 from galaxy10.data.input_files import HDF5Images, ImageFiles, ImageSource, PathTable
-from galaxy10.data.path_tables import is_table
+from galaxy10.data.table_kinds import is_hdf5, is_table
 from galaxy10.errors import Galaxy10Error, first_line
-
-_HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
 
 
 class Inputs:
@@ -92,7 +90,7 @@ def find_inputs(
         for path in _expanded(argument):
             if path.is_dir():
                 new = [name for name in images_below(path) if name not in seen]
-            elif path.suffix.lower() in _HDF5_SUFFIXES:
+            elif is_hdf5(path):
                 close_loose()
                 sources.append(HDF5Images(path, stretch))
                 continue

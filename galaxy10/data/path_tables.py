@@ -1,7 +1,5 @@
-"""Tables of image paths: CSV (with any separator), Parquet or FITS."""
+"""Tables of image paths: texts with any separator, Parquet, FITS, ECSV or VOTable."""
 
-import codecs
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,12 @@ import pandas as pd
 import pyarrow as pa
 
 from galaxy10.config.fields import did_you_mean
+from galaxy10.data.coordinates import COORDINATES
+from galaxy10.data.table_kinds import beginning, table_format
 from galaxy10.data.text import decode_text
+from galaxy10.data.text_tables import read_text_table
 from galaxy10.errors import Galaxy10Error, first_line, system_reason
 
-_FITS = (".fits", ".fit", ".fts")
-_TABLES = (".csv", ".tsv", ".tab", ".parquet", ".pq")  # of what kind, the content says
-_TEXTS = (".txt", ".dat")
-_SEPARATORS = (",", ";", "\t", "|")
 _RESERVED = (
     "row",
     "path",
@@ -30,39 +27,6 @@ _RESERVED = (
     "filled",
     "quality",
 )
-
-
-def is_table(path: Path) -> bool:
-    """Return whether a file is a table and not an image: by its suffix, and a FITS file or a text by its content."""
-    suffix = path.suffix.lower()
-    if suffix in _TABLES:
-        return True
-    if suffix in _TEXTS:
-        return path.is_file() and _has_columns(path)
-    return suffix in _FITS and path.is_file() and _holds_a_table(path)
-
-
-def _has_columns(path: Path) -> bool:
-    """Return whether the first line of a text names columns; notes in a folder of images do not."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            first = file.readline(10_000)
-    except OSError:
-        return False
-    return first.strip() == "path" or any(separator in first for separator in _SEPARATORS)
-
-
-def _holds_a_table(path: Path) -> bool:
-    from astropy.io import fits
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with fits.open(path) as units:
-                kinds = [type(unit).__name__ for unit in units if unit.header.get("NAXIS")]
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
-        return False
-    return bool(kinds) and kinds[0] in ("BinTableHDU", "TableHDU")
 
 
 def catalogue_column_names(names: Iterable[str]) -> dict[str, str]:
@@ -113,30 +77,33 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
         )
     paths = frame.pop(column or "path")
     columns: dict[str, Any] = {
-        "path": pa.array([None if pd.isna(path) else str(path) for path in paths], pa.string()),
+        "path": pa.array([None if pd.isna(path) else decode_text(path) for path in paths], pa.string()),
         "row": pa.array(np.arange(len(frame))),
     }
     names = catalogue_column_names(map(str, frame.columns))
     for name in frame:
         values = frame[name]
         columns[names[str(name)]] = pa.Array.from_pandas(
-            values.map(str, na_action="ignore") if values.dtype == object else values
+            values.map(decode_text, na_action="ignore") if values.dtype == object else values
         )
     return pa.table(columns), names
 
 
 def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:
-    with file.open("rb") as opened:
-        start = opened.read(80)
-    if start.startswith(b"PAR1"):
+    head = beginning(file)
+    kind = table_format(head)
+    if kind == "parquet":
         return pd.read_parquet(file, dtype_backend="numpy_nullable")
-    if not start.startswith(b"SIMPLE  ="):
-        return _read_csv(file, paths, label)
+    if kind == "text":
+        return read_text_table(file, paths, label)
     from astropy.table import Table
 
-    table = Table.read(file)
+    table = Table.read(file, format=kind)
     wide = [name for name in table.colnames if table[name].ndim > 1]
     table.remove_columns(wide)  # a catalogue has no image or spectrum per line
+    for name in table.colnames:  # such as radians; to_pandas forgets units
+        if name.strip().lower() in COORDINATES and table[name].unit is not None and table[name].dtype.kind == "f":
+            table[name] = table[name].to("deg")
     frame: pd.DataFrame = table.to_pandas()
     for name in frame:
         if frame[name].dtype == object:  # FITS pads its strings with spaces
@@ -145,46 +112,3 @@ def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:
                 na_action="ignore",  # an empty string is a missing one
             )
     return frame
-
-
-def _read_csv(file: Path, paths: str, label: str | None) -> pd.DataFrame:
-    """Read a CSV file, in UTF-8 or latin-1, separated by commas, semicolons, tabs or bars, as in its first line.
-
-    Integers stay integers beside an empty cell, identifiers such as 00123 stay texts, and so do words such as NA, which
-    may be classes; they are missing values only among numbers, paths and groups.
-    """
-    options: dict[str, Any] = {"skipinitialspace": True, "encoding": _encoding(file)}
-    with file.open(encoding=options["encoding"]) as opened:
-        first = opened.readline()
-    if "\0" in first:
-        raise Galaxy10Error(f"{file} is no table; give a CSV, Parquet or FITS file")
-    options["sep"] = max(_SEPARATORS, key=first.count)
-    frame: pd.DataFrame = pd.read_csv(file, dtype_backend="numpy_nullable", **options)
-    doubtful = [n for n, (_, column) in enumerate(frame.items()) if _is_number(column) or column.isna().any()]
-    if not doubtful:
-        return frame
-    texts = pd.read_csv(file, dtype="string", keep_default_na=False, na_values=[""], usecols=doubtful, **options)
-    for name in texts:
-        numeric = _is_number(frame[name])
-        words = (frame[name].isna() & texts[name].notna()).any()
-        if numeric and texts[name].str.fullmatch(r"[+-]?0\d+\s*").any():
-            frame[name] = texts[name].str.rstrip()
-        elif words and (name == label or (not numeric and name not in (paths, "group"))):
-            frame[name] = texts[name]
-    return frame
-
-
-def _is_number(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_numeric_dtype(column))
-
-
-def _encoding(file: Path) -> str:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        with file.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        return "latin-1"
-    return "utf-8-sig"  # Excel begins files with a byte order mark

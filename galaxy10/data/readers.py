@@ -22,10 +22,10 @@ from filelock import FileLock
 
 from galaxy10.config.building import TARGET, check_signature, parameters_of, resolve
 from galaxy10.data.folders import read_folders, read_table
-from galaxy10.data.path_tables import is_table
 from galaxy10.data.reader_output import ReaderOutput, blocks_of, check_output, write_output
 from galaxy10.data.sidecars import Failure, failed_path, write_failures
 from galaxy10.data.store import file_identity
+from galaxy10.data.table_kinds import is_table
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import atomic_write, read_json, write_error, write_json
 

@@ -63,7 +63,7 @@ def test_degrees_and_sexagesimal_are_read(key, text, degrees):
 
 
 @pytest.mark.parametrize(
-    ("key", "text"), [("ra", "25:00:00"), ("ra", "10:61:00"), ("dec", "91:00:00"), ("dec", "5h30m"), ("ra", "10,5")]
+    ("key", "text"), [("ra", "25:00:00"), ("ra", "10:61:00"), ("dec", "91:00:00"), ("dec", "5h30m"), ("ra", "1,0,5")]
 )
 def test_what_is_no_coordinate_is_counted(key, text):
     values, remark = read_degrees(["1.5", text, "nan", None], key, "f.csv")
