@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.coordinates import column_named, read_degrees
-from galaxy10.data.hdf5_file import dataset_named, open_hdf5
+from galaxy10.data.hdf5_file import dataset_named, open_hdf5, source_files
 from galaxy10.data.labels import classes_of, numbering_note
 from galaxy10.data.subsets import subset_named
 from galaxy10.data.text import decode_text
@@ -32,6 +32,7 @@ class SourceFile:
         class_ids: the number in `ans` of each class.
         class_names: in the order of class_ids; None if neither the file nor the caller names the classes.
         notes: remarks for the run's output.
+        parts: other files that hold pixels: of a link or a virtual data set.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class SourceFile:
     chunks: tuple[int, ...] | None
     class_ids: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    parts: tuple[Path, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -103,7 +105,12 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
         raise Galaxy10Error(f"{path}: every image has label {ids[0]}; a classifier needs at least two classes")
     said = tuple(note for note in notes if note)
     _, height, width, _ = images.shape
-    return SourceFile(path, num_images, height, width, len(class_ids), names, table, images.chunks, class_ids, said)
+    parts, _ = source_files(images)
+    if images.file.filename != file.filename:
+        parts = [Path(images.file.filename), *parts]
+    return SourceFile(
+        path, num_images, height, width, len(class_ids), names, table, images.chunks, class_ids, said, tuple(parts)
+    )
 
 
 def _required(file: h5py.File, key: str, path: Path) -> h5py.Dataset:

@@ -110,32 +110,43 @@ def _broken_link(path: Path, name: str, link: object) -> str:
 def _beside(path: Path, name: str, prefix: str) -> Path | None:
     """Return the file that HDF5 finds under a name in another file; None if it finds none."""
     folders = [*os.environ.get(prefix, "").split(os.pathsep), str(path.resolve().parent), "."]
-    candidates = [Path(folder) / part for folder in folders if folder for part in (name, Path(name).name)]
+    names = (name, Path(name).name) if Path(name).is_absolute() else (name,)
+    candidates = [Path(folder) / part for folder in folders if folder for part in names]
     return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def _check_sources(dataset: h5py.Dataset, name: str) -> None:
-    """Check that the files exist whose content HDF5 would otherwise replace by zeros."""
+def source_files(dataset: h5py.Dataset) -> tuple[list[Path], list[str]]:
+    """Return the other files that hold the values of a data set, and the names of those that are missing.
+
+    HDF5 itself reads zeros in place of a missing source of a virtual data set.
+    """
     path = Path(dataset.file.filename)
-    missing = [name for name, *_ in dataset.external or () if not Path(name).is_file()]
-    expected = "the folder that the command runs in"
-    number = len(dataset.external or ())
-    if dataset.is_virtual:
-        sources = {(source.file_name, source.dset_name) for source in dataset.virtual_sources()}
-        number, expected = len(sources), f"the folder of {path.name}"
-        for source, inside in sorted(sources):
-            source = source.replace("%b", "0").replace("%%", "%")  # a pattern for any number of files
-            target = path if source == "." else _beside(path, source, "HDF5_VDS_PREFIX")
-            if target is None:
-                missing.append(source)
-                continue
-            with open_hdf5(target) as other:
-                if inside.replace("%b", "0") not in other:
-                    missing.append(f"{inside} in {source}")
+    named = [name for name, *_ in dataset.external or ()]  # raw files, in the folder that the command runs in
+    found, missing = [Path(name) for name in named if Path(name).is_file()], [n for n in named if not Path(n).is_file()]
+    sources = (
+        {(source.file_name, source.dset_name) for source in dataset.virtual_sources()} if dataset.is_virtual else ()
+    )
+    for name, inside in sorted(sources):
+        name, inside = (text.replace("%b", "0").replace("%%", "%") for text in (name, inside))  # a pattern of names
+        target = path if name == "." else _beside(path, name, "HDF5_VDS_PREFIX")
+        if target is None:
+            missing.append(name)
+            continue
+        with open_hdf5(target) as other:
+            if inside not in other:
+                missing.append(f"{inside} in {name}")
+        found += [] if name == "." else [target]
+    return found, missing
+
+
+def _check_sources(dataset: h5py.Dataset, name: str) -> None:
+    found, missing = source_files(dataset)
     if missing:
+        path, number = Path(dataset.file.filename), len(found) + len(missing)
+        where = f"the folder of {path.name}" if dataset.is_virtual else "the folder that the command runs in"
         raise Galaxy10Error(
             f"{path}: `{name}` is made of {number} parts in other files, and {len(missing)} of them "
-            f"{'are' if len(missing) > 1 else 'is'} missing (the first: {missing[0]}); put them into {expected}"
+            f"{'are' if len(missing) > 1 else 'is'} missing (the first: {missing[0]}); put them into {where}"
         )
 
 

@@ -89,6 +89,23 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
     return pa.table(columns), names
 
 
+def _table_unit(file: Path, paths: str) -> int:
+    """Return the number of the table in a FITS file that has the column of paths; of the only table without it."""
+    from astropy.io import fits
+
+    with fits.open(file) as units:
+        tables = [n for n, unit in enumerate(units) if isinstance(unit, fits.BinTableHDU | fits.TableHDU)]
+        tables = [n for n in tables if not getattr(units[n], "is_image", False)]  # a compressed image
+        having = [n for n in tables if paths in units[n].columns.names]
+        if len(having) == 1 or (len(tables) == 1 and not having):
+            return (having or tables)[0]
+        listed = ", ".join(f"{n} {units[n].name or '(no name)'}" for n in tables)
+        raise Galaxy10Error(
+            f"{file} has {len(tables)} tables ({listed}), of which {len(having)} have a column {paths}; keep one table, "
+            "or type --path-column NAME"
+        )
+
+
 def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:
     head = beginning(file)
     kind = table_format(head)
@@ -98,7 +115,8 @@ def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:
         return read_text_table(file, paths, label)
     from astropy.table import Table
 
-    table = Table.read(file, format=kind)
+    options = {"hdu": _table_unit(file, paths)} if kind == "fits" else {}
+    table = Table.read(file, format=kind, **options)
     wide = [name for name in table.colnames if table[name].ndim > 1]
     table.remove_columns(wide)  # a catalogue has no image or spectrum per line
     for name in table.colnames:  # such as radians; to_pandas forgets units

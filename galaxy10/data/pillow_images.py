@@ -73,6 +73,8 @@ def _deep_png(path: str | Path) -> np.ndarray:
 
 def pillow_to_array(image: Image.Image) -> np.ndarray:
     """Return a Pillow image of any mode as an array for `as_image`."""
+    if image.mode in ("1", "L", "RGB") and "transparency" in image.info:  # one colour of a PNG
+        return np.asarray(image.convert("RGBA"))
     if image.mode in ("L", "RGB", "RGBA", "F"):
         return np.asarray(image)
     if image.mode.startswith("I;16"):

@@ -100,7 +100,10 @@ def open_store(source: SourceFile, directory: Path) -> Store:
     Raises:
         Galaxy10Error: a chunk is damaged, the disk is full, or the folder cannot be written.
     """
-    target = directory / f"{source.path.stem}-{file_identity(source.path)[:12]}.store"
+    identity = file_identity(source.path)
+    if source.parts:  # files that change while the one that names them does not
+        identity = hashlib.sha256("".join([identity, *map(file_identity, source.parts)]).encode()).hexdigest()
+    target = directory / f"{source.path.stem}-{identity[:12]}.store"
     if not target.exists():
         logger.debug("building the store %s", target)
         _build_locked(source, target)

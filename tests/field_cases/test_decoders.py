@@ -129,6 +129,9 @@ def test_palettes_and_other_formats(tmp_path, says):
     grey_and_alpha = values(16, 2)
     write_png(tmp_path / "la.png", grey_and_alpha)
     assert np.array_equal(read_image(tmp_path / "la.png").pixels, expected(grey_and_alpha[..., [0, 0, 0, 1]]))
+    Image.fromarray(colours).save(tmp_path / "t.png", transparency=tuple(map(int, colours[3, 4])))
+    assert (read_image(tmp_path / "t.png").pixels[3, 4] == 0).all()
+    assert np.array_equal(read_image(tmp_path / "t.png").pixels[4], colours[4])
     for name, options in (("a.webp", {"lossless": True}), ("a.bmp", {})):
         Image.fromarray(colours).save(tmp_path / name, **options)
         assert np.array_equal(read_image(tmp_path / name).pixels, colours), name

@@ -177,7 +177,13 @@ def test_a_virtual_dataset_without_its_source(tmp_path, says):
     with h5py.File(tmp_path / "v.h5", "w") as file:
         file.create_virtual_dataset("images", layout)
         file["ans"] = np.arange(8) % 2
-    assert not open_store(open_source(tmp_path / "v.h5"), tmp_path).table["blank"].any()
+    store = open_store(open_source(tmp_path / "v.h5"), tmp_path)
+    assert not store.table["blank"].any()
+    with h5py.File(tmp_path / "part0.h5", "a") as file:
+        file["images"][0] = 7
+    again = open_store(open_source(tmp_path / "v.h5"), tmp_path)  # v.h5 itself has not changed
+    assert (again.images[0] == 7).all()
+    assert np.array_equal(again.images[1:], store.images[1:])
     (tmp_path / "part1.h5").rename(tmp_path / "elsewhere.h5")
     message = refusal(tmp_path / "v.h5")
     says(message)

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
 
@@ -113,6 +114,21 @@ def test_numbers_that_are_none_are_counted(images, tmp_path, says, caplog, monke
     table.assign(pxscale="0.2 arcsec").to_csv(tmp_path / "m.csv", index=False)
     with pytest.raises(Galaxy10Error, match="none of the 4 values of pxscale is a number") as refused:
         pack(tmp_path / "m.csv", tmp_path / "q.h5")
+    says(str(refused.value))
+
+
+def test_a_fits_file_of_several_tables(images, tmp_path, says):
+    """a FITS file of several tables: the one with the paths, not the first"""
+    log = fits.BinTableHDU(Table({"night": [1, 2]}), name="LOG")
+    good = fits.BinTableHDU(Table({"path": images, "label": [*"abab"]}), name="GALAXIES")
+    fits.HDUList([fits.PrimaryHDU(), log, good]).writeto(tmp_path / "t.fits")
+    assert find_inputs([str(tmp_path / "t.fits")]).columns["path"].to_pylist() == images
+    good.name = "MORE"
+    fits.HDUList([fits.PrimaryHDU(), log, good, good]).writeto(tmp_path / "u.fits")
+    with pytest.raises(
+        Galaxy10Error, match=r"3 tables \(1 LOG, 2 MORE, 3 MORE\), of which 2 have a column path"
+    ) as refused:
+        find_inputs([str(tmp_path / "u.fits")])
     says(str(refused.value))
 
 
