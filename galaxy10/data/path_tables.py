@@ -101,8 +101,8 @@ def _table_unit(file: Path, paths: str) -> int:
             return (having or tables)[0]
         listed = ", ".join(f"{n} {units[n].name or '(no name)'}" for n in tables)
         raise Galaxy10Error(
-            f"{file} has {len(tables)} tables ({listed}), of which {len(having)} have a column {paths}; keep one table, "
-            "or type --path-column NAME"
+            f"{file} has {len(tables)} tables ({listed}), of which {len(having)} have a column {paths}; keep one, or "
+            "type --path-column NAME"
         )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 OK, SATURATED, EMPTY = "ok", "saturated", "empty"
 QUALITIES = (OK, SATURATED, EMPTY)
 MAX_SHARE = 0.2  # of pixels at one end; 0.14 at most in images of Galaxy10 DECaLS and the SDSS
+_PERCENT = f"{MAX_SHARE * 100:.0f} %"
 MIN_RANGE = 3  # grey levels between the darkest and the brightest value
 
 
@@ -81,7 +82,7 @@ def augmented_line(pixels: np.ndarray, stored: Sequence[str]) -> str:
         return ""
     return (
         f"augmentation makes {' and '.join(f'{n:,} {name}' for name, n in sorted(spoilt.items()))} of the first "
-        f"{len(found):,} training images (more than {MAX_SHARE:.0%} of the pixels white or black): check "
+        f"{len(found):,} training images (more than {_PERCENT} of the pixels white or black): check "
         "augment.noise, augment.before and augment.after"
     )
 
@@ -99,6 +100,6 @@ def quality_line(qualities: Mapping[str, int], remedy: str = "") -> str:
     found = " and ".join(f"{number:,} {name}" for name, number in bad.items())
     advice = f"if they are raw flux, stretch them with {remedy} (--stretch {remedy})" if remedy else "look at them"
     return (
-        f"of {sum(qualities.values()):,} images {found} (more than {MAX_SHARE:.0%} of the pixels white or black, or "
+        f"of {sum(qualities.values()):,} images {found} (more than {_PERCENT} of the pixels white or black, or "
         f"fewer than {MIN_RANGE} grey levels): {advice}"
     )

@@ -16,6 +16,7 @@ from galaxy10.data.dataset_stats import (
 )
 from galaxy10.data.groups import has_positions
 from galaxy10.data.hdf5 import SourceFile, open_source
+from galaxy10.data.quality import stored_line
 from galaxy10.data.source import is_published, with_published_names
 from galaxy10.data.store import Store, file_identity, open_store, store_directory
 from galaxy10.reports.figures.classes import class_counts
@@ -59,7 +60,7 @@ def inspect_file(
         guessed=guessed,
         identity=file_identity(source.path),
         facts=_facts(source),
-        warnings=_warnings(source),
+        warnings=_warnings(source, store),
         figures=figures,
         samples=_sample_sheet(source, store),
         duplicates=_duplicate_rows(source, duplicates),
@@ -98,9 +99,10 @@ def _facts(source: SourceFile) -> list[tuple[str, Any]]:
     return lines
 
 
-def _warnings(source: SourceFile) -> list[str]:
-    """Return warnings about the order, the layout and the classes of the file."""
-    found = []
+def _warnings(source: SourceFile, store: Store) -> list[str]:
+    """Return warnings about the order, the layout, the classes and the pixels of the file."""
+    spoilt = stored_line(store.table)
+    found = [f"{spoilt[0].upper()}{spoilt[1:]}."] if spoilt else []
     labels = source.table["label"].to_numpy()
     if (np.diff(labels) >= 0).all():
         found.append("The file is sorted by class: a split by row number would leave classes out of subsets.")

@@ -55,7 +55,11 @@ def test_duplicates_blanks_and_overlaps_are_found_without_torch(tmp_path):
 
 
 def test_a_file_of_pixels_and_labels_alone(tmp_path):
-    text = inspect_file(write_file(tmp_path / "galaxies.h5", positions=False), tmp_path / "out").read_text()
+    file = write_file(tmp_path / "galaxies.h5", positions=False)
+    with h5py.File(file, "a") as opened:
+        opened["images"][3, 5:] = 255
+    text = inspect_file(file, tmp_path / "out").read_text()
+    assert "1 saturated" in text
     assert "holds no positions" in text
     assert "The file holds neither." in text
     assert ">nan<" not in text
