@@ -43,6 +43,14 @@ def galaxy(seed: int = 0, size: tuple[int, int] = (32, 32)) -> np.ndarray:
     return pixels
 
 
+def sky(seed: int, size: int = 48) -> np.ndarray:
+    """Return flux (3, size, size) float32 in nanomaggies: noise, and a galaxy in the middle."""
+    y, x = np.indices((size, size)) - size / 2
+    light = np.array([0.4, 0.8, 1.0])[:, None, None] * np.exp(-np.hypot(x, y) / 4)
+    noise = np.random.default_rng(seed).normal(0.0, 0.01, light.shape)
+    return (light + noise).astype(np.float32)
+
+
 def write_folder(folder: Path, number: int) -> Path:
     """A folder of images: plain ones, one of every awkward kind, and five that are none."""
     folder.mkdir(parents=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
+from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image, check_size
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.simulation.sky import NATIVE_PIXEL_ARCSEC
 
@@ -99,7 +99,8 @@ def _is_image(unit: Any) -> bool:
 
 def _described(number: int, unit: Any) -> _Hdu:
     name = "" if unit.name in ("PRIMARY", "COMPRESSED_IMAGE") else str(unit.name)
-    name = (name or str(unit.header.get("IMAGETYP", ""))).strip().upper()  # IMAGETYP: the viewer's cutouts
+    kind = str(unit.header.get("IMAGETYP", "")) if number else ""  # of the extensions in the viewer's cutouts
+    name = (name or kind).strip().upper()
     shape = tuple(int(side) for side in unit.shape if side > 1)
     told = (name, *(str(unit.header.get(key, "")).partition(" ")[0] for key in ("BAND", "FILTER")))
     bands = [next(filter(None, found.groups())).lower() for text in told if (found := _BAND.search(text))]
@@ -129,6 +130,10 @@ def _chosen(images: Sequence[_Hdu], hdu: Sequence[str]) -> list[_Hdu]:
                 f"{len(images)} images in the FITS file: {listed}; choose one (--hdu NAME or NUMBER), or three for "
                 "blue, green and red (--hdu g,r,z)"
             )
+    for image in chosen:
+        if len(image.shape) not in (2, 3) or (len(image.shape) == 3 and image.shape[0] > len(_BLUE_TO_RED)):
+            raise _not_bands(image.shape)
+        check_size(*image.shape[:-3:-1])
     shapes = {image.shape for image in chosen}
     if len(chosen) > 1 and (len(shapes) > 1 or len(chosen[0].shape) != 2):
         raise ImageReadError(f"bands of different shapes in the FITS file: {', '.join(map(str, chosen))}")
@@ -152,8 +157,12 @@ def _colours(values: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
             wanted = _COLOURS if set(_COLOURS) <= set(bands) else sorted(bands, key=_BLUE_TO_RED.index)
             values = values[[bands.index(band) for band in wanted]]
     if values.ndim not in (2, 3) or (values.ndim == 3 and len(values) != 3):
-        raise ImageReadError(f"a FITS image of shape {values.shape}; expected one or three bands: (H, W) or (3, H, W)")
+        raise _not_bands(values.shape)
     return values
+
+
+def _not_bands(shape: tuple[int, ...]) -> ImageReadError:
+    return ImageReadError(f"a FITS image of shape {shape}; expected one or three bands: (H, W) or (3, H, W)")
 
 
 def _as_flux(values: np.ndarray, stretch: str, unit: str) -> GalaxyImage:

@@ -8,6 +8,7 @@ from galaxy10.data.quality import OK, image_quality
 from galaxy10.data.stretch import STRETCHES_OF_ANY_UNIT, StretchError, apply_stretch
 
 MIN_SIZE_PX = 16
+MAX_PIXELS = 2**25  # 5,792 px a side: far more than a cutout has, and little enough for any machine's memory
 _SMALLEST, _LARGEST = 1e-30, 1e30  # beyond these, float32 has no room for sums and ratios
 
 
@@ -56,8 +57,7 @@ def as_image(
     """
     planes = _planes(values)
     planes = planes.astype(planes.dtype.newbyteorder("="), copy=False)
-    if min(planes.shape[1:]) < MIN_SIZE_PX:
-        raise ImageReadError(f"{planes.shape[2]}×{planes.shape[1]} px; at least {MIN_SIZE_PX} px a side are needed")
+    check_size(planes.shape[2], planes.shape[1])
     if planes.dtype == bool:
         planes = planes.astype(np.uint8) * np.uint8(255)
     if planes.dtype == np.uint16 and not is_flux:
@@ -79,6 +79,18 @@ def as_image(
         raise ImageReadError(str(error)) from error
     quality = image_quality(pixels)
     return GalaxyImage(pixels, filled, quality, _remedy(light, stretch) if quality != OK else "", assumed)
+
+
+def check_size(width: int, height: int) -> None:
+    """Check the size of an image; before it is decoded, where the file says it.
+
+    Raises:
+        ImageReadError: the image is too small, or too large for memory.
+    """
+    if min(width, height) < MIN_SIZE_PX:
+        raise ImageReadError(f"{width}×{height} px; at least {MIN_SIZE_PX} px a side are needed")
+    if width * height > MAX_PIXELS:
+        raise ImageReadError(f"{width}×{height} px: more pixels than any cutout has; cut the galaxy out first")
 
 
 def _remedy(light: np.ndarray, stretch: str) -> str:
@@ -103,8 +115,9 @@ def _eight_bits(planes: np.ndarray, bits: int | None) -> tuple[np.ndarray, str]:
 
 def _as_floats(planes: np.ndarray) -> np.ndarray:
     """Return values as float32; as float64 if they are too large or too small for it."""
-    if planes.dtype != np.float64:
+    if planes.dtype.kind != "f" or planes.dtype.itemsize < 8:
         return planes.astype(np.float32)
+    planes = planes.astype(np.float64, copy=False)
     largest = np.abs(planes, where=np.isfinite(planes), out=np.zeros_like(planes)).max(initial=0.0)
     return planes if largest > _LARGEST or 0 < largest < _SMALLEST else planes.astype(np.float32)
 

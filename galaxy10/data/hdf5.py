@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.coordinates import column_named, read_degrees
-from galaxy10.data.hdf5_file import dataset_named, open_hdf5, source_files
+from galaxy10.data.hdf5_file import dataset_named, names_in, open_hdf5, source_files
 from galaxy10.data.labels import classes_of, numbering_note
 from galaxy10.data.subsets import subset_named
 from galaxy10.data.text import decode_text
@@ -116,8 +116,7 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
 def _required(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
     found = dataset_named(file, key)
     if found is None:
-        have = ", ".join(sorted(file)) or "nothing"
-        raise Galaxy10Error(f"{path} has no dataset `{key}`; it holds {have}, expected `images` and `ans`")
+        raise Galaxy10Error(f"{path} has no dataset `{key}`; it holds {names_in(file)}, expected `images` and `ans`")
     return found
 
 
@@ -148,7 +147,7 @@ def _read_labels(labels: h5py.Dataset, num_images: int, path: Path) -> np.ndarra
 
 def _read_column(file: h5py.File, key: str, num_images: int, path: Path) -> tuple[np.ndarray, str | None]:
     """Return a column (N,) in any case, NaN if the file has none, and a remark."""
-    name = column_named(file, key, str(path))
+    name = column_named(map(decode_text, file), key, str(path))
     if name is None:
         return np.full(num_images, np.nan), None
     column = dataset_named(file, name)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import h5py
 
+from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line, system_errno, system_reason
 
+READ_ERRORS = (OSError, RuntimeError, UnicodeDecodeError)  # RuntimeError: h5py's, about damaged structures
 _DAMAGED = ("filter returned failure", "inflate", "checksum", "bad object header", "wrong", "corrupt", "addr overflow")
 _FILTERS = {
     307: "bzip2", 32000: "LZF", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP", 32015: "Zstandard",
@@ -28,7 +30,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     file = hdf5_file(path)
     try:
         yield file
-    except OSError as error:
+    except READ_ERRORS as error:
         raise Galaxy10Error(hdf5_reason(path, error)) from error
     finally:
         file.close()
@@ -51,9 +53,16 @@ def hdf5_file(path: Path) -> h5py.File:
         raise Galaxy10Error(hdf5_reason(path, error)) from error
 
 
-def hdf5_reason(path: Path, error: OSError) -> str:
-    """Return why an HDF5 file, or data in it, cannot be read, and what to do."""
-    text, number = first_line(error), system_errno(error)
+def hdf5_reason(path: Path, error: Exception) -> str:
+    """Return why an HDF5 file, or data in it, cannot be read, and what to do.
+
+    Args:
+        error: one of READ_ERRORS.
+    """
+    text = first_line(error)
+    if not isinstance(error, OSError):
+        return f"{path} is damaged ({text}); copy or download it again"
+    number = system_errno(error)
     if number == errno.EAGAIN:
         return f"{path} is open for writing in another program, such as a notebook; close it there (file.close())"
     if "unable to lock file" in text:
@@ -83,18 +92,26 @@ def dataset_named(file: h5py.File, name: str) -> h5py.Dataset | None:
         Galaxy10Error: the name is a link to a missing file or data set, a file of a virtual data set is missing, or
             the data set is compressed with a filter that is not installed.
     """
-    path, link = Path(file.filename), file.get(name, getlink=True)
-    if link is None:
-        return None
+    path = Path(file.filename)
     try:
+        link = file.get(name, getlink=True)
+        if link is None:
+            return None
         found = file[name]
     except (KeyError, OSError) as error:
+        if isinstance(link, h5py.HardLink):
+            raise Galaxy10Error(f"{path} is damaged: `{name}` cannot be opened; copy or download it again") from error
         raise Galaxy10Error(f"{path}: {_broken_link(path, name, link)}") from error
     if not isinstance(found, h5py.Dataset):
         return None
     _check_sources(found, name)
     _check_filters(found, name, path)
     return found
+
+
+def names_in(file: h5py.File) -> str:
+    """Return the names in an HDF5 file for a message."""
+    return ", ".join(sorted(map(decode_text, file))) or "nothing"
 
 
 def _broken_link(path: Path, name: str, link: object) -> str:
@@ -104,7 +121,7 @@ def _broken_link(path: Path, name: str, link: object) -> str:
     if target is None:
         return f"`{name}` is a link to {link.filename}, which does not exist; put that file beside {path.name}"
     with open_hdf5(target) as other:  # says why, if it cannot be opened
-        return f"`{name}` is a link to {link.path} in {target}, which has only {', '.join(sorted(other)) or 'nothing'}"
+        return f"`{name}` is a link to {link.path} in {target}, which has only {names_in(other)}"
 
 
 def _beside(path: Path, name: str, prefix: str) -> Path | None:

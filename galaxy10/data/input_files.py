@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
-from galaxy10.data.hdf5_file import dataset_named, hdf5_file, hdf5_reason, open_hdf5
+from galaxy10.data.hdf5_file import READ_ERRORS, dataset_named, hdf5_file, hdf5_reason, names_in, open_hdf5
 from galaxy10.data.images import read_image
 from galaxy10.data.path_tables import catalogue_column_names, read_path_table
 from galaxy10.data.text import decode_text
@@ -109,8 +109,9 @@ class HDF5Images:
     def _open(self, opened: h5py.File) -> tuple[tuple[int, ...], int, pa.Table]:
         images = dataset_named(opened, "images")
         if images is None or images.ndim not in (3, 4):
-            have = ", ".join(sorted(opened)) or "nothing"
-            raise Galaxy10Error(f"{self._path} has no `images` (N, H, W, 3), only {have}; give another file")
+            raise Galaxy10Error(
+                f"{self._path} has no `images` (N, H, W, 3), only {names_in(opened)}; give another file"
+            )
         number = len(images)
         columns: dict[str, Any] = {
             "path": pa.array([printable_path(str(self._path))], pa.string()).take(pa.array(np.zeros(number, np.int64))),
@@ -132,7 +133,7 @@ class HDF5Images:
                 try:
                     self._file = self._file or hdf5_file(self._path)
                     slab = self._file["images"][first : first + self._chunks]
-                except OSError as error:
+                except READ_ERRORS as error:
                     raise ImageReadError(hdf5_reason(self._path, error)) from error
                 except Galaxy10Error as error:
                     raise ImageReadError(str(error)) from error
@@ -156,7 +157,7 @@ def _readable(opened: h5py.File) -> dict[str, h5py.Dataset | None]:
     found = {}
     for name in opened:
         try:
-            found[name] = dataset_named(opened, name)
+            found[decode_text(name)] = dataset_named(opened, name)
         except Galaxy10Error as error:
             logger.info(f"note: {error}; the column is left out")
     return found

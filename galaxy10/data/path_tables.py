@@ -1,6 +1,7 @@
 """Tables of image paths: texts with any separator, Parquet, FITS, ECSV or VOTable."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +59,8 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
     Raises:
         Galaxy10Error: the file cannot be read, lacks a column, or one column is given as paths and labels.
     """
-    try:
+    with _clear_errors(file):
         frame = _read(file, column or "path", label)
-    except Galaxy10Error:
-        raise
-    except Exception as error:  # pandas, pyarrow and astropy raise different errors for a damaged file
-        reason = system_reason(error) or f"cannot be read as a table ({first_line(error)}); save it again"
-        raise Galaxy10Error(f"{file} {reason}") from error
     for name, option in ((column or "path", "--path-column"), *(((label, "--label-column"),) if label else ())):
         if name not in frame:
             raise Galaxy10Error(
@@ -75,7 +71,23 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
         raise Galaxy10Error(
             f"column {label} of {file} cannot hold both paths and labels; type --path-column NAME --label-column NAME"
         )
-    paths = frame.pop(column or "path")
+    with _clear_errors(file):  # texts are decoded here
+        return _as_columns(frame, column or "path")
+
+
+@contextmanager
+def _clear_errors(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except Galaxy10Error:
+        raise
+    except Exception as error:  # pandas, pyarrow and astropy raise different errors for a damaged file
+        reason = system_reason(error) or f"cannot be read as a table ({first_line(error)}); save it again"
+        raise Galaxy10Error(f"{file} {reason}") from error
+
+
+def _as_columns(frame: pd.DataFrame, path_column: str) -> tuple[pa.Table, dict[str, str]]:
+    paths = frame.pop(path_column)
     columns: dict[str, Any] = {
         "path": pa.array([None if pd.isna(path) else decode_text(path) for path in paths], pa.string()),
         "row": pa.array(np.arange(len(frame))),

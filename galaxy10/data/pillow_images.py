@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from galaxy10.data.galaxy_image import MIN_SIZE_PX, GalaxyImage, ImageReadError, as_image
+from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image, check_size
 from galaxy10.errors import first_line
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -29,10 +29,7 @@ def read_with_pillow(path: str | Path, stretch: str, head: bytes) -> GalaxyImage
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about large images; the largest raise an error
             with Image.open(path) as image:
-                if min(image.size) < MIN_SIZE_PX:  # before it is decoded
-                    raise ImageReadError(
-                        f"{image.width}×{image.height} px; at least {MIN_SIZE_PX} px a side are needed"
-                    )
+                check_size(image.width, image.height)
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1 and image.format not in _FIRST_IS_MEANT:
                     raise ImageReadError(f"a {image.format} file of {frames} images; save the one to read by itself")

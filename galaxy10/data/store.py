@@ -23,7 +23,7 @@ import pandas as pd
 from filelock import FileLock
 
 from galaxy10.data.hdf5 import SourceFile
-from galaxy10.data.hdf5_file import hdf5_reason, open_hdf5
+from galaxy10.data.hdf5_file import READ_ERRORS, hdf5_reason, open_hdf5
 from galaxy10.data.quality import image_quality
 from galaxy10.errors import Galaxy10Error, first_line, system_reason
 from galaxy10.progress import progress
@@ -243,7 +243,7 @@ def _copy_chunk_by_chunk(images: h5py.Dataset, array_path: Path, source: SourceF
 def _read_part(images: h5py.Dataset, selection: tuple[slice, ...], source: SourceFile) -> np.ndarray:
     try:
         return np.ascontiguousarray(images[selection])
-    except OSError as error:
+    except READ_ERRORS as error:
         rows = selection[0]
         raise Galaxy10Error(
             f"images {rows.start} to {rows.stop - 1} cannot be read: {hdf5_reason(source.path, error)}"

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
+from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image, check_size
 from galaxy10.errors import first_line
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-MAX_SIZE_PX = 30_000
 _REDUCED_OR_MASK = 0b101  # bits of NewSubfileType
 _LZW, _MIN_IS_WHITE, _SEPARATE = 5, 0, 2
 _GREY_OR_RGB = (0, 1, 2)
@@ -37,8 +36,7 @@ def read_deep_tiff(path: str | Path, stretch: str) -> GalaxyImage | None:
             if len(pages) > 1 and not declared:
                 raise ImageReadError(f"a TIFF file of {len(pages)} images; save the one to read by itself")
             page = file.pages.first
-            if max(page.shape, default=0) > MAX_SIZE_PX:
-                raise ImageReadError("more pixels than any cutout has; cut the galaxy out first")
+            check_size(page.imagewidth, page.imagelength)
             if len(pages) == 1 and page.bitspersample <= 8:
                 return None
             values = np.squeeze(file.series[0].asarray()) if len(pages) > 1 else _page(page)

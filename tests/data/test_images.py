@@ -134,6 +134,14 @@ def test_a_file_that_is_no_image_is_refused_with_the_reason(tmp_path):
 
 def test_an_image_larger_than_memory_is_refused(tmp_path, monkeypatch):
     Image.fromarray(galaxy()).save(tmp_path / "huge.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(ImageReadError, match="more pixels"):
-        read_image(tmp_path / "huge.png")
+    with monkeypatch.context() as patched:
+        patched.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        with pytest.raises(ImageReadError, match="more pixels"):
+            read_image(tmp_path / "huge.png")
+    monkeypatch.setattr("galaxy10.data.galaxy_image.MAX_PIXELS", 1023)
+    tifffile.imwrite(tmp_path / "huge.tif", galaxy().astype(np.uint16), photometric="rgb")
+    fits.writeto(tmp_path / "huge.fits", galaxy()[..., 0].astype(np.float32))
+    np.save(tmp_path / "huge.npy", galaxy())
+    for name in ("huge.png", "huge.tif", "huge.fits", "huge.npy"):
+        with pytest.raises(ImageReadError, match="32×32 px: more pixels than any cutout has"):
+            read_image(tmp_path / name)

@@ -14,7 +14,7 @@ from galaxy10.data.inputs import find_inputs
 from galaxy10.data.pack import pack
 from galaxy10.errors import Galaxy10Error
 from galaxy10.simulation.render import legacy_rgb
-from tests.field_cases.test_quality import sky
+from tests.galaxies import sky
 
 BANDS = sky(3)
 

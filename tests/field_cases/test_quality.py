@@ -14,15 +14,7 @@ from PIL import Image
 from galaxy10.data import GalaxyData
 from galaxy10.data.pack import pack
 from galaxy10.data.quality import image_quality
-from tests.galaxies import galaxy, write_galaxies
-
-
-def sky(seed: int, size: int = 48) -> np.ndarray:
-    """Return flux (3, size, size) float32 in nanomaggies: noise, and a galaxy in the middle."""
-    y, x = np.indices((size, size)) - size / 2
-    light = np.array([0.4, 0.8, 1.0])[:, None, None] * np.exp(-np.hypot(x, y) / 4)
-    noise = np.random.default_rng(seed).normal(0.0, 0.01, light.shape)
-    return (light + noise).astype(np.float32)
+from tests.galaxies import galaxy, sky, write_galaxies
 
 
 @pytest.fixture
