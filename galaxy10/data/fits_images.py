@@ -145,7 +145,9 @@ def _named(images: Sequence[_Hdu], name: str, listed: str) -> _Hdu:
     found = found or [image for image in images if name == str(image.number)]
     found = found or [image for image in images if name.lower() == image.band and not _AUXILIARY.search(image.name)]
     if len(found) != 1:
-        raise ImageReadError(f"{len(found) or 'no'} images {name} in the FITS file: {listed}; choose by number")
+        raise ImageReadError(
+            f"{f'{len(found)} images' if found else 'no image'} {name} in the FITS file: {listed}; choose by number"
+        )
     return found[0]
 
 
@@ -169,7 +171,7 @@ def _as_flux(values: np.ndarray, stretch: str, unit: str) -> GalaxyImage:
     factor = nanomaggies_per_pixel(unit) if unit else 1.0
     assumed = ""
     if factor is None and stretch == "auto":
-        stretch, assumed = "asinh", f"the unit is {unit}, no nanomaggies: --stretch asinh"
+        stretch, assumed = "asinh", f"the unit is {unit}, not nanomaggies: stretched with asinh"
     if factor not in (None, 1.0) and stretch in ("auto", "legacy"):
         values = values.astype(np.float64) * factor
         assumed = f"converted from {unit} to nanomaggies per {NATIVE_PIXEL_ARCSEC}″ pixel"

@@ -161,9 +161,10 @@ def _check_sources(dataset: h5py.Dataset, name: str) -> None:
     if missing:
         path, number = Path(dataset.file.filename), len(found) + len(missing)
         where = f"the folder of {path.name}" if dataset.is_virtual else "the folder that the command runs in"
+        parts = f"{number} files, of which {len(missing)}" if number > 1 else "another file, which"
         raise Galaxy10Error(
-            f"{path}: `{name}` is made of {number} parts in other files, and {len(missing)} of them "
-            f"{'are' if len(missing) > 1 else 'is'} missing (the first: {missing[0]}); put them into {where}"
+            f"{path}: the values of `{name}` are in {parts} {'are' if len(missing) > 1 else 'is'} missing (the first: "
+            f"{missing[0]}); put {'them' if len(missing) > 1 else 'it'} into {where}"
         )
 
 

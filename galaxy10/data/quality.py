@@ -80,10 +80,10 @@ def augmented_line(pixels: np.ndarray, stored: Sequence[str]) -> str:
     spoilt = Counter(new for new, old in zip(found, stored, strict=True) if new != OK and old == OK)
     if spoilt.total() <= MAX_SHARE * len(found):
         return ""
+    numbers = " and ".join(f"{number:,} {name}" for name, number in sorted(spoilt.items()))
     return (
-        f"augmentation makes {' and '.join(f'{n:,} {name}' for name, n in sorted(spoilt.items()))} of the first "
-        f"{len(found):,} training images (more than {_PERCENT} of the pixels white or black): check "
-        "augment.noise, augment.before and augment.after"
+        f"of the first {len(found):,} training images, augmentation makes {numbers} (more than {_PERCENT} of the pixels "
+        "white or black): check augment.noise, augment.before and augment.after"
     )
 
 

@@ -46,7 +46,7 @@ GREY = as_image(BANDS[1], is_flux=True).pixels
         (("DES_z", "DES_r", "DES_g"), "colours"),
         (("IMAGE_G", "IMAGE_R", "IMAGE_I", "IMAGE_Z", "IVAR_G"), "colours"),
     ],
-    ids=", ".join,
+    ids=["ERR, SCI", "SCI, ERR, DQ", "primary, WHT", "G, R, Z", "DES_z, DES_r, DES_g", "with IMAGE_I and IVAR_G"],
 )
 def test_names_decide(tmp_path, says, names, expected):
     """FITS with several images: by SCI, or by the bands' names, whatever their order"""
@@ -89,7 +89,7 @@ def test_several_without_names_are_refused(tmp_path, says):
 def test_an_image_that_is_not_there(tmp_path, says):
     """--hdu with a name that the file does not have, and with two names"""
     path = write(tmp_path / "a.fits", ("ERR", BANDS[0]), ("WHT", BANDS[1]))
-    with pytest.raises(ImageReadError, match="no images SCI in the FITS file: 1 ERR 48×48, 2 WHT 48×48") as refused:
+    with pytest.raises(ImageReadError, match="no image SCI in the FITS file: 1 ERR 48×48, 2 WHT 48×48") as refused:
         read_image(path, hdu=("SCI",))
     says(str(refused.value))
     with pytest.raises(ImageReadError, match="no science image in the FITS file, only 1 ERR"):
@@ -114,7 +114,7 @@ def test_the_unit_is_read(tmp_path, says):
     image = read_image(write(tmp_path / "counts.fits", ("SCI", BANDS[1] * 5e4 + 1000), BUNIT="ADU"))
     assert image.quality == "ok"
     says(image.assumed)
-    assert image.assumed == "the unit is ADU, no nanomaggies: --stretch asinh"
+    assert image.assumed == "the unit is ADU, not nanomaggies: stretched with asinh"
     for unit, factor in (("uJy", 3.631), ("nanomaggies", 1.0), ("MJy/sr", 3.631e-12 / (0.262 / 206264.806) ** 2)):
         path = write(tmp_path / f"{factor}.fits", ("SCI", BANDS[1].astype(np.float64) * factor), BUNIT=unit)
         assert np.abs(read_image(path).pixels.astype(int) - GREY[::-1]).max() <= 1, unit

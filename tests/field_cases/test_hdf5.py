@@ -188,8 +188,7 @@ def test_a_virtual_dataset_without_its_source(tmp_path, says):
     message = refusal(tmp_path / "v.h5")
     says(message)
     assert message.endswith(
-        "`images` is made of 2 parts in other files, and 1 of them is missing (the first: part1.h5); put them into the "
-        "folder of v.h5"
+        "`images` are in 2 files, of which 1 is missing (the first: part1.h5); put it into the folder of v.h5"
     )
     with h5py.File(tmp_path / "part1.h5", "w") as file:
         file["pictures"] = 1

@@ -85,7 +85,7 @@ def test_augmentation_that_makes_images_black(tmp_path, said, says):
         data.trainer = None
         line = said("augmentation makes")
         assert bool(line) == spoilt
-    assert "16 empty of the first 16 training images" in line
+    assert "of the first 16 training images, augmentation makes 16 empty" in line
     says(line)
 
 
