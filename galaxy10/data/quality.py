@@ -82,8 +82,8 @@ def augmented_line(pixels: np.ndarray, stored: Sequence[str]) -> str:
         return ""
     numbers = " and ".join(f"{number:,} {name}" for name, number in sorted(spoilt.items()))
     return (
-        f"of the first {len(found):,} training images, augmentation makes {numbers} (more than {_PERCENT} of the pixels "
-        "white or black): check augment.noise, augment.before and augment.after"
+        f"of the first {len(found):,} training images, augmentation makes {numbers} (more than {_PERCENT} of the "
+        "pixels white or black): check augment.noise, augment.before and augment.after"
     )
 
 

@@ -1,6 +1,7 @@
 """What kind of file a name stands for: a table, an HDF5 file or an image; the content decides."""
 
 import gzip
+import re
 import warnings
 from itertools import takewhile
 from pathlib import Path
@@ -10,9 +11,11 @@ import h5py
 from galaxy10.data.images import SUFFIXES
 
 _TABLES = (".csv", ".tsv", ".tab", ".parquet", ".pq", ".ecsv", ".vot")  # of what kind, the content says
+_TEXTS = (".txt", ".dat", ".lis", ".list", ".asc", ".tbl")
 _HDF5 = (".h5", ".hdf5", ".he5")
 _FITS = (".fits", ".fit", ".fts")
 SEPARATORS = (",", ";", "\t", "|")
+_PATH = re.compile(r"""(?:^|[,;|\t])[ "]*path[ "]*(?:$|[,;|\t])""")  # among the columns of a header
 GZIP = b"\x1f\x8b"
 _HEAD = 4096  # bytes
 
@@ -21,7 +24,8 @@ def is_table(path: Path) -> bool:
     """Return whether a file is a table and not an image or an HDF5 file.
 
     Names that end as those of images do (but FITS) are images, and those of tables are tables; otherwise the content
-    decides: Parquet, ECSV, VOTable, FITS whose first unit is a table, or a text whose first line names columns.
+    decides: Parquet, ECSV, VOTable, FITS whose first unit is a table, or a text whose first line names
+    columns.
     """
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(_TABLES):
@@ -30,7 +34,7 @@ def is_table(path: Path) -> bool:
         return path.is_file() and _holds_a_table(path)
     if name.endswith((*SUFFIXES, *_HDF5)):
         return False
-    return path.is_file() and _names_columns(beginning(path))
+    return path.is_file() and _names_columns(beginning(path), name.endswith(_TEXTS))
 
 
 def is_hdf5(path: Path) -> bool:
@@ -65,8 +69,12 @@ def table_format(head: bytes) -> str:
     return "votable" if head.lstrip().startswith(b"<") and b"<VOTABLE" in head else "text"
 
 
-def _names_columns(head: bytes) -> bool:
-    """Return whether a file is a table; notes in a folder of images are none."""
+def _names_columns(head: bytes, any_column: bool) -> bool:
+    """Return whether a file is a table; notes in a folder of images are none.
+
+    Args:
+        any_column: whether any columns will do; else one must be `path`.
+    """
     kind = table_format(head)
     if kind != "text":
         return kind != "fits"
@@ -74,10 +82,10 @@ def _names_columns(head: bytes) -> bool:
         return False
     lines = head.decode("utf-8-sig", errors="replace").splitlines()[:50]
     comments = sum(1 for _ in takewhile(lambda line: line.startswith("#"), lines))
-    return any(
-        "path" in line.lstrip("#").split() or any(separator in line for separator in SEPARATORS)
-        for line in lines[: comments + 1]
-    )
+    headers = [line.lstrip("# ") for line in lines[: comments + 1]]
+    if any_column and any("path" in line.split() or any(x in line for x in SEPARATORS) for line in headers):
+        return True
+    return any(_PATH.search(line) for line in headers)
 
 
 def _holds_a_table(path: Path) -> bool:

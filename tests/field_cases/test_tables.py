@@ -76,6 +76,13 @@ def test_the_content_of_a_table_decides(images, tmp_path, says, name):
     says("read")
 
 
+def test_notes_beside_images_are_no_table(images, tmp_path):
+    (tmp_path / "README.md").write_text("# Images, cut out by hand\nof M31, M33\n")
+    (tmp_path / "LICENSE").write_text("free, as in path finding")
+    inputs = find_inputs([str(tmp_path / "*")])
+    assert len(inputs) == 6  # two of them cannot be read, and are listed as such
+
+
 def test_an_hdf5_file_under_any_name(tmp_path, says):
     """an HDF5 file whose name does not say so: survey.hdf, survey"""
     for name in ("survey.hdf", "survey"):
