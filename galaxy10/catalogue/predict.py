@@ -106,6 +106,7 @@ def _plan(
         "tta_views": options.tta_views,
         "mc_dropout": options.mc_dropout,
         "coverage": options.coverage,
+        "per_class": options.per_class,
         "stretch": options.stretch,
         "batch_size": options.batch_size,
         "shard": list(shard) if shard else None,

@@ -14,6 +14,7 @@ from galaxy10.data.sidecars import Failure
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
+from galaxy10.prediction.options import set_thresholds_of
 from galaxy10.prediction.prediction_columns import prediction_columns
 
 Prepared = tuple[list[torch.Tensor], int]
@@ -48,7 +49,7 @@ class Predictor:
         )
         self.options = options
         self.calibration = self._calibration()
-        self.threshold = self.calibration.threshold(options.coverage) if self.calibration else None
+        self.thresholds = set_thresholds_of(self.calibration, self.networks.class_names, options)
 
     def _calibration(self) -> Calibration | None:
         if self.options.temperature:
@@ -62,7 +63,7 @@ class Predictor:
         """Return the prediction columns of the catalogue for the outputs of N images."""
         temperature = self.calibration.temperature if self.calibration else 1.0
         names = self.networks.class_names
-        return prediction_columns(outputs.samples, outputs.ood_score, names, temperature, self.threshold)
+        return prediction_columns(outputs.samples, outputs.ood, names, temperature, self.thresholds)
 
     def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
         """Yield number, rows and unreadable images of each part.
@@ -88,8 +89,7 @@ class Predictor:
                 for i, (image, _) in good.items():
                     prepared[i] = image
                 outputs = self.networks.predict(prepared)
-                kept = list(good)
-                table = self.columns(Outputs(outputs.samples[:, kept], outputs.ood_score[kept]))
+                table = self.columns(outputs.take(list(good)))
                 filled = np.array([share for _, share in good.values()], dtype=np.float32)
                 tables.append(table.append_column("filled", pa.array(filled)))
                 lines += [batch[i] for i in good]
@@ -98,7 +98,7 @@ class Predictor:
     def empty_table(self) -> pa.Table:
         """Return the prediction columns of the catalogue without rows."""
         members = sum(max(1, member.mode.dropout) for member in self.networks.members)
-        outputs = Outputs(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
+        outputs = Outputs.empty(members, len(self.networks.class_names))
         return self.columns(outputs).append_column("filled", pa.array(np.empty(0, np.float32)))
 
     @staticmethod
@@ -110,15 +110,24 @@ class Predictor:
             carried = carried.append_column(name, predictions[name])
         return carried.combine_chunks()
 
+    def _named_thresholds(self) -> float | dict[str, float] | None:
+        """Return the one threshold of all classes, or with per_class that of each class by its name."""
+        if self.thresholds is None:
+            return None
+        found = self.thresholds.tolist()
+        if self.options.per_class:
+            return dict(zip(self.networks.class_names, found, strict=True))
+        return float(found[0])
+
     def record(self) -> dict[str, Any]:
-        """Return the part of a catalogue's record about the networks: runs, splits, modes, temperature, threshold."""
+        """Return the part of a catalogue's record about the networks and their calibration."""
         return {
             "runs": [str(member.run.resolve()) for member in self.networks.members],
             "split_hashes": [member.provenance["split"]["hash"] for member in self.networks.members],
             "modes": [member.mode.key for member in self.networks.members],
             "class_names": list(self.networks.class_names),
             "temperature": self.calibration.temperature if self.calibration else None,
-            "prediction_set_threshold": self.threshold,
+            "prediction_set_thresholds": self._named_thresholds(),
             "torch": torch.__version__,
         }
 

@@ -27,6 +27,9 @@ TtaViews = Annotated[
 McDropout = Annotated[int, typer.Option(help="number of Monte Carlo dropout samples, such as 20; 0 for none")]
 Temperature = Annotated[bool, typer.Option("--temperature/--no-temperature", help="calibrate the probabilities")]
 Coverage = Annotated[float, typer.Option(help="fraction of galaxies whose prediction_set contains the true class")]
+PerClass = Annotated[
+    bool, typer.Option("--per-class", help="prediction sets whose coverage holds for each class, also for rare ones")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Stretch = Annotated[
     str,
@@ -76,6 +79,7 @@ def predict(
     mc_dropout: McDropout = 0,
     temperature: Temperature = True,
     coverage: Coverage = 0.9,
+    per_class: PerClass = False,
     stretch: Stretch = "auto",
     path_column: Annotated[str | None, typer.Option(help="column of paths in an input table (default: path)")] = None,
     shard: Annotated[str | None, typer.Option(help="i/n: predict only shard i of n, i from 0")] = None,
@@ -98,6 +102,7 @@ def predict(
         mc_dropout=mc_dropout,
         temperature=temperature,
         coverage=coverage,
+        per_class=per_class,
         stretch=stretch,
         path_column=path_column,
         batch_size=batch_size,
@@ -133,6 +138,7 @@ def evaluate(
         ),
     ] = None,
     coverage: Annotated[float | None, typer.Option(help="coverage of the prediction sets (default: 0.9)")] = None,
+    per_class: PerClass = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, …")] = None,
     trust: Trust = None,
 ) -> None:
@@ -144,12 +150,13 @@ def evaluate(
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"a run and a file are needed, but there is only {file}; type RUN FILE")
-    given = (tta_views, mc_dropout or None, temperature, coverage, device)
+    given = (tta_views, mc_dropout or None, temperature, coverage, per_class or None, device)
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature is not False,
         coverage=0.9 if coverage is None else coverage,
+        per_class=per_class,
         device=device or "auto",
     )
     result = evaluate_run(
@@ -186,7 +193,7 @@ def calibrate(
         "run_dir": str(run),
         "mode": mode.key,
         "temperature": found.temperature,
-        "validation_galaxies": len(found.conformal_scores),
+        "validation_galaxies": found.num_galaxies,
         "loss": found.loss,
         "calibration_error": found.calibration_error,
     }
@@ -205,6 +212,7 @@ def uncertainty(
         typer.Option(help="number of Monte Carlo dropout samples, 0 for none (default: 20 if the network has dropout)"),
     ] = None,
     coverage: Coverage = 0.9,
+    per_class: PerClass = False,
     device: Device = "auto",
     trust: Trust = None,
 ) -> None:
@@ -214,7 +222,9 @@ def uncertainty(
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
-    print(compare_modes(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, device=device))
+    print(
+        compare_modes(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, per_class=per_class, device=device)
+    )
 
 
 @app.command()

@@ -27,6 +27,7 @@ _RESERVED = (
     "mutual_information",
     "prediction_set",
     "ood_score",
+    "ood_percentile",
     "filled",
 )
 

@@ -17,6 +17,7 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
+from galaxy10.evaluation.default_sets import calibration_of_run, default_set_metrics
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.evaluation.labelled_file import subset_table
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
@@ -69,6 +70,9 @@ def evaluate_as_trained(
         use_distributed_sampler=False,
     )
     metrics = evaluate_subsets(trainer, module, data, ["test"], out_dir)
+    if calibration := calibration_of_run(run):
+        table = RunFiles(out_dir).read_predictions("test")
+        metrics |= default_set_metrics(calibration, table, module.class_names, "test")
     shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
     evaluated = evaluation_provenance(provenance, source, store.content, split, run)
     return write_evaluation(out_dir, data, metrics, evaluated)

@@ -31,7 +31,7 @@ def evaluate_with_options(
     """Evaluate an ensemble of runs on a checked file and return the object of the JSON line.
 
     The metrics are the default ones, `loss_uncalibrated` and `calibration_error_uncalibrated` (before the temperature),
-    `coverage` and `mean_set_size` (of the prediction sets), and `images_per_s`.
+    those of the prediction sets (coverage and size, of all and of each class), and `images_per_s`.
 
     Args:
         provenance: the first run's.
@@ -48,7 +48,7 @@ def evaluate_with_options(
     store, split = evaluation_split(runs[0], provenance, source, labels, subset)
     rows = split.rows("test")
     make_directory(out_dir)
-    evaluation, table = evaluate_ensemble(networks, store, rows, labels[rows], options.temperature, options.coverage)
+    evaluation, table = evaluate_ensemble(networks, store, rows, labels[rows], options)
     files = RunFiles(out_dir)
     files.write_predictions("test", table)
     save_misclassified(store.images, table, networks.class_names, files.samples("misclassified_test"))
@@ -59,6 +59,7 @@ def evaluate_with_options(
         "modes": [member.mode.key for member in networks.members],
         "temperature": evaluation.calibration.temperature,
         "requested_coverage": options.coverage,
+        "per_class": options.per_class,
     }
     evaluated = evaluation_provenance(provenance, source, store.content, split, runs[0])
     trained = ", ".join(str(run.resolve()) for run in runs)
