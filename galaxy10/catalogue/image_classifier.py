@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
-from galaxy10.catalogue.predictor import Predictor
+from galaxy10.catalogue.predictor import Predictor, ReadImage
 from galaxy10.data.images import GalaxyImage, ImageReadError, as_image, pillow_to_array, read_image
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
@@ -46,15 +46,15 @@ class ImageClassifier:
         """
         size, networks = self._options.batch_size, self._predictor.networks
         tables: list[pa.Table] = [self._predictor.empty_table()]
-        batch: list[GalaxyImage] = []
+        batch: list[ReadImage] = []
 
         def flush() -> None:
-            table = self._predictor.columns(networks.predict([networks.prepare(image.pixels) for image in batch]))
-            tables.append(table.append_column("filled", pa.array([image.filled for image in batch], pa.float32())))
+            outputs, nowhere = networks.predict([image.prepared for image in batch]), np.full(len(batch), np.nan)
+            tables.append(self._predictor.table(batch, outputs, nowhere, nowhere))
             batch.clear()
 
         for image in self._read(images):
-            batch.append(image)
+            batch.append(ReadImage.of(image, networks))
             if len(batch) == size:
                 flush()
         if batch:

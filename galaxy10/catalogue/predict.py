@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from galaxy10.version import __version__
 
 if TYPE_CHECKING:
     from galaxy10.catalogue.predictor import Predictor
+    from galaxy10.prediction.trained_on import TrainedOn
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +73,22 @@ def _fill(catalogue: Catalogue, inputs: Inputs, predictor: "Predictor", mine: ra
             show(done)
     rate = (done - before) / max(time.perf_counter() - start, 1e-9)
     record = catalogue.finish(len(parts), {**predictor.record(), "images_per_s": round(rate, 1)})
+    for note in _notes(record, predictor.trained_on):
+        logger.warning(f"note: {note}")
     failed = f", {record['failed']:,} could not be read: {catalogue.failed_path}" if record["failed"] else ""
     logger.info(f"{record['catalogued']:,} of {len(mine):,} images catalogued{failed} ({rate:,.1f} images/s)")
     return record
+
+
+def _notes(record: dict[str, Any], trained_on: "TrainedOn") -> Iterator[str]:
+    """Yield what the record of a catalogue says about galaxies that the runs were trained or validated on."""
+    if why := trained_on.why_unchecked():
+        yield why
+    if record["trained_on"]:
+        yield (
+            f"the network was trained or validated on {record['trained_on']:,} of these {record['catalogued']:,} "
+            "galaxies (column trained_on): do not measure its accuracy on them"
+        )
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Predict the rows of a catalogue from images, with an ensemble and its calibration."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +9,49 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from galaxy10.data.images import GalaxyImage
 from galaxy10.data.inputs import Inputs
+from galaxy10.data.known_galaxies import positions
 from galaxy10.data.prefetch import read_ahead
 from galaxy10.data.sidecars import Failure
+from galaxy10.data.store import pixel_hash
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
 from galaxy10.prediction.options import set_thresholds_of
 from galaxy10.prediction.prediction_columns import prediction_columns
+from galaxy10.prediction.trained_on import TrainedOn
 
-Prepared = tuple[list[torch.Tensor], int]
+TRAINED_ON = "trained_on"
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image that has been read.
+
+    Attributes:
+        prepared: of Ensemble.prepare.
+        filled: share of pixels that held no number.
+        pixel_hash: of the pixels, 64 bits.
+    """
+
+    prepared: tuple[list[torch.Tensor], int]
+    filled: float
+    pixel_hash: int
+
+    @classmethod
+    def of(cls, image: GalaxyImage, networks: Ensemble) -> "ReadImage":
+        """Prepare an image for an ensemble."""
+        return cls(networks.prepare(image.pixels), image.filled, pixel_hash(image.pixels))
 
 
 def read_batches(
     inputs: Inputs, networks: Ensemble, batches: Iterable[range], workers: int | None
-) -> Iterator[tuple[range, list[tuple[Prepared, float] | str]]]:
-    """Yield batches of prepared images with their filled shares; for an image that cannot be read, the reason."""
+) -> Iterator[tuple[range, list[ReadImage | str]]]:
+    """Yield batches of images that have been read; for an image that cannot be read, the reason."""
 
-    def prepare(index: int) -> tuple[Prepared, float]:
-        image = inputs.read(index)
-        return networks.prepare(image.pixels), image.filled
+    def prepare(index: int) -> ReadImage:
+        return ReadImage.of(inputs.read(index), networks)
 
     return read_ahead(prepare, batches, workers)
 
@@ -49,6 +73,7 @@ class Predictor:
         )
         self.options = options
         self.calibration = self._calibration()
+        self.trained_on = TrainedOn(runs)
         self.thresholds = set_thresholds_of(self.calibration, self.networks.class_names, options)
 
     def _calibration(self) -> Calibration | None:
@@ -58,6 +83,16 @@ class Predictor:
             return self.networks.calibration().without_temperature()
         except Galaxy10Error:  # without a calibration there are no prediction sets
             return None
+
+    def table(self, images: Sequence[ReadImage], outputs: Outputs, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
+        """Return the columns of the catalogue for N images with their outputs and positions (N,) in degrees, or NaN."""
+        table = self.columns(outputs)
+        hashes = np.array([image.pixel_hash for image in images], np.uint64).astype(np.int64)
+        known = self.trained_on.match(hashes, ra, dec).known
+        # A galaxy that no run is known to have used may still be one of a run that does not record its galaxies.
+        unknown = ~known if self.trained_on.unchecked else np.zeros(len(images), bool)
+        table = table.append_column(TRAINED_ON, pa.array(known, pa.bool_(), mask=unknown))
+        return table.append_column("filled", pa.array([image.filled for image in images], pa.float32()))
 
     def columns(self, outputs: Outputs) -> pa.Table:
         """Return the prediction columns of the catalogue for the outputs of N images."""
@@ -74,6 +109,7 @@ class Predictor:
         size = self.options.batch_size
         batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
         reading = read_batches(inputs, self.networks, batches, self.options.workers)
+        ra, dec = positions(inputs.columns)
         for number, part in parts.items():
             lines, failures, tables = [], [], [self.empty_table()]
             for _ in range(*_bounds(part, size)):
@@ -86,20 +122,18 @@ class Predictor:
                 if not good:
                     continue
                 prepared = [self.networks.placeholder()] * len(batch)
-                for i, (image, _) in good.items():
-                    prepared[i] = image
-                outputs = self.networks.predict(prepared)
-                table = self.columns(outputs.take(list(good)))
-                filled = np.array([share for _, share in good.values()], dtype=np.float32)
-                tables.append(table.append_column("filled", pa.array(filled)))
-                lines += [batch[i] for i in good]
+                for i, image in good.items():
+                    prepared[i] = image.prepared
+                outputs = self.networks.predict(prepared).take(list(good))
+                here = [batch[i] for i in good]
+                tables.append(self.table(list(good.values()), outputs, ra[here], dec[here]))
+                lines += here
             yield number, self._beside(inputs, lines, pa.concat_tables(tables)), failures
 
     def empty_table(self) -> pa.Table:
         """Return the prediction columns of the catalogue without rows."""
         members = sum(max(1, member.mode.dropout) for member in self.networks.members)
-        outputs = Outputs.empty(members, len(self.networks.class_names))
-        return self.columns(outputs).append_column("filled", pa.array(np.empty(0, np.float32)))
+        return self.table([], Outputs.empty(members, len(self.networks.class_names)), np.empty(0), np.empty(0))
 
     @staticmethod
     def _beside(inputs: Inputs, lines: list[int], predictions: pa.Table) -> pa.Table:

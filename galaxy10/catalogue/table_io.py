@@ -25,6 +25,12 @@ def write_tables(path: Path, suffix: str, parts: Sequence[Path]) -> int:
     return sum(pq.read_metadata(part).num_rows for part in parts)
 
 
+def count_true(parts: Sequence[Path], column: str) -> int:
+    """Return how many rows of Parquet files have True in a column; 0 for files without the column."""
+    having = [part for part in parts if column in pq.read_schema(part).names]
+    return sum(pc.sum(pq.read_table(part, columns=[column])[column]).as_py() or 0 for part in having)
+
+
 def _batches(parts: Sequence[Path]) -> Iterator[pa.Table]:
     """Yield the rows in tables of equal length: the file does not depend on the lengths of the parts."""
     kept: list[pa.Table] = []

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from galaxy10.catalogue.table_io import check_columns, write_tables
+from galaxy10.catalogue.table_io import check_columns, count_true, write_tables
 from galaxy10.data.sidecars import (
     CATALOGUE_SUFFIXES,
     Failure,
@@ -164,7 +164,8 @@ def join_parts(
         failed.unlink(missing_ok=True)
     with atomic_write(output) as part:
         catalogued = write_tables(part, output.suffix.lower(), parts)
-    record = {"output": output.name, "plan": plan, "catalogued": catalogued, "failed": len(failures), **more}
+    counts = {"catalogued": catalogued, "failed": len(failures), "trained_on": count_true(parts, "trained_on")}
+    record = {"output": output.name, "plan": plan, **counts, **more}
     write_json(record_path(output), record)
     if leftover is not None:
         # plan.json last: while it exists, the same command completes the catalogue after a kill.
@@ -233,5 +234,9 @@ def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
     catalogue.check_name(overwrite)
     check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # -o of the shards may have been .parquet
     failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
-    rest = {k: v for k, v in records[0].items() if k not in ("output", "plan", "catalogued", "failed", "images_per_s")}
+    rest = {
+        k: v
+        for k, v in records[0].items()
+        if k not in ("output", "plan", "catalogued", "failed", "trained_on", "images_per_s")
+    }
     return join_parts(output, plan, shards, failures, rest)

@@ -30,6 +30,9 @@ Coverage = Annotated[float, typer.Option(help="fraction of galaxies whose predic
 PerClass = Annotated[
     bool, typer.Option("--per-class", help="prediction sets whose coverage holds for each class, also for rare ones")
 ]
+IncludeTrained = Annotated[
+    bool, typer.Option("--include-trained", help="evaluate galaxies that a run was trained or validated on, too")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Stretch = Annotated[
     str,
@@ -139,6 +142,7 @@ def evaluate(
     ] = None,
     coverage: Annotated[float | None, typer.Option(help="coverage of the prediction sets (default: 0.9)")] = None,
     per_class: PerClass = False,
+    include_trained: IncludeTrained = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, …")] = None,
     trust: Trust = None,
 ) -> None:
@@ -159,9 +163,8 @@ def evaluate(
         per_class=per_class,
         device=device or "auto",
     )
-    result = evaluate_run(
-        runs[0], file, output, subset, runs[1:], options if any(x is not None for x in given) else None
-    )
+    used = options if any(x is not None for x in given) else None
+    result = evaluate_run(runs[0], file, output, subset, runs[1:], used, include_trained)
     logger.info(f"report  {build_report(output)}")
     print_result(result)
 
@@ -213,6 +216,7 @@ def uncertainty(
     ] = None,
     coverage: Coverage = 0.9,
     per_class: PerClass = False,
+    include_trained: IncludeTrained = False,
     device: Device = "auto",
     trust: Trust = None,
 ) -> None:
@@ -222,9 +226,17 @@ def uncertainty(
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
-    print(
-        compare_modes(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, per_class=per_class, device=device)
+    page = compare_modes(
+        runs,
+        file,
+        output,
+        mc_dropout=mc_dropout,
+        coverage=coverage,
+        per_class=per_class,
+        include_trained=include_trained,
+        device=device,
     )
+    print(page)
 
 
 @app.command()

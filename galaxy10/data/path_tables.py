@@ -28,6 +28,7 @@ _RESERVED = (
     "prediction_set",
     "ood_score",
     "ood_percentile",
+    "trained_on",
     "filled",
 )
 

@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from galaxy10.evaluation.default_sets import calibration_of_run, default_set_met
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.evaluation.labelled_file import subset_table
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
+from galaxy10.evaluation.trained_on import LEFT_OUT, check_known
 from galaxy10.files import make_directory
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.precision import trained_precision
@@ -34,7 +36,13 @@ _LEAK = "the network was trained or chosen on some of these galaxies: these metr
 
 
 def evaluate_as_trained(
-    run: Path, provenance: dict[str, Any], source: SourceFile, labels: np.ndarray, out_dir: Path, subset: str | None
+    run: Path,
+    provenance: dict[str, Any],
+    source: SourceFile,
+    labels: np.ndarray,
+    out_dir: Path,
+    subset: str | None,
+    include_trained: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run on a checked file and return the object of the JSON line.
 
@@ -42,16 +50,19 @@ def evaluate_as_trained(
         provenance: the run's.
         labels: (N,) class numbers in the run's class order.
         subset: train, val, test or all; None: test on the run's own file, all on any other.
+        include_trained: of another file than the run's own, whether to evaluate galaxies that the run was trained or
+            validated on, too.
 
     Raises:
-        Galaxy10Error: the file is not the run's own, and `subset` names one of the run's subsets.
+        Galaxy10Error: the file is not the run's own, and `subset` names one of the run's subsets; or the run was
+            trained on all of its galaxies.
     """
     quiet_libraries()
     keep_freed_memory()
     config = run_config(run)
     torch.manual_seed(config["seed"])
     module = load_classifier(RunFiles(run).best)
-    store, split = evaluation_split(run, provenance, source, labels, subset)
+    store, split = evaluation_split([run], provenance, source, labels, subset, include_trained)
     data = GalaxyData.from_store(
         store, split, module.class_names, eval_batch_size=config["data"].get("eval_batch_size", 64)
     )
@@ -85,16 +96,32 @@ def _accelerator(trained_on: str) -> str:
 
 
 def evaluation_split(
-    run: Path, provenance: dict[str, Any], source: SourceFile, labels: np.ndarray, subset: str | None
+    runs: Sequence[Path],
+    provenance: dict[str, Any],
+    source: SourceFile,
+    labels: np.ndarray,
+    subset: str | None,
+    include_trained: bool,
 ) -> tuple[Store, Split]:
-    """Return the file's store, and a split whose test subset is the rows to evaluate."""
-    config = run_config(run)
+    """Return the file's store, and a split whose test subset is the rows to evaluate.
+
+    Args:
+        runs: of one split.
+        include_trained: whether galaxies of another file that the runs were trained or validated on are among them.
+
+    Raises:
+        Galaxy10Error: see evaluate_as_trained.
+    """
+    run, config = runs[0], run_config(runs[0])
     store = open_store(source, store_of_run(source.path, config["data"]))
     own_file = store.content == provenance["data"]["content"]
     name, table = subset_table(run, source, own_file, subset)
     rows = _evaluated_rows(store.table, labels, name, table)
     own_subset = own_file and name != "all"
-    notes = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
+    notes: tuple[str, ...] = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
+    if not own_file:
+        left_out, notes = check_known(runs, store.table, source.path, include_trained)
+        rows.loc[left_out, ["subset", "reason"]] = ["dropped", LEFT_OUT]
     split = Split(rows, provenance["split"]["hash"] if own_subset else split_hash(rows, store.content), notes)
     logger.info(f"evaluating {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))
     return store, split

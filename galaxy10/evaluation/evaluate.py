@@ -19,6 +19,7 @@ def evaluate_run(
     subset: str | None = None,
     more_runs: Sequence[Path] = (),
     options: Any = None,
+    include_trained: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run on a labelled file: write predictions and metrics to out_dir, and return the metrics.
 
@@ -29,13 +30,15 @@ def evaluate_run(
             of any other file.
         more_runs: the other members of an ensemble.
         options: options of the prediction (galaxy10.prediction.options.PredictOptions); None: as in training.
+        include_trained: whether to evaluate galaxies of another file that the runs were trained or validated on, too;
+            they are left out otherwise.
 
     Returns:
         `run_dir`, `state`, `split_hash` and `test/<metric>`.
 
     Raises:
         Galaxy10Error: a run is not finished, does not support the options, or has another split than the first; the
-            file has other classes; out_dir is a run itself.
+            file has other classes, or only galaxies that a run was trained on; out_dir is a run itself.
     """
     provenance = check_run(run)
     class_names = tuple(provenance["data"]["class_names"])
@@ -46,9 +49,11 @@ def evaluate_run(
     if options is not None or more_runs:
         from galaxy10.evaluation.with_options import evaluate_with_options
 
-        result = evaluate_with_options([run, *more_runs], provenance, source, labels, out_dir, subset, options)
+        result = evaluate_with_options(
+            [run, *more_runs], provenance, source, labels, out_dir, subset, options, include_trained
+        )
     else:
         from galaxy10.evaluation.as_trained import evaluate_as_trained
 
-        result = evaluate_as_trained(run, provenance, source, labels, out_dir, subset)
+        result = evaluate_as_trained(run, provenance, source, labels, out_dir, subset, include_trained)
     return result

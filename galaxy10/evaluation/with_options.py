@@ -27,6 +27,7 @@ def evaluate_with_options(
     out_dir: Path,
     subset: str | None,
     options: PredictOptions | None,
+    include_trained: bool = False,
 ) -> dict[str, Any]:
     """Evaluate an ensemble of runs on a checked file and return the object of the JSON line.
 
@@ -36,6 +37,7 @@ def evaluate_with_options(
     Args:
         provenance: the first run's.
         labels: (N,) class numbers in the runs' class order.
+        include_trained: whether to evaluate galaxies of another file that the runs were trained on, too.
 
     Raises:
         Galaxy10Error: the runs do not support the options or have different splits, or the subset is not in the file.
@@ -45,7 +47,7 @@ def evaluate_with_options(
     check_same_split(runs)
     check_runs(runs, replace(options, temperature=True), hint="")  # prediction sets need a calibration anyway
     networks = Ensemble(runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device)
-    store, split = evaluation_split(runs[0], provenance, source, labels, subset)
+    store, split = evaluation_split(runs, provenance, source, labels, subset, include_trained)
     rows = split.rows("test")
     make_directory(out_dir)
     evaluation, table = evaluate_ensemble(networks, store, rows, labels[rows], options)

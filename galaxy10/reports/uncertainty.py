@@ -41,6 +41,7 @@ def compare_modes(
     mc_dropout: int | None,
     coverage: float,
     per_class: bool = False,
+    include_trained: bool = False,
     device: str,
 ) -> Path:
     """Evaluate a labelled file in every prediction mode of the runs; write index.html, uncertainty.csv and figures.
@@ -54,6 +55,7 @@ def compare_modes(
         mc_dropout: number of Monte Carlo dropout samples; None: 20 if the first network has dropout, else 0.
         coverage: of the prediction sets, between 0 and 1.
         per_class: whether the coverage holds for each class.
+        include_trained: whether to evaluate galaxies of another file that the runs were trained or validated on, too.
         device: auto, cpu, cuda, …
 
     Returns:
@@ -73,7 +75,7 @@ def compare_modes(
     provenance = check_same_split(runs)
     check_evaluation_folder(out_dir)
     source, labels = match_classes(open_source(file, key="FILE"), tuple(provenance["data"]["class_names"]))
-    store, split = evaluation_split(runs[0], provenance, source, labels, None)
+    store, split = evaluation_split(runs, provenance, source, labels, None, include_trained)
     rows = split.rows("test")
     evaluations: dict[str, EnsembleEvaluation] = {}
     tables: dict[str, pd.DataFrame] = {}

@@ -23,6 +23,7 @@ from galaxy10.data.build import build_datamodule, setup_datamodule
 from galaxy10.data.custom_datamodule import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.epoch_seeding import seed_epochs
+from galaxy10.data.known_galaxies import known_galaxies_table
 from galaxy10.data.record import data_record
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.settings import uses_galaxy_data
@@ -134,6 +135,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
             save_demonstrations(data, directory.files)
         directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
+        if (store := store_of(data)) is not None:
+            directory.files.write_known_galaxies(known_galaxies_table(store.table, facts.table))
         log_run_start(about, trainer, directory)
 
     # Train, then evaluate the best epoch
