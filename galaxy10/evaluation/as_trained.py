@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,16 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from galaxy10.console import quiet_libraries
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.default_sets import calibration_of_run, default_set_metrics
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
-from galaxy10.evaluation.labelled_file import subset_table
+from galaxy10.evaluation.labelled_file import LabelledFile, subset_table
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
 from galaxy10.evaluation.trained_on import LEFT_OUT, check_known
 from galaxy10.files import make_directory
+from galaxy10.metrics.classification import over_present_classes
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.precision import trained_precision
 from galaxy10.runs.files import RunFiles
@@ -38,8 +39,7 @@ _LEAK = "the network was trained or chosen on some of these galaxies: these metr
 def evaluate_as_trained(
     run: Path,
     provenance: dict[str, Any],
-    source: SourceFile,
-    labels: np.ndarray,
+    file: LabelledFile,
     out_dir: Path,
     subset: str | None,
     include_trained: bool = False,
@@ -48,7 +48,6 @@ def evaluate_as_trained(
 
     Args:
         provenance: the run's.
-        labels: (N,) class numbers in the run's class order.
         subset: train, val, test or all; None: test on the run's own file, all on any other.
         include_trained: of another file than the run's own, whether to evaluate galaxies that the run was trained or
             validated on, too.
@@ -62,7 +61,7 @@ def evaluate_as_trained(
     config = run_config(run)
     torch.manual_seed(config["seed"])
     module = load_classifier(RunFiles(run).best)
-    store, split = evaluation_split([run], provenance, source, labels, subset, include_trained)
+    store, split, file = evaluation_split([run], provenance, file, subset, include_trained)
     data = GalaxyData.from_store(
         store, split, module.class_names, eval_batch_size=config["data"].get("eval_batch_size", 64)
     )
@@ -84,8 +83,9 @@ def evaluate_as_trained(
     if calibration := calibration_of_run(run):
         table = RunFiles(out_dir).read_predictions("test")
         metrics |= default_set_metrics(calibration, table, module.class_names, "test")
+    metrics = over_present_classes(metrics, module.class_names, file.absent, "test/")
     shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
-    evaluated = evaluation_provenance(provenance, source, store.content, split, run)
+    evaluated = evaluation_provenance(provenance, file, store.content, split, run)
     return write_evaluation(out_dir, data, metrics, evaluated)
 
 
@@ -98,12 +98,13 @@ def _accelerator(trained_on: str) -> str:
 def evaluation_split(
     runs: Sequence[Path],
     provenance: dict[str, Any],
-    source: SourceFile,
-    labels: np.ndarray,
+    file: LabelledFile,
     subset: str | None,
     include_trained: bool,
-) -> tuple[Store, Split]:
-    """Return the file's store, and a split whose test subset is the rows to evaluate.
+) -> tuple[Store, Split, LabelledFile]:
+    """Return the file's store, a split whose test subset is the rows to evaluate, and the file.
+
+    The run's own file is returned without notes: nothing has to be assumed about its classes.
 
     Args:
         runs: of one split.
@@ -112,19 +113,24 @@ def evaluation_split(
     Raises:
         Galaxy10Error: see evaluate_as_trained.
     """
-    run, config = runs[0], run_config(runs[0])
+    run, config, source = runs[0], run_config(runs[0]), file.source
     store = open_store(source, store_of_run(source.path, config["data"]))
     own_file = store.content == provenance["data"]["content"]
     name, table = subset_table(run, source, own_file, subset)
-    rows = _evaluated_rows(store.table, labels, name, table)
+    rows = _evaluated_rows(store.table, file.labels, name, table)
     own_subset = own_file and name != "all"
     notes: tuple[str, ...] = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
-    if not own_file:
-        left_out, notes = check_known(runs, store.table, source.path, include_trained)
+    if own_file:
+        file = replace(file, absent=(), notes=())
+    else:
+        for note in file.notes:
+            logger.warning(f"note: {note}")
+        left_out, known = check_known(runs, store.table, source.path, include_trained)
         rows.loc[left_out, ["subset", "reason"]] = ["dropped", LEFT_OUT]
+        notes = (*file.notes, *known)
     split = Split(rows, provenance["split"]["hash"] if own_subset else split_hash(rows, store.content), notes)
     logger.info(f"evaluating {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))
-    return store, split
+    return store, split, file
 
 
 def write_evaluation(
@@ -162,15 +168,17 @@ def _evaluated_rows(
 
 
 def evaluation_provenance(
-    provenance: dict[str, Any], source: SourceFile, content: str, split: Split, run: Path
+    provenance: dict[str, Any], file: LabelledFile, content: str, split: Split, run: Path
 ) -> dict[str, Any]:
     """Return the provenance of an evaluation: the run's own, with the data and split of the evaluated file."""
+    source = file.source
     data = {
         **provenance["data"],
         "path": str(source.path.resolve()),
         "num_images": source.num_images,
         "image_shape": [source.height, source.width, 3],
         "content": content,
+        "absent_classes": list(file.absent),
     }
     evaluated: dict[str, Any] = {
         "hash": split.hash,

@@ -116,11 +116,11 @@ def final_metric(run: RunRecord, counts: dict[str, np.ndarray], subset: str, met
     recorded = run.metrics.get(f"{subset}/{metric}")
     if is_number(recorded) or f"{subset}/{metric}" in run.metrics or subset not in counts:
         return recorded
-    return _from_counts(counts[subset]).get(metric)
+    return _from_counts(counts[subset], run.absent).get(metric)
 
 
-def _from_counts(counts: np.ndarray) -> dict[str, float]:
-    scores = class_scores(counts)
+def _from_counts(counts: np.ndarray, absent: Sequence[int]) -> dict[str, float]:
+    scores = class_scores(counts, absent)
     return {
         "accuracy": float(np.trace(counts) / counts.sum()),
         "balanced_accuracy": float(scores.loc[scores["support"] > 0, "recall"].mean()),
@@ -161,7 +161,7 @@ def _disagreements(run: RunRecord, counts: dict[str, np.ndarray]) -> list[str]:
     found = []
     for subset, matrix in counts.items():
         for metric in ("accuracy", "macro_f1"):
-            recorded, derived = run.metrics.get(f"{subset}/{metric}"), _from_counts(matrix)[metric]
+            recorded, derived = run.metrics.get(f"{subset}/{metric}"), _from_counts(matrix, run.absent)[metric]
             if is_number(recorded) and abs(recorded - derived) > 1e-3:
                 found.append(
                     f"{_NAMES.status} says {subset}/{metric} = {recorded:.4f}, "
@@ -174,7 +174,7 @@ def _class_rows(run: RunRecord, counts: dict[str, np.ndarray]) -> list[dict[str,
     shown = next((s for s in SUBSETS if s in counts), None)
     if shown is None:
         return []
-    scores = class_scores(counts[shown]).to_dict("records")
+    scores = class_scores(counts[shown], run.absent).to_dict("records")
     other = "val" if shown == "test" and "val" in counts else None
     other_f1 = class_scores(counts[other])["f1"] if other else None
     rows = []

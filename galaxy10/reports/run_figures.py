@@ -99,7 +99,7 @@ def _classes(run: RunRecord, counts: dict[str, np.ndarray]) -> Iterator[Drawing]
         return
     scores = {}
     for subset in (s for s in SUBSETS if s in counts):
-        table = class_scores(counts[subset])
+        table = class_scores(counts[subset], run.absent)
         # The recorded value takes precedence, so that page, figure and JSON line do not differ by rounding.
         recorded = [run.metrics.get(f"{subset}/f1_{slug}") for slug in slugs(run.class_names)]
         table["f1"] = pd.Series([v if is_number(v) else np.nan for v in recorded]).fillna(table["f1"])

@@ -13,12 +13,12 @@ import pandas as pd
 
 from galaxy10.classes import slugs
 from galaxy10.console import quiet_libraries
-from galaxy10.data.hdf5 import open_source
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.as_trained import evaluation_split
 from galaxy10.evaluation.ensemble_evaluation import EnsembleEvaluation, check_same_split, evaluate_ensemble
-from galaxy10.evaluation.labelled_file import check_evaluation_folder, match_classes
+from galaxy10.evaluation.labelled_file import check_evaluation_folder, open_labelled_file
 from galaxy10.files import atomic_write, make_directory
+from galaxy10.metrics.classification import over_present_classes
 from galaxy10.metrics.prediction_sets import COVERAGE, SET_SIZE, set_metrics
 from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration_file import load_calibration
@@ -74,21 +74,23 @@ def compare_modes(
     check_runs(runs[:1], replace(options, temperature=False))  # runs are calibrated below
     provenance = check_same_split(runs)
     check_evaluation_folder(out_dir)
-    source, labels = match_classes(open_source(file, key="FILE"), tuple(provenance["data"]["class_names"]))
-    store, split = evaluation_split(runs, provenance, source, labels, None, include_trained)
+    store, split, labelled = evaluation_split(
+        runs, provenance, open_labelled_file(file, provenance), None, include_trained
+    )
     rows = split.rows("test")
+    labels, absent = labelled.labels[rows], labelled.absent
     evaluations: dict[str, EnsembleEvaluation] = {}
     tables: dict[str, pd.DataFrame] = {}
     class_names: tuple[str, ...] = ()
     make_directory(out_dir)
     for name, networks in _modes(runs, mc_dropout, device):
         class_names = networks.class_names
-        evaluations[name], tables[name] = evaluate_ensemble(networks, store, rows, labels[rows], options)
+        evaluations[name], tables[name] = evaluate_ensemble(networks, store, rows, labels, options)
         logger.info(f"{name}: {evaluations[name].images_per_s:.1f} images/s")
-    lines = [_line(name, evaluation, class_names, options) for name, evaluation in evaluations.items()]
+    lines = [_line(name, evaluation, class_names, absent, options) for name, evaluation in evaluations.items()]
     with atomic_write(out_dir / "uncertainty.csv") as part:
         pd.DataFrame(lines).to_csv(part, index=False)
-    by_class = _by_class(evaluations, labels[rows], class_names)
+    by_class = _by_class(evaluations, labels, class_names)
     with atomic_write(out_dir / "by_class.csv") as part:
         pd.DataFrame(by_class).to_csv(part, index=False)
     before, after = ({n: getattr(e, kind) for n, e in evaluations.items()} for kind in ("raw", "calibrated"))
@@ -98,21 +100,21 @@ def compare_modes(
             "Reliability diagrams",
             "Bars on the dashed line are calibrated: of the predictions with a confidence of 0.8, 80 % are correct. "
             "Red: the gap. Above: before temperature scaling; below: after.",
-            reliability_grid(before, after, labels[rows]),
+            reliability_grid(before, after, labels),
         ),
         Drawing(
             "accuracy_kept",
             "Accuracy of the most certain galaxies",
             "Accuracy without the least certain galaxies, by the share of galaxies kept. The steeper the line, the "
             "better the confidence separates correct from wrong predictions.",
-            selective_accuracy(after, labels[rows]),
+            selective_accuracy(after, labels),
         ),
     )
     page = render(
         "uncertainty.html.j2",
         lines=lines,
         runs=[str(run) for run in runs],
-        file=str(source.path),
+        file=str(labelled.source.path),
         num_galaxies=len(rows),
         num_validation=next(iter(evaluations.values())).calibration.num_galaxies,
         coverage=coverage,
@@ -120,7 +122,7 @@ def compare_modes(
         notes=split.notes,
         by_class=[(name, list(rows)) for name, rows in groupby(by_class, itemgetter("class"))],
         modes=list(evaluations),
-        entropies=_entropies(tables, labels[rows]),
+        entropies=_entropies(tables, labels),
         figures=[write_figure(drawing, out_dir / "figures") for drawing in drawings],
     )
     return write_file(out_dir / "index.html", page.encode())
@@ -149,9 +151,13 @@ def _modes(runs: Sequence[Path], mc_dropout: int, device: str) -> Iterator[tuple
 
 
 def _line(
-    name: str, evaluation: EnsembleEvaluation, class_names: Sequence[str], options: PredictOptions
+    name: str,
+    evaluation: EnsembleEvaluation,
+    class_names: Sequence[str],
+    absent: Sequence[str],
+    options: PredictOptions,
 ) -> dict[str, Any]:
-    metrics = evaluation.metrics(class_names)
+    metrics = over_present_classes(evaluation.metrics(class_names), class_names, absent)
     kept = (
         *("accuracy", "macro_f1", "loss_uncalibrated", "loss", "calibration_error_uncalibrated", "calibration_error"),
         *("coverage", "mean_set_size"),
