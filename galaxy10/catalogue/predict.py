@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from galaxy10.catalogue.table_io import check_columns
 from galaxy10.catalogue.writer import Catalogue, check_catalogue_path, shard_path
+from galaxy10.classes import slugs
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import checkpoint_hash
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.progress import progress
+from galaxy10.runs.files import RunFiles
 from galaxy10.version import __version__
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def predict(
     shard = parse_shard(options.shard) if options.shard is not None else None
     temperatures = check_runs(runs, options)
     inputs = find_inputs(paths, options.stretch, options.path_column)
-    check_columns(output.suffix.lower(), inputs.columns.column_names)
+    classes = (RunFiles(runs[0]).read_provenance().get("data") or {}).get("class_names") or []
+    check_columns(output.suffix.lower(), [*inputs.columns.column_names, *(f"p_{slug}" for slug in slugs(classes))])
     target = shard_path(output, *shard) if shard else output
     catalogue = Catalogue(target, _plan(runs, temperatures, inputs, options, shard))
     record = None if options.overwrite else catalogue.finished()

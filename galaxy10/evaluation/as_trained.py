@@ -82,7 +82,7 @@ def evaluate_as_trained(
     metrics = evaluate_subsets(trainer, module, data, ["test"], out_dir)
     if calibration := calibration_of_run(run):
         table = RunFiles(out_dir).read_predictions("test")
-        metrics |= default_set_metrics(calibration, table, module.class_names, "test")
+        metrics = default_set_metrics(calibration, table, module.class_names, "test") | metrics
     metrics = over_present_classes(metrics, module.class_names, file.absent, "test/")
     shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
     evaluated = evaluation_provenance(provenance, file, store.content, split, run)

@@ -9,8 +9,6 @@ from galaxy10.metrics.predictions import class_columns
 from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.temperature import apply_temperature
 
-SET_SEPARATOR = "|"
-
 
 def prediction_columns(
     samples: np.ndarray,
@@ -33,7 +31,7 @@ def prediction_columns(
         ood: score (N,) and percentile (N,); NaN becomes null.
         temperature: applied to every sample; 1 changes nothing.
         thresholds: (C,); a class is in the prediction set if its conformal score is at most this; None: no sets. Sets
-            are class names joined by "|", the most probable class first.
+            are lists of class names, the most probable class first.
     """
     calibrated = apply_temperature(samples.astype(np.float64), temperature)
     mean = calibrated.mean(axis=0)
@@ -48,11 +46,11 @@ def prediction_columns(
     else:
         columns["mutual_information"] = pa.nulls(len(mean), pa.float32())
     if thresholds is None:
-        columns["prediction_set"] = pa.nulls(len(mean), pa.string())
+        columns["prediction_set"] = pa.nulls(len(mean), pa.list_(pa.string()))
     else:
         order, inside = np.argsort(-mean, axis=1, kind="stable").tolist(), prediction_set_mask(mean, thresholds)
-        sets = [SET_SEPARATOR.join(class_names[k] for k in ks if row[k]) for ks, row in zip(order, inside, strict=True)]
-        columns["prediction_set"] = pa.array(sets, pa.string())
+        sets = [[class_names[k] for k in ks if row[k]] for ks, row in zip(order, inside, strict=True)]
+        columns["prediction_set"] = pa.array(sets, pa.list_(pa.string()))
     for name, values in zip(("ood_score", "ood_percentile"), ood, strict=True):
         columns[name] = pa.array(values.astype(np.float32), from_pandas=True)
     return pa.table(columns)

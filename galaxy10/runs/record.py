@@ -200,7 +200,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    table = pd.read_csv(path, converters={"class_name": str})  # a class called NA is no missing value
     if table.empty:
         raise ValueError("it has no rows")
     return table

@@ -161,7 +161,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     calibration = calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
     if calibration is not None and "test/accuracy" in metrics:
         predictions = directory.files.read_predictions("test")
-        metrics |= default_set_metrics(calibration, predictions, facts.class_names, "test")
+        metrics = default_set_metrics(calibration, predictions, facts.class_names, "test") | metrics
     directory.end("finished", metrics={**metrics_csv.logged_at_best(), **metrics, **metrics_csv.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted(directory.files.profiler.glob("*.txt")):

@@ -50,7 +50,7 @@ def test_every_good_image_is_catalogued_and_every_bad_one_is_listed_with_its_rea
     calibration = json.loads((run / "calibration.json").read_text())["modes"]["views=2"]
     scores = np.sort(np.concatenate(calibration["conformal_scores"]))
     threshold = scores[int(np.ceil(13 * 0.9)) - 1]  # of twelve validation galaxies
-    sets = [set(filter(None, text.split("|"))) for text in table["prediction_set"]]
+    sets = [set(found) for found in table["prediction_set"]]
     held = [(1 - p.astype(float) <= threshold + 1e-6) | (p == p.max()) for p in probabilities]
     assert sets == [set(classes[inside]) for inside in held]
     entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-30))).sum(axis=1)
