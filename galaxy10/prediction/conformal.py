@@ -27,7 +27,9 @@ def scores_by_class(probabilities: np.ndarray, labels: np.ndarray) -> list[list[
     probabilities: (N, C). labels: (N,) class numbers.
     """
     scores = set_scores(probabilities)[np.arange(len(labels)), labels]
-    return [np.sort(scores[labels == k]).tolist() for k in range(probabilities.shape[1])]
+    order = np.lexsort((scores, labels))
+    ends = np.cumsum(np.bincount(labels, minlength=probabilities.shape[1]))[:-1]
+    return [part.tolist() for part in np.split(scores[order], ends)]
 
 
 def threshold(scores: Sequence[float], coverage: float) -> float:
