@@ -71,7 +71,10 @@ class KnownGalaxies:
             pixel_hash: (N,) int64, of galaxy10.data.store.pixel_hash.
             ra, dec: (N,) degrees; NaN: unknown.
         """
-        by_pixels = np.isin(pixel_hash, self._hashes)
+        by_pixels = np.zeros(len(pixel_hash), dtype=bool)
+        if len(self._hashes):
+            place = np.searchsorted(self._hashes, pixel_hash).clip(max=len(self._hashes) - 1)
+            by_pixels = self._hashes[place] == pixel_hash
         near = np.zeros(len(by_pixels), dtype=bool)
         placed = np.isfinite(ra) & np.isfinite(dec)
         if self._tree is not None and placed.any():

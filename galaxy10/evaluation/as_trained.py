@@ -21,8 +21,8 @@ from galaxy10.data.store import Store, open_store, store_of_run
 from galaxy10.evaluation.default_sets import calibration_of_run, default_set_metrics
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.evaluation.labelled_file import LabelledFile, subset_table
+from galaxy10.evaluation.left_out import LEFT_OUT, check_known, without_galaxies
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
-from galaxy10.evaluation.trained_on import LEFT_OUT, check_known
 from galaxy10.files import make_directory
 from galaxy10.metrics.classification import over_present_classes
 from galaxy10.models.factory import load_classifier
@@ -127,6 +127,7 @@ def evaluation_split(
             logger.warning(f"note: {note}")
         left_out, known = check_known(runs, store.table, source.path, include_trained)
         rows.loc[left_out, ["subset", "reason"]] = ["dropped", LEFT_OUT]
+        file = without_galaxies(file, left_out)
         notes = (*file.notes, *known)
     split = Split(rows, provenance["split"]["hash"] if own_subset else split_hash(rows, store.content), notes)
     logger.info(f"evaluating {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))

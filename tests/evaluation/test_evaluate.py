@@ -13,7 +13,8 @@ def test_evaluate_gives_the_runs_own_numbers_on_its_test_subset(run, finished, g
     for key, value in finished.result.items():
         if key.startswith("test/"):
             assert again.result[key] == value, key
-    assert (tmp_path / "again" / "report.html").is_file()
+    assert 0 <= again.result["test/coverage_spiral"] <= 1 <= again.result["test/set_size_spiral"]
+    assert "in a set" in (tmp_path / "again" / "report.html").read_text()
     assert (tmp_path / "again" / "predictions" / "test.parquet").is_file()
 
 

@@ -46,6 +46,19 @@ def test_a_file_holds_galaxies_that_the_run_was_trained_on(run, galaxy10, tmp_pa
     assert "too optimistic" in (tmp_path / "both/report.html").read_text()
 
 
+def test_a_class_of_which_nothing_is_left(run, galaxy10, tmp_path, says):
+    """The run was trained on all galaxies of one class that a file has."""
+    labels = pd.read_parquet(run / "split.parquet").set_index("row")["label"]
+    rows = rows_of(run, "train")
+    test = rows_of(run, "test")
+    write_rows(run, tmp_path / "other.h5", np.concatenate([rows[labels[rows] == 0][:4], test[labels[test] > 0]]))
+    done = galaxy10("evaluate", run, "other.h5", "-o", "out", "--coverage", ".8")
+    assert done.code == 0, done.err
+    assert done.result["test/f1_spiral"] is None
+    assert done.result["test/coverage_spiral"] is None
+    says(next(line for line in done.err.splitlines() if "no galaxy of Spiral is left" in line))
+
+
 def test_the_same_galaxies_in_other_images(run, here, tmp_path, says):
     """All galaxies of a file are galaxies that the run was trained on, in new images of the same sky."""
     write_rows(run, tmp_path / "again.h5", rows_of(run, "train"), change=9, move_arcsec=1.0)
