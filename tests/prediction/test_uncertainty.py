@@ -10,11 +10,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import galaxy10
 from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json, write_json
+from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.ood import KNNDetector
 from galaxy10.prediction.prediction_columns import entropy, prediction_columns
 from galaxy10.prediction.temperature import apply_temperature
+from tests.conftest import copy_of
 from tests.galaxies import galaxy
 
 
@@ -75,6 +78,22 @@ def test_training_has_calibrated_its_run(run):
     assert known["views=2"]["loss"][0] == pytest.approx(loss, abs=1e-6)
     again = calibrate(table.filter(like="p_").to_numpy()[None], table["label"].to_numpy())
     assert again.temperature == known["views=2"]["temperature"]
+
+
+def test_a_run_of_an_older_version_is_calibrated_again_without_its_training_file(run, tmp_path):
+    old = copy_of(run, tmp_path / "old")
+    calibration = read_json(old / "calibration.json")
+    write_json(old / "calibration.json", {k: v for k, v in calibration.items() if k != "format"})
+    about = read_json(old / "provenance.json")
+    about["data"]["path"] = str(tmp_path / "gone.h5")
+    write_json(old / "provenance.json", about)
+    with pytest.raises(Galaxy10Error, match=r"another version of galaxy10.*; type galaxy10 calibrate .*old"):
+        galaxy10.load(old)
+    _, again = calibrate_run(old, None, 0, "cpu")
+    assert again.conformal_scores == calibration["modes"]["views=2"]["conformal_scores"]
+    assert (old / "validation_features.npz").read_bytes() == (run / "validation_features.npz").read_bytes()
+    with pytest.raises(Galaxy10Error, match="does not exist any more; restore it"):
+        calibrate_run(old, 1, 0, "cpu")
 
 
 def test_dropout_draws_depend_only_on_the_image(run):
