@@ -144,7 +144,9 @@ def _distribution(run: RunRecord) -> Iterator[Drawing]:
     if table is None or len(table) != len(run.class_names):
         return
     caption = "Number of galaxies of each class in the file, by subset."
-    if is_balanced(table):
+    if is_balanced(table) and len(run.class_names) > MANY:
+        caption += " The number of training images of each class in an epoch is in class_distribution.csv."
+    elif is_balanced(table):
         caption += (
             " At the right, the number of training images in an epoch: balancing repeats rare classes (and leaves out "
             "images of common ones) in training only."
