@@ -18,6 +18,7 @@ def load(
     mc_dropout: int = 0,
     temperature: bool = True,
     coverage: float = 0.9,
+    per_class: bool = False,
     stretch: str = "auto",
     hdu: str | None = None,
     batch_size: int = 64,
@@ -32,6 +33,7 @@ def load(
         mc_dropout: number of Monte Carlo dropout samples; 0 for none.
         temperature: whether to calibrate the probabilities with the temperature fitted on the validation images.
         coverage: fraction of galaxies whose prediction set contains the true class, between 0 and 1.
+        per_class: whether the coverage holds for each class, with thresholds of its own.
         stretch: how raw flux values are stretched to 8 bits; see `galaxy10 predict --help`.
         hdu: the image in FITS files that have several, or three for blue, green and red: `g,r,z`.
         batch_size: images per forward pass.
@@ -53,6 +55,7 @@ def load(
         mc_dropout=mc_dropout,
         temperature=temperature,
         coverage=coverage,
+        per_class=per_class,
         stretch=stretch,
         hdu=hdu,
         batch_size=batch_size,

@@ -1,6 +1,7 @@
 """The ten classes of Galaxy10 DECaLS, and the column names made from class names."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -19,6 +20,18 @@ GALAXY10_CLASSES = (
 )
 GALAXY10_COUNTS = (1081, 1853, 2645, 2027, 334, 2043, 1829, 2628, 1423, 1873)
 GALAXY10_COUNTS_NO_DUPLICATES = (1081, 1853, 2640, 2021, 333, 2040, 1823, 2600, 1419, 1865)
+
+
+def class_key(name: str) -> str:
+    """Return what two spellings of one class name share: letters and digits without case, blanks, hyphens, underscores.
+
+    A name of nothing else is its own key.
+
+    >>> class_key("Edge-on") == class_key("edge_on")
+    True
+    """
+    plain = re.sub(r"[\s_\-\u2010-\u2015\u2212]+", "", unicodedata.normalize("NFKC", name).casefold())
+    return plain or name
 
 
 def slug(name: str) -> str:

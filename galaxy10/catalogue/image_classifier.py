@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
-from galaxy10.catalogue.predictor import Predictor
+from galaxy10.catalogue.predictor import Predictor, ReadImage
 from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
 from galaxy10.data.images import read_image
@@ -54,15 +54,15 @@ class ImageClassifier:
         self._predictor.notes = ReadingNotes()
         size, networks = self._options.batch_size, self._predictor.networks
         tables: list[pa.Table] = [self._predictor.empty_table()]
-        batch: list[GalaxyImage] = []
+        batch: list[ReadImage] = []
 
         def flush() -> None:
-            table = self._predictor.columns(networks.predict([networks.prepare(image.pixels) for image in batch]))
-            tables.append(self._predictor.with_image_columns(table, batch))
+            outputs, nowhere = networks.predict([image.prepared for image in batch]), np.full(len(batch), np.nan)
+            tables.append(self._predictor.table(batch, outputs, nowhere, nowhere))
             batch.clear()
 
         for image in self._read(images):
-            batch.append(image)
+            batch.append(ReadImage.of(image, networks))
             if len(batch) == size:
                 flush()
         if batch:

@@ -2,22 +2,25 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy10.catalogue.table_io import check_columns
 from galaxy10.catalogue.writer import Catalogue, check_catalogue_path, shard_path
+from galaxy10.classes import slugs
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.data.quality import quality_line
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import checkpoint_hash
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.progress import progress
+from galaxy10.runs.files import RunFiles
 from galaxy10.version import __version__
 
 if TYPE_CHECKING:
     from galaxy10.catalogue.predictor import Predictor
+    from galaxy10.prediction.trained_on import TrainedOn
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,8 @@ def predict(
     shard = parse_shard(options.shard) if options.shard is not None else None
     temperatures = check_runs(runs, options)
     inputs = find_inputs(paths, options.stretch, options.path_column, options.hdu)
-    check_columns(output.suffix.lower(), inputs.columns.column_names)
+    classes = (RunFiles(runs[0]).read_provenance().get("data") or {}).get("class_names") or []
+    check_columns(output.suffix.lower(), [*inputs.columns.column_names, *(f"p_{slug}" for slug in slugs(classes))])
     target = shard_path(output, *shard) if shard else output
     catalogue = Catalogue(target, _plan(runs, temperatures, inputs, options, shard))
     record = None if options.overwrite else catalogue.finished()
@@ -73,12 +77,27 @@ def _fill(catalogue: Catalogue, inputs: Inputs, predictor: "Predictor", mine: ra
             show(done)
     rate = (done - before) / max(time.perf_counter() - start, 1e-9)
     record = catalogue.finish(len(parts), {**predictor.record(), "images_per_s": round(rate, 1)})
-    for line in [*predictor.notes.assumptions(), quality_line(record["quality"], predictor.notes.remedy)]:
+    for line in [
+        *predictor.notes.assumptions(),
+        quality_line(record["quality"], predictor.notes.remedy),
+        *_notes(record, predictor.trained_on),
+    ]:
         if line:
-            logger.info(f"note: {line}")
+            logger.warning(f"note: {line}")
     failed = f", {record['failed']:,} could not be read: {catalogue.failed_path}" if record["failed"] else ""
     logger.info(f"{record['catalogued']:,} of {len(mine):,} images catalogued{failed} ({rate:,.1f} images/s)")
     return record
+
+
+def _notes(record: dict[str, Any], trained_on: "TrainedOn") -> Iterator[str]:
+    """Yield what the record of a catalogue says about galaxies that the runs were trained or validated on."""
+    if why := trained_on.why_unchecked():
+        yield why
+    if record["trained_on"]:
+        yield (
+            f"the network was trained or validated on {record['trained_on']:,} of these {record['catalogued']:,} "
+            "galaxies (column trained_on): do not measure its accuracy on them"
+        )
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -110,6 +129,7 @@ def _plan(
         "tta_views": options.tta_views,
         "mc_dropout": options.mc_dropout,
         "coverage": options.coverage,
+        "per_class": options.per_class,
         "stretch": options.stretch,
         "hdu": options.hdu,
         "batch_size": options.batch_size,

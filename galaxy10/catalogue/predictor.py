@@ -1,7 +1,7 @@
 """Predict the rows of a catalogue from images, with an ensemble and its calibration."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,49 @@ import torch
 
 from galaxy10.data.galaxy_image import GalaxyImage
 from galaxy10.data.inputs import Inputs
+from galaxy10.data.known_galaxies import positions
 from galaxy10.data.prefetch import read_ahead
 from galaxy10.data.quality import ReadingNotes
 from galaxy10.data.sidecars import Failure
+from galaxy10.data.store import pixel_hash
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
+from galaxy10.prediction.options import set_thresholds_of
 from galaxy10.prediction.prediction_columns import prediction_columns
+from galaxy10.prediction.trained_on import TrainedOn
 
-Prepared = tuple[list[torch.Tensor], int]
-
+TRAINED_ON = "trained_on"
 _NO_PIXELS = np.empty((0, 0, 3), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image that has been read.
+
+    Attributes:
+        prepared: of Ensemble.prepare.
+        about: the image without its pixels.
+        pixel_hash: of the pixels, 64 bits.
+    """
+
+    prepared: tuple[list[torch.Tensor], int]
+    about: GalaxyImage
+    pixel_hash: int
+
+    @classmethod
+    def of(cls, image: GalaxyImage, networks: Ensemble) -> "ReadImage":
+        """Prepare an image for an ensemble."""
+        return cls(networks.prepare(image.pixels), replace(image, pixels=_NO_PIXELS), pixel_hash(image.pixels))
 
 
 def read_batches(
     inputs: Inputs, networks: Ensemble, batches: Iterable[range], workers: int | None
-) -> Iterator[tuple[range, list[tuple[Prepared, GalaxyImage] | str]]]:
-    """Yield batches of prepared images, each with its GalaxyImage without pixels; the reason for an unreadable one."""
+) -> Iterator[tuple[range, list[ReadImage | str]]]:
+    """Yield batches of images that have been read; for an image that cannot be read, the reason."""
 
-    def prepare(index: int) -> tuple[Prepared, GalaxyImage]:
-        image = inputs.read(index)
-        return networks.prepare(image.pixels), replace(image, pixels=_NO_PIXELS)
+    def prepare(index: int) -> ReadImage:
+        return ReadImage.of(inputs.read(index), networks)
 
     return read_ahead(prepare, batches, workers)
 
@@ -56,7 +78,8 @@ class Predictor:
         )
         self.options, self.notes = options, ReadingNotes()
         self.calibration = self._calibration()
-        self.threshold = self.calibration.threshold(options.coverage) if self.calibration else None
+        self.trained_on = TrainedOn(runs)
+        self.thresholds = set_thresholds_of(self.calibration, self.networks.class_names, options)
 
     def _calibration(self) -> Calibration | None:
         if self.options.temperature:
@@ -66,11 +89,24 @@ class Predictor:
         except Galaxy10Error:  # without a calibration there are no prediction sets
             return None
 
+    def table(self, images: Sequence[ReadImage], outputs: Outputs, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
+        """Return the columns of the catalogue for N images with their outputs and positions (N,) in degrees, or NaN."""
+        table = self.columns(outputs)
+        hashes = np.array([image.pixel_hash for image in images], np.uint64).astype(np.int64)
+        known = self.trained_on.match(hashes, ra, dec).known
+        # A galaxy that no run is known to have used may still be one of a run that does not record its galaxies.
+        unknown = ~known if self.trained_on.unchecked else np.zeros(len(images), bool)
+        table = table.append_column(TRAINED_ON, pa.array(known, pa.bool_(), mask=unknown))
+        for image in images:
+            self.notes.add(image.about)
+        table = table.append_column("filled", pa.array([image.about.filled for image in images], pa.float32()))
+        return table.append_column("quality", pa.array([image.about.quality for image in images], pa.string()))
+
     def columns(self, outputs: Outputs) -> pa.Table:
         """Return the prediction columns of the catalogue for the outputs of N images."""
         temperature = self.calibration.temperature if self.calibration else 1.0
         names = self.networks.class_names
-        return prediction_columns(outputs.samples, outputs.ood_score, names, temperature, self.threshold)
+        return prediction_columns(outputs.samples, outputs.ood, names, temperature, self.thresholds)
 
     def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
         """Yield number, rows and unreadable images of each part.
@@ -81,6 +117,7 @@ class Predictor:
         size = self.options.batch_size
         batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
         reading = read_batches(inputs, self.networks, batches, self.options.workers)
+        ra, dec = positions(inputs.columns)
         for number, part in parts.items():
             lines, failures, tables = [], [], [self.empty_table()]
             for _ in range(*_bounds(part, size)):
@@ -93,27 +130,18 @@ class Predictor:
                 if not good:
                     continue
                 prepared = [self.networks.placeholder()] * len(batch)
-                for i, (image, _) in good.items():
-                    prepared[i] = image
-                outputs = self.networks.predict(prepared)
-                kept = list(good)
-                table = self.columns(Outputs(outputs.samples[:, kept], outputs.ood_score[kept]))
-                tables.append(self.with_image_columns(table, [image for _, image in good.values()]))
-                lines += [batch[i] for i in good]
+                for i, image in good.items():
+                    prepared[i] = image.prepared
+                outputs = self.networks.predict(prepared).take(list(good))
+                here = [batch[i] for i in good]
+                tables.append(self.table(list(good.values()), outputs, ra[here], dec[here]))
+                lines += here
             yield number, self._beside(inputs, lines, pa.concat_tables(tables)), failures
 
     def empty_table(self) -> pa.Table:
         """Return the prediction columns of the catalogue without rows."""
         members = sum(max(1, member.mode.dropout) for member in self.networks.members)
-        outputs = Outputs(np.empty((members, 0, len(self.networks.class_names)), np.float32), np.empty(0, np.float32))
-        return self.with_image_columns(self.columns(outputs), [])
-
-    def with_image_columns(self, table: pa.Table, images: Sequence[GalaxyImage]) -> pa.Table:
-        """Append the columns filled and quality of N images, and count them in `notes`."""
-        for image in images:
-            self.notes.add(image)
-        table = table.append_column("filled", pa.array([image.filled for image in images], pa.float32()))
-        return table.append_column("quality", pa.array([image.quality for image in images], pa.string()))
+        return self.table([], Outputs.empty(members, len(self.networks.class_names)), np.empty(0), np.empty(0))
 
     @staticmethod
     def _beside(inputs: Inputs, lines: list[int], predictions: pa.Table) -> pa.Table:
@@ -124,15 +152,24 @@ class Predictor:
             carried = carried.append_column(name, predictions[name])
         return carried.combine_chunks()
 
+    def _named_thresholds(self) -> float | dict[str, float] | None:
+        """Return the one threshold of all classes, or with per_class that of each class by its name."""
+        if self.thresholds is None:
+            return None
+        found = self.thresholds.tolist()
+        if self.options.per_class:
+            return dict(zip(self.networks.class_names, found, strict=True))
+        return float(found[0])
+
     def record(self) -> dict[str, Any]:
-        """Return the part of a catalogue's record about the networks: runs, splits, modes, temperature, threshold."""
+        """Return the part of a catalogue's record about the networks and their calibration."""
         return {
             "runs": [str(member.run.resolve()) for member in self.networks.members],
             "split_hashes": [member.provenance["split"]["hash"] for member in self.networks.members],
             "modes": [member.mode.key for member in self.networks.members],
             "class_names": list(self.networks.class_names),
             "temperature": self.calibration.temperature if self.calibration else None,
-            "prediction_set_threshold": self.threshold,
+            "prediction_set_thresholds": self._named_thresholds(),
             "torch": torch.__version__,
         }
 

@@ -1,5 +1,6 @@
 """Join Parquet parts into a Parquet, CSV or FITS file; only FITS needs the whole table in memory."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from galaxy10.errors import Galaxy10Error
 
 _ROW_GROUP = 65_536
 _FITS_NAME, _FITS_COLUMNS = 68, 999
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _NULL = int(np.iinfo(np.int64).min)
 
 
@@ -23,6 +25,12 @@ def write_tables(path: Path, suffix: str, parts: Sequence[Path]) -> int:
     """
     {".parquet": _write_parquet, ".csv": _write_csv, ".fits": _write_fits}[suffix](path, parts)
     return sum(pq.read_metadata(part).num_rows for part in parts)
+
+
+def count_true(parts: Sequence[Path], column: str) -> int:
+    """Return how many rows of Parquet files have True in a column; 0 for files without the column."""
+    having = [part for part in parts if column in pq.read_schema(part).names]
+    return sum(pc.sum(pq.read_table(part, columns=[column])[column]).as_py() or 0 for part in having)
 
 
 def _batches(parts: Sequence[Path]) -> Iterator[pa.Table]:
@@ -45,9 +53,21 @@ def _write_parquet(path: Path, parts: Sequence[Path]) -> None:
 
 def _write_csv(path: Path, parts: Sequence[Path]) -> None:
     options = pyarrow.csv.WriteOptions(quoting_style="needed")
-    with pyarrow.csv.CSVWriter(path, pq.read_schema(parts[0]), write_options=options) as writer:
+    schema = _without_lists(pq.read_schema(parts[0]).empty_table()).schema
+    with pyarrow.csv.CSVWriter(path, schema, write_options=options) as writer:
         for table in _batches(parts):
-            writer.write_table(table)
+            writer.write_table(_without_lists(table))
+
+
+def _without_lists(table: pa.Table) -> pa.Table:
+    """Return a table whose lists are JSON texts, such as `["Spiral", "Edge-on"]`: CSV and FITS have no lists."""
+    for number, field in enumerate(table.schema):
+        if any(is_one(field.type) for is_one in _LISTS):
+            texts = [
+                None if v is None else json.dumps(v, ensure_ascii=False, default=str) for v in table[number].to_pylist()
+            ]
+            table = table.set_column(number, field.name, pa.array(texts, pa.string()))
+    return table
 
 
 def check_columns(suffix: str, names: Sequence[str]) -> None:
@@ -61,8 +81,8 @@ def check_columns(suffix: str, names: Sequence[str]) -> None:
     for name in names:
         if not (name.isascii() and name.isprintable() and len(name.replace("'", "''")) <= _FITS_NAME):
             raise Galaxy10Error(
-                f"FITS cannot hold the input's column {name!r} (printable ASCII, at most {_FITS_NAME} characters); "
-                "end -o in .parquet or .csv, or rename the column"
+                f"FITS cannot hold the column {name!r} (printable ASCII, at most {_FITS_NAME} characters); "
+                "end -o in .parquet or .csv, or rename it"
             )
     if len(names) > _FITS_COLUMNS:
         raise Galaxy10Error(
@@ -73,7 +93,7 @@ def check_columns(suffix: str, names: Sequence[str]) -> None:
 def _write_fits(path: Path, parts: Sequence[Path]) -> None:
     from astropy.table import Table
 
-    table = pa.concat_tables([pq.read_table(part) for part in parts])
+    table = _without_lists(pa.concat_tables([pq.read_table(part) for part in parts]))
     columns = {name: _fits_column(table[name]) for name in table.column_names}
     Table(columns).write(path, format="fits", overwrite=True)
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from galaxy10.catalogue.table_io import check_columns, write_tables
+from galaxy10.catalogue.table_io import check_columns, count_true, write_tables
 from galaxy10.data.sidecars import (
     CATALOGUE_SUFFIXES,
     Failure,
@@ -165,14 +165,13 @@ def join_parts(
         failed.unlink(missing_ok=True)
     with atomic_write(output) as part:
         catalogued = write_tables(part, output.suffix.lower(), parts)
-    record = {
-        "output": output.name,
-        "plan": plan,
+    counts = {
         "catalogued": catalogued,
         "failed": len(failures),
+        "trained_on": count_true(parts, "trained_on"),
         "quality": _count_qualities(parts),
-        **more,
     }
+    record = {"output": output.name, "plan": plan, **counts, **more}
     write_json(record_path(output), record)
     if leftover is not None:
         # plan.json last: while it exists, the same command completes the catalogue after a kill.
@@ -253,6 +252,6 @@ def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
     rest = {
         k: v
         for k, v in records[0].items()
-        if k not in ("output", "plan", "catalogued", "failed", "quality", "images_per_s")
+        if k not in ("output", "plan", "catalogued", "failed", "trained_on", "quality", "images_per_s")
     }
     return join_parts(output, plan, shards, failures, rest)

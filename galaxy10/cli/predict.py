@@ -27,6 +27,12 @@ TtaViews = Annotated[
 McDropout = Annotated[int, typer.Option(help="number of Monte Carlo dropout samples, such as 20; 0 for none")]
 Temperature = Annotated[bool, typer.Option("--temperature/--no-temperature", help="calibrate the probabilities")]
 Coverage = Annotated[float, typer.Option(help="fraction of galaxies whose prediction_set contains the true class")]
+PerClass = Annotated[
+    bool, typer.Option("--per-class", help="prediction sets whose coverage holds for each class, also for rare ones")
+]
+IncludeTrained = Annotated[
+    bool, typer.Option("--include-trained", help="evaluate galaxies that a run was trained or validated on, too")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Stretch = Annotated[
     str,
@@ -86,6 +92,7 @@ def predict(
     mc_dropout: McDropout = 0,
     temperature: Temperature = True,
     coverage: Coverage = 0.9,
+    per_class: PerClass = False,
     stretch: Stretch = "auto",
     hdu: Hdu = None,
     path_column: Annotated[str | None, typer.Option(help="column of paths in an input table (default: path)")] = None,
@@ -109,6 +116,7 @@ def predict(
         mc_dropout=mc_dropout,
         temperature=temperature,
         coverage=coverage,
+        per_class=per_class,
         stretch=stretch,
         hdu=hdu,
         path_column=path_column,
@@ -145,6 +153,8 @@ def evaluate(
         ),
     ] = None,
     coverage: Annotated[float | None, typer.Option(help="coverage of the prediction sets (default: 0.9)")] = None,
+    per_class: PerClass = False,
+    include_trained: IncludeTrained = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, …")] = None,
     trust: Trust = None,
 ) -> None:
@@ -156,17 +166,17 @@ def evaluate(
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"a run and a file are needed, but there is only {file}; type RUN FILE")
-    given = (tta_views, mc_dropout or None, temperature, coverage, device)
+    given = (tta_views, mc_dropout or None, temperature, coverage, per_class or None, device)
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature is not False,
         coverage=0.9 if coverage is None else coverage,
+        per_class=per_class,
         device=device or "auto",
     )
-    result = evaluate_run(
-        runs[0], file, output, subset, runs[1:], options if any(x is not None for x in given) else None
-    )
+    used = options if any(x is not None for x in given) else None
+    result = evaluate_run(runs[0], file, output, subset, runs[1:], used, include_trained)
     logger.info(f"report  {build_report(output)}")
     print_result(result)
 
@@ -198,7 +208,7 @@ def calibrate(
         "run_dir": str(run),
         "mode": mode.key,
         "temperature": found.temperature,
-        "validation_galaxies": len(found.conformal_scores),
+        "validation_galaxies": found.num_galaxies,
         "loss": found.loss,
         "calibration_error": found.calibration_error,
     }
@@ -217,6 +227,8 @@ def uncertainty(
         typer.Option(help="number of Monte Carlo dropout samples, 0 for none (default: 20 if the network has dropout)"),
     ] = None,
     coverage: Coverage = 0.9,
+    per_class: PerClass = False,
+    include_trained: IncludeTrained = False,
     device: Device = "auto",
     trust: Trust = None,
 ) -> None:
@@ -226,7 +238,17 @@ def uncertainty(
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"two things are needed, a run and a file; there is only {file}")
-    print(compare_modes(runs, file, output, mc_dropout=mc_dropout, coverage=coverage, device=device))
+    page = compare_modes(
+        runs,
+        file,
+        output,
+        mc_dropout=mc_dropout,
+        coverage=coverage,
+        per_class=per_class,
+        include_trained=include_trained,
+        device=device,
+    )
+    print(page)
 
 
 @app.command()

@@ -49,15 +49,14 @@ def sky_pairs(ra: np.ndarray, dec: np.ndarray, radius_arcsec: float | np.ndarray
     rows = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(rows) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    lon, lat = np.radians(ra[rows]), np.radians(dec[rows])
-    unit = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    unit = unit_vectors(ra[rows], dec[rows])
     radius = np.broadcast_to(np.asarray(radius_arcsec, np.float64), ra.shape)[rows]
     found = [np.empty((0, 2), dtype=np.int64)]
     # By radius, halved from the largest: one coarse image does not make all fine ones candidates of each other.
     level = np.floor(np.log2(np.maximum(radius, 1e-3)))
     for number in np.unique(level):
         here, upto = np.flatnonzero(level == number), np.flatnonzero(level < number)
-        reach = _chord(radius[here].max())
+        reach = chord(radius[here].max())
         tree = cKDTree(unit[here])
         found.append(here[tree.query_pairs(reach, output_type="ndarray")].reshape(-1, 2))
         if len(upto):
@@ -65,12 +64,19 @@ def sky_pairs(ra: np.ndarray, dec: np.ndarray, radius_arcsec: float | np.ndarray
             found.append(np.column_stack([here[near.row], upto[near.col]]))
     pairs = np.vstack(found)
     apart = np.linalg.norm(unit[pairs[:, 0]] - unit[pairs[:, 1]], axis=1)
-    pairs = pairs[apart <= _chord(radius[pairs].mean(axis=1))]
+    pairs = pairs[apart <= chord(radius[pairs].mean(axis=1))]
     result: np.ndarray = rows[pairs]
     return result
 
 
-def _chord(arcsec: Any) -> Any:
+def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Return positions (N,) in degrees as points (N, 3) on the unit sphere."""
+    lon, lat = np.radians(ra), np.radians(dec)
+    return np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+
+
+def chord(arcsec: Any) -> Any:
+    """Return the distance of two points on the unit sphere that are `arcsec` apart."""
     return 2 * np.sin(np.radians(np.minimum(arcsec / 3600, 180.0)) / 2)
 
 

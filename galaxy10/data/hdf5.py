@@ -59,7 +59,9 @@ class SourceFile:
         return ids
 
 
-def open_source(path: Path, class_names: Sequence[str] | None = None, key: str = "data.path") -> SourceFile:
+def open_source(
+    path: Path, class_names: Sequence[str] | None = None, key: str = "data.path", one_class: bool = False
+) -> SourceFile:
     """Check an HDF5 file of galaxies and read everything except its pixels.
 
     Args:
@@ -68,6 +70,7 @@ def open_source(path: Path, class_names: Sequence[str] | None = None, key: str =
             val or test.
         class_names: names in label order; else the attribute `class_names` on `ans`; else None.
         key: the setting or option that holds the path, for messages.
+        one_class: whether all images may be of one class, as in the evaluation of a trained run.
 
     Raises:
         Galaxy10Error: the file is missing, damaged, no HDF5 file, or has another layout.
@@ -80,10 +83,10 @@ def open_source(path: Path, class_names: Sequence[str] | None = None, key: str =
     if path.stat().st_size == 0:
         raise Galaxy10Error(f"{key}={path} is empty (0 bytes); copy or download it again")
     with open_hdf5(path) as file:
-        return _read(file, path, class_names)
+        return _read(file, path, class_names, one_class)
 
 
-def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> SourceFile:
+def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None, one_class: bool) -> SourceFile:
     images, labels = (_required(file, key, path) for key in REQUIRED)
     _check_images(images, path)
     num_images = images.shape[0]
@@ -101,7 +104,7 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None) -> Sou
     if given is not None:
         table["given_subset"] = given
     notes.append(_drop_placeholders(table, path))
-    if (ids == ids[0]).all():
+    if (ids == ids[0]).all() and not one_class:
         raise Galaxy10Error(f"{path}: every image has label {ids[0]}; a classifier needs at least two classes")
     said = tuple(note for note in notes if note)
     _, height, width, _ = images.shape

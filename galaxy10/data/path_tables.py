@@ -25,6 +25,8 @@ _RESERVED = (
     "mutual_information",
     "prediction_set",
     "ood_score",
+    "ood_percentile",
+    "trained_on",
     "filled",
     "quality",
 )

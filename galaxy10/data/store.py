@@ -179,8 +179,12 @@ def _build(source: SourceFile, part: Path) -> None:
 
 def _describe(image: np.ndarray) -> tuple[int, np.ndarray, bool, str]:
     """Return hash, moments (6,), blankness and quality of one image, mostly without holding the GIL."""
-    name = int.from_bytes(hashlib.blake2b(image.data, digest_size=8).digest(), "little")
-    return name, _moments(image), bool(image.min() == image.max()), image_quality(image)
+    return pixel_hash(image), _moments(image), bool(image.min() == image.max()), image_quality(image)
+
+
+def pixel_hash(image: np.ndarray) -> int:
+    """Return a hash of the pixels of an image (H, W, 3) uint8, 0 to 2**64 − 1."""
+    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest(), "little")
 
 
 def _moments(image: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,16 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from galaxy10.console import quiet_libraries
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
+from galaxy10.evaluation.default_sets import calibration_of_run, default_set_metrics
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
-from galaxy10.evaluation.labelled_file import subset_table
+from galaxy10.evaluation.labelled_file import LabelledFile, subset_table
+from galaxy10.evaluation.left_out import LEFT_OUT, check_known, without_galaxies
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
 from galaxy10.files import make_directory
+from galaxy10.metrics.classification import over_present_classes
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.precision import trained_precision
 from galaxy10.runs.files import RunFiles
@@ -33,24 +37,31 @@ _LEAK = "the network was trained or chosen on some of these galaxies: these metr
 
 
 def evaluate_as_trained(
-    run: Path, provenance: dict[str, Any], source: SourceFile, labels: np.ndarray, out_dir: Path, subset: str | None
+    run: Path,
+    provenance: dict[str, Any],
+    file: LabelledFile,
+    out_dir: Path,
+    subset: str | None,
+    include_trained: bool = False,
 ) -> dict[str, Any]:
     """Evaluate a run on a checked file and return the object of the JSON line.
 
     Args:
         provenance: the run's.
-        labels: (N,) class numbers in the run's class order.
         subset: train, val, test or all; None: test on the run's own file, all on any other.
+        include_trained: of another file than the run's own, whether to evaluate galaxies that the run was trained or
+            validated on, too.
 
     Raises:
-        Galaxy10Error: the file is not the run's own, and `subset` names one of the run's subsets.
+        Galaxy10Error: the file is not the run's own, and `subset` names one of the run's subsets; or the run was
+            trained on all of its galaxies.
     """
     quiet_libraries()
     keep_freed_memory()
     config = run_config(run)
     torch.manual_seed(config["seed"])
     module = load_classifier(RunFiles(run).best)
-    store, split = evaluation_split(run, provenance, source, labels, subset)
+    store, split, file = evaluation_split([run], provenance, file, subset, include_trained)
     data = GalaxyData.from_store(
         store, split, module.class_names, eval_batch_size=config["data"].get("eval_batch_size", 64)
     )
@@ -69,8 +80,12 @@ def evaluate_as_trained(
         use_distributed_sampler=False,
     )
     metrics = evaluate_subsets(trainer, module, data, ["test"], out_dir)
+    if calibration := calibration_of_run(run):
+        table = RunFiles(out_dir).read_predictions("test")
+        metrics = default_set_metrics(calibration, table, module.class_names, "test") | metrics
+    metrics = over_present_classes(metrics, module.class_names, file.absent, "test/")
     shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
-    evaluated = evaluation_provenance(provenance, source, store.content, split, run)
+    evaluated = evaluation_provenance(provenance, file, store.content, split, run)
     return write_evaluation(out_dir, data, metrics, evaluated)
 
 
@@ -81,19 +96,42 @@ def _accelerator(trained_on: str) -> str:
 
 
 def evaluation_split(
-    run: Path, provenance: dict[str, Any], source: SourceFile, labels: np.ndarray, subset: str | None
-) -> tuple[Store, Split]:
-    """Return the file's store, and a split whose test subset is the rows to evaluate."""
-    config = run_config(run)
+    runs: Sequence[Path],
+    provenance: dict[str, Any],
+    file: LabelledFile,
+    subset: str | None,
+    include_trained: bool,
+) -> tuple[Store, Split, LabelledFile]:
+    """Return the file's store, a split whose test subset is the rows to evaluate, and the file.
+
+    The run's own file is returned without notes: nothing has to be assumed about its classes.
+
+    Args:
+        runs: of one split.
+        include_trained: whether galaxies of another file that the runs were trained or validated on are among them.
+
+    Raises:
+        Galaxy10Error: see evaluate_as_trained.
+    """
+    run, config, source = runs[0], run_config(runs[0]), file.source
     store = open_store(source, store_of_run(source.path, config["data"]))
     own_file = store.content == provenance["data"]["content"]
     name, table = subset_table(run, source, own_file, subset)
-    rows = _evaluated_rows(store.table, labels, name, table)
+    rows = _evaluated_rows(store.table, file.labels, name, table)
     own_subset = own_file and name != "all"
-    notes = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
+    notes: tuple[str, ...] = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
+    if own_file:
+        file = replace(file, absent=(), notes=())
+    else:
+        for note in file.notes:
+            logger.warning(f"note: {note}")
+        left_out, known = check_known(runs, store.table, source.path, include_trained)
+        rows.loc[left_out, ["subset", "reason"]] = ["dropped", LEFT_OUT]
+        file = without_galaxies(file, left_out)
+        notes = (*file.notes, *known)
     split = Split(rows, provenance["split"]["hash"] if own_subset else split_hash(rows, store.content), notes)
     logger.info(f"evaluating {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))
-    return store, split
+    return store, split, file
 
 
 def write_evaluation(
@@ -131,15 +169,17 @@ def _evaluated_rows(
 
 
 def evaluation_provenance(
-    provenance: dict[str, Any], source: SourceFile, content: str, split: Split, run: Path
+    provenance: dict[str, Any], file: LabelledFile, content: str, split: Split, run: Path
 ) -> dict[str, Any]:
     """Return the provenance of an evaluation: the run's own, with the data and split of the evaluated file."""
+    source = file.source
     data = {
         **provenance["data"],
         "path": str(source.path.resolve()),
         "num_images": source.num_images,
         "image_shape": [source.height, source.width, 3],
         "content": content,
+        "absent_classes": list(file.absent),
     }
     evaluated: dict[str, Any] = {
         "hash": split.hash,

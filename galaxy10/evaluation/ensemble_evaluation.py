@@ -14,10 +14,13 @@ import torch
 from galaxy10.data.store import Store, forget_pages
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.classification import classification_metrics
-from galaxy10.prediction.calibration import apply_temperature
+from galaxy10.metrics.prediction_sets import set_metrics
 from galaxy10.prediction.calibration_file import Calibration
+from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.ensemble import Ensemble, Outputs
-from galaxy10.prediction.prediction_columns import prediction_columns, prediction_set_mask
+from galaxy10.prediction.options import PredictOptions, set_thresholds_of
+from galaxy10.prediction.prediction_columns import prediction_columns
+from galaxy10.prediction.temperature import apply_temperature
 from galaxy10.progress import progress
 from galaxy10.runs.trained import check_run
 
@@ -42,21 +45,15 @@ class EnsembleEvaluation:
     images_per_s: float
     calibration: Calibration
 
-    @property
-    def covered(self) -> np.ndarray:
-        """Return whether the true class is in the prediction set, (N,) bool."""
-        covered: np.ndarray = self.inside[np.arange(len(self.labels)), self.labels]
-        return covered
-
     def coverage_error(self, coverage: float) -> float:
         """Return the standard error of the measured coverage, from the evaluated and the validation galaxies."""
-        return sqrt(coverage * (1 - coverage) * (1 / len(self.labels) + 1 / len(self.calibration.conformal_scores)))
+        return sqrt(coverage * (1 - coverage) * (1 / len(self.labels) + 1 / self.calibration.num_galaxies))
 
     def metrics(self, class_names: Sequence[str]) -> dict[str, float | None]:
         """Return the metrics of the calibrated probabilities, of the uncalibrated ones and of the prediction sets.
 
-        loss_uncalibrated, calibration_error_uncalibrated: before the temperature. coverage: share of galaxies (0–1)
-        whose true class is in the prediction set. mean_set_size: mean number of classes in a set.
+        loss_uncalibrated, calibration_error_uncalibrated: before the temperature. The sets' are those of
+        galaxy10.metrics.prediction_sets.set_metrics.
         """
         labels = torch.tensor(self.labels)
         before = classification_metrics(torch.tensor(self.raw), labels, class_names)
@@ -65,8 +62,7 @@ class EnsembleEvaluation:
             **after,
             "loss_uncalibrated": before["loss"],
             "calibration_error_uncalibrated": before["calibration_error"],
-            "coverage": float(self.covered.mean()),
-            "mean_set_size": float(self.inside.sum(axis=1).mean()),
+            **set_metrics(self.inside, self.labels, class_names),
         }
 
 
@@ -97,33 +93,31 @@ def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> tuple[Ou
             forget_pages(store.images)
             show(first + len(images))
     seconds = max(time.perf_counter() - start, 1e-9)
-    samples = np.concatenate([output.samples for output in outputs], axis=1)
-    return Outputs(samples, np.concatenate([output.ood_score for output in outputs])), len(rows) / seconds
+    return Outputs.concatenate(outputs), len(rows) / seconds
 
 
 def evaluate_ensemble(
-    networks: Ensemble, store: Store, rows: np.ndarray, labels: np.ndarray, temperature: bool, coverage: float
+    networks: Ensemble, store: Store, rows: np.ndarray, labels: np.ndarray, options: PredictOptions
 ) -> tuple[EnsembleEvaluation, pd.DataFrame]:
     """Evaluate rows (N,) of a store with labels (N,), and return the evaluation and the prediction table.
 
-    temperature: whether to apply the fitted one. coverage: of the prediction sets, between 0 and 1.
+    options: temperature, coverage and per_class are used.
 
     Raises:
         Galaxy10Error: the ensemble is not calibrated.
     """
     calibration = networks.calibration()
-    if not temperature:
+    if not options.temperature:
         calibration = calibration.without_temperature()
     outputs, rate = predict_rows(networks, store, rows)
-    threshold = calibration.threshold(coverage)
+    thresholds = set_thresholds_of(calibration, networks.class_names, options)
+    assert thresholds is not None
     calibrated = apply_temperature(outputs.samples.astype(np.float64), calibration.temperature).mean(axis=0)
     names = networks.class_names
-    table = prediction_columns(
-        outputs.samples, outputs.ood_score, names, calibration.temperature, threshold
-    ).to_pandas()
+    table = prediction_columns(outputs.samples, outputs.ood, names, calibration.temperature, thresholds).to_pandas()
     table.insert(0, "label", labels)
     table.insert(0, "row", rows)
     raw = outputs.samples.astype(np.float64).mean(axis=0)
     return EnsembleEvaluation(
-        labels, raw, calibrated, prediction_set_mask(calibrated, threshold), rate, calibration
+        labels, raw, calibrated, prediction_set_mask(calibrated, thresholds), rate, calibration
     ), table

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from galaxy10.data.datamodule import GalaxyData
-from galaxy10.data.hdf5 import SourceFile
 from galaxy10.evaluation.as_trained import evaluation_provenance, evaluation_split, write_evaluation
 from galaxy10.evaluation.ensemble_evaluation import check_same_split, evaluate_ensemble
+from galaxy10.evaluation.labelled_file import LabelledFile
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import make_directory
+from galaxy10.metrics.classification import over_present_classes
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.runs.files import RunFiles
@@ -22,20 +21,20 @@ from galaxy10.runs.files import RunFiles
 def evaluate_with_options(
     runs: Sequence[Path],
     provenance: dict[str, Any],
-    source: SourceFile,
-    labels: np.ndarray,
+    file: LabelledFile,
     out_dir: Path,
     subset: str | None,
     options: PredictOptions | None,
+    include_trained: bool = False,
 ) -> dict[str, Any]:
     """Evaluate an ensemble of runs on a checked file and return the object of the JSON line.
 
     The metrics are the default ones, `loss_uncalibrated` and `calibration_error_uncalibrated` (before the temperature),
-    `coverage` and `mean_set_size` (of the prediction sets), and `images_per_s`.
+    those of the prediction sets (coverage and size, of all and of each class), and `images_per_s`.
 
     Args:
         provenance: the first run's.
-        labels: (N,) class numbers in the runs' class order.
+        include_trained: whether to evaluate galaxies of another file that the runs were trained on, too.
 
     Raises:
         Galaxy10Error: the runs do not support the options or have different splits, or the subset is not in the file.
@@ -45,22 +44,24 @@ def evaluate_with_options(
     check_same_split(runs)
     check_runs(runs, replace(options, temperature=True), hint="")  # prediction sets need a calibration anyway
     networks = Ensemble(runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device)
-    store, split = evaluation_split(runs[0], provenance, source, labels, subset)
+    store, split, file = evaluation_split(runs, provenance, file, subset, include_trained)
     rows = split.rows("test")
     make_directory(out_dir)
-    evaluation, table = evaluate_ensemble(networks, store, rows, labels[rows], options.temperature, options.coverage)
+    evaluation, table = evaluate_ensemble(networks, store, rows, file.labels[rows], options)
     files = RunFiles(out_dir)
     files.write_predictions("test", table)
     save_misclassified(store.images, table, networks.class_names, files.samples("misclassified_test"))
     shutil.copyfile(RunFiles(runs[0]).config, files.config)
-    metrics = {f"test/{key}": value for key, value in evaluation.metrics(networks.class_names).items()}
+    measured = over_present_classes(evaluation.metrics(networks.class_names), networks.class_names, file.absent)
+    metrics = {f"test/{key}": value for key, value in measured.items()}
     metrics["test/images_per_s"] = round(evaluation.images_per_s, 1)
     prediction = {
         "modes": [member.mode.key for member in networks.members],
         "temperature": evaluation.calibration.temperature,
         "requested_coverage": options.coverage,
+        "per_class": options.per_class,
     }
-    evaluated = evaluation_provenance(provenance, source, store.content, split, runs[0])
+    evaluated = evaluation_provenance(provenance, file, store.content, split, runs[0])
     trained = ", ".join(str(run.resolve()) for run in runs)
     data = GalaxyData.from_store(store, split, networks.class_names)
     return write_evaluation(out_dir, data, metrics, {**evaluated, "trained_run": trained, "prediction": prediction})

@@ -45,3 +45,25 @@ def classification_metrics(
     for name, value, known in zip(slugs(class_names), f1.tolist(), seen.tolist(), strict=True):
         result[f"f1_{name}"] = value if known else None
     return result
+
+
+def over_present_classes(
+    metrics: dict[str, float | None], class_names: Sequence[str], absent: Sequence[str], prefix: str = ""
+) -> dict[str, float | None]:
+    """Return metrics of a file that lacks some classes, with macro_f1 over the classes that it has.
+
+    A galaxy that is predicted as an absent class is still an error of its own class.
+
+    Args:
+        metrics: of classification_metrics, under `prefix`.
+        absent: classes without a galaxy in the file: their F1 is None.
+    """
+    if not absent:
+        return metrics
+    lacking = set(absent)
+    pairs = zip(slugs(class_names), class_names, strict=True)
+    keys = {f"{prefix}f1_{slug}": name not in lacking for slug, name in pairs}
+    scores = [metrics[key] for key, present in keys.items() if present]
+    known = [score for score in scores if score is not None]
+    changed = {key: None for key, present in keys.items() if not present}
+    return {**metrics, **changed, f"{prefix}macro_f1": sum(known) / len(known)}

@@ -1,5 +1,6 @@
 """Confusion matrix, scores of each class and reliability of a prediction table, in NumPy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -20,11 +21,13 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, num_classes: int
     return np.bincount(flat, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def class_scores(counts: np.ndarray) -> pd.DataFrame:
+def class_scores(counts: np.ndarray, absent: Sequence[int] = ()) -> pd.DataFrame:
     """Return precision, recall and F1 of every class from the confusion matrix (C, C).
 
     The table has one row per class: support, predicted, precision, recall, f1. A class among neither labels nor
     predictions has F1 NaN; a class that is never predicted has F1 0, as in scikit-learn, and precision NaN.
+
+    absent: classes that the evaluated file does not have at all; their F1 is NaN, whatever is predicted.
     """
     hits = np.diag(counts).astype(float)
     support, predicted = counts.sum(axis=1), counts.sum(axis=0)
@@ -38,6 +41,7 @@ def class_scores(counts: np.ndarray) -> pd.DataFrame:
                 "f1": 2 * hits / (support + predicted),
             }
         )
+    table.loc[list(absent), "f1"] = np.nan
     return table
 
 

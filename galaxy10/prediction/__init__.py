@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 from galaxy10.lazy import lazy_attributes
 
 if TYPE_CHECKING:
-    from galaxy10.prediction.calibration import apply_temperature
     from galaxy10.prediction.calibration_file import Calibration
     from galaxy10.prediction.ensemble import Ensemble
     from galaxy10.prediction.mc_dropout import DeterministicMCDropout
     from galaxy10.prediction.ood import KNNDetector
     from galaxy10.prediction.options import PredictOptions
+    from galaxy10.prediction.temperature import apply_temperature
 
 __all__ = [
     "Calibration",
@@ -28,6 +28,6 @@ __getattr__, __dir__ = lazy_attributes(
         "Ensemble": "ensemble",
         "KNNDetector": "ood",
         "PredictOptions": "options",
-        "apply_temperature": "calibration",
+        "apply_temperature": "temperature",
     },
 )

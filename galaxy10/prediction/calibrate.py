@@ -68,15 +68,25 @@ def calibrate_run(
     """Predict a run's validation galaxies in one mode, and save the calibration.
 
     Raises:
-        Galaxy10Error: the training file is gone or has changed, or the split has no validation galaxies.
+        Galaxy10Error: the training file is gone or has changed and the mode is not the run's own, or the split has no
+            validation galaxies.
     """
     networks = Ensemble([run], tta_views=tta_views, mc_dropout=mc_dropout, device=device)
     member = networks.members[0]
-    store, split = run_store(run, member.provenance)
+    own_mode = member.mode == resolve_mode(member.module.tta_views, None, 0)
+    try:
+        store, split = run_store(run, member.provenance)
+    except Galaxy10Error:
+        # The run's own mode needs no images: its predictions of the validation galaxies are kept.
+        if own_mode and member.module.evaluates_saved_weights:
+            calibration = calibrate_finished_run(run, None, networks.device)
+            if calibration is not None:
+                return member.mode, calibration
+        raise
     rows = split.loc[split["subset"] == "val"]
     if not len(rows):
         raise Galaxy10Error(f"{run} has no validation galaxies to calibrate it on; train with a split that has some")
-    if member.mode == resolve_mode(member.module.tta_views, None, 0):
+    if own_mode:
         calibration = calibrate_finished_run(run, store, networks.device)
         if calibration is not None:
             return member.mode, calibration

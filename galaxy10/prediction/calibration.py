@@ -8,24 +8,13 @@ from scipy.optimize import minimize_scalar
 
 from galaxy10.metrics.classification import classification_metrics
 from galaxy10.prediction.calibration_file import Calibration
+from galaxy10.prediction.conformal import scores_by_class
+from galaxy10.prediction.temperature import apply_temperature
 
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.05, 20.0
 # The prior of ln T: normal around 0. Without it, a dozen galaxies that are all classified correctly would fit T = 0;
 # with hundreds of galaxies it makes no difference.
 _PRIOR_WIDTH = 0.5
-
-
-def apply_temperature(samples: np.ndarray, temperature: float) -> np.ndarray:
-    """Return probabilities (…, C) with the logits divided by a temperature (Guo et al. 2017, arXiv 1706.04599).
-
-    Above 1 the probabilities become less confident, below 1 more confident.
-    """
-    if temperature == 1:
-        return samples
-    logits = np.log(np.maximum(samples.astype(np.float64), 1e-30)) / temperature
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    softened: np.ndarray = (powers / powers.sum(axis=-1, keepdims=True)).astype(samples.dtype)
-    return softened
 
 
 def calibrate(samples: np.ndarray, labels: np.ndarray) -> Calibration:
@@ -53,8 +42,8 @@ def calibrate(samples: np.ndarray, labels: np.ndarray) -> Calibration:
     before, after = samples.mean(axis=0), apply_temperature(samples, best).mean(axis=0)
     return Calibration(
         temperature=best,
-        conformal_scores=np.sort(1 - after[picked, labels]).tolist(),
-        uncalibrated_scores=np.sort(1 - before[picked, labels]).tolist(),
+        conformal_scores=scores_by_class(after, labels),
+        uncalibrated_scores=scores_by_class(before, labels),
         loss=(loss(0.0), loss(log(best))),
         calibration_error=(_calibration_error(before, labels), _calibration_error(after, labels)),
     )

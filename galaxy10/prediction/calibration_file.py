@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,11 @@ import numpy as np
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
+from galaxy10.prediction.conformal import set_thresholds
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.runs.files import RunFiles
+
+FORMAT = 2  # of calibration.json: 1 had the scores of all classes in one list
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,16 @@ class Calibration:
 
     Attributes:
         temperature: divides the logits; 1 changes nothing.
-        conformal_scores: of the validation galaxies, sorted: one minus the probability of the true class, with the
-            temperature.
+        conformal_scores: of the validation galaxies with the temperature, one sorted list for each class
+            (galaxy10.prediction.conformal.scores_by_class).
         uncalibrated_scores: the same without the temperature.
         loss: of the validation galaxies, without and with the temperature.
         calibration_error: of the validation galaxies, without and with the temperature.
     """
 
     temperature: float
-    conformal_scores: list[float]
-    uncalibrated_scores: list[float]
+    conformal_scores: list[list[float]]
+    uncalibrated_scores: list[list[float]]
     loss: tuple[float, float]
     calibration_error: tuple[float, float]
 
@@ -37,16 +39,18 @@ class Calibration:
         """Return the calibration with temperature 1 and the scores that belong to it."""
         return replace(self, temperature=1.0, conformal_scores=self.uncalibrated_scores)
 
-    def threshold(self, coverage: float) -> float:
-        """Return the highest conformal score that is still in the prediction set.
+    @property
+    def num_galaxies(self) -> int:
+        """Return the number of validation galaxies."""
+        return sum(map(len, self.conformal_scores))
 
-        Split conformal prediction with the finite-sample quantile (Angelopoulos & Bates 2021, arXiv 2107.07511):
-        the ⌈(n + 1) · coverage⌉-th smallest of n scores. Infinite, so that every set holds all classes, if n is too
-        small for this coverage.
-        """
-        scores = self.conformal_scores
-        rank = ceil((len(scores) + 1) * coverage)
-        return scores[rank - 1] if rank <= len(scores) else float("inf")
+    def thresholds(self, coverage: float, per_class: bool = False) -> np.ndarray:
+        """Return the highest conformal score that is still in the prediction set, for each class (C,)."""
+        return set_thresholds(self.conformal_scores, coverage, per_class)
+
+    def without_own_threshold(self, coverage: float) -> list[int]:
+        """Return the classes with too few validation galaxies for a threshold of their own: they are in every set."""
+        return np.flatnonzero(np.isinf(self.thresholds(coverage, per_class=True))).tolist()
 
 
 def checkpoint_hash(run: Path) -> str:
@@ -59,15 +63,18 @@ def save_calibration(run: Path, mode: PredictMode, calibration: Calibration) -> 
     """Add the calibration of one mode to the run's file; drop those of other weights."""
     path, checkpoint = RunFiles(run).calibration, checkpoint_hash(run)
     saved = read_json(path)
-    modes = saved.get("modes", {}) if saved.get("checkpoint") == checkpoint else {}
-    write_json(path, {"checkpoint": checkpoint, "modes": {**modes, mode.key: asdict(calibration)}})
+    same = saved.get("checkpoint") == checkpoint and saved.get("format") == FORMAT
+    modes = saved.get("modes", {}) if same else {}
+    about = {"format": FORMAT, "checkpoint": checkpoint, "modes": {**modes, mode.key: asdict(calibration)}}
+    write_json(path, about)
 
 
 def load_calibration(run: Path, mode: PredictMode) -> Calibration:
     """Return the calibration of one run for one mode.
 
     Raises:
-        Galaxy10Error: there is none, or it belongs to other weights; the message names the command to type.
+        Galaxy10Error: there is none, or it belongs to other weights or another version; the message names the
+            command to type.
     """
     saved = read_json(RunFiles(run).calibration)
     found: dict[str, Any] | None = (saved.get("modes") or {}).get(mode.key)
@@ -76,6 +83,10 @@ def load_calibration(run: Path, mode: PredictMode) -> Calibration:
         raise Galaxy10Error(f"{run} is not calibrated for {mode.key}; type {command}")
     if saved.get("checkpoint") != checkpoint_hash(run):
         raise Galaxy10Error(f"{run} has been trained further since it was calibrated; type {command}")
+    if saved.get("format") != FORMAT:
+        raise Galaxy10Error(
+            f"{run} was calibrated by another version of galaxy10, with other prediction sets; type {command}"
+        )
     loss, error = found["loss"], found["calibration_error"]
     return Calibration(
         found["temperature"],

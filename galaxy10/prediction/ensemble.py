@@ -28,10 +28,41 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs for B images: samples (K, B, C) probabilities, ood_score (B,) float32 (NaN: unknown)."""
+    """Outputs for B images.
+
+    Attributes:
+        samples: (K, B, C) probabilities.
+        ood_score: (B,) float32; NaN: unknown.
+        ood_percentile: (B,) float32, share of the validation galaxies with a lower score, in per cent; NaN: unknown.
+    """
 
     samples: np.ndarray
     ood_score: np.ndarray
+    ood_percentile: np.ndarray
+
+    @property
+    def ood(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the out-of-distribution score and its percentile."""
+        return self.ood_score, self.ood_percentile
+
+    def take(self, rows: Sequence[int]) -> "Outputs":
+        """Return the outputs of some of the images."""
+        return Outputs(self.samples[:, rows], self.ood_score[rows], self.ood_percentile[rows])
+
+    @classmethod
+    def empty(cls, samples: int, classes: int) -> "Outputs":
+        """Return the outputs of no images."""
+        none = np.empty(0, np.float32)
+        return cls(np.empty((samples, 0, classes), np.float32), none, none)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Outputs"]) -> "Outputs":
+        """Return the outputs of several batches, at least one, as one."""
+        return cls(
+            np.concatenate([part.samples for part in parts], axis=1),
+            np.concatenate([part.ood_score for part in parts]),
+            np.concatenate([part.ood_percentile for part in parts]),
+        )
 
 
 @dataclass
@@ -51,15 +82,16 @@ class Member:
         views = tta_views(inputs, self.mode.views)
         first = self.module.probabilities(views[0])[None]
         assert self.feature_hook.features is not None
-        score = np.full(len(inputs), np.nan, dtype=np.float32)
+        score = percentile = np.full(len(inputs), np.nan, dtype=np.float32)
         if self.ood_detector is not None:
             score = self.ood_detector.score(self.feature_hook.features)
+            percentile = self.ood_detector.percentile(score)
         if self.mode.dropout:
             # The same units are dropped in all views: they are views of one galaxy by one network.
             outputs = [sampled_logits(self.module, v, keys, self.mode.dropout).float().softmax(-1) for v in views]
         else:
             outputs = [first, *(self.module.probabilities(view)[None] for view in views[1:])]
-        return Outputs(torch.stack(outputs).mean(dim=0).cpu().numpy(), score)
+        return Outputs(torch.stack(outputs).mean(dim=0).cpu().numpy(), score, percentile)
 
 
 class Ensemble:
@@ -141,6 +173,7 @@ class Ensemble:
         return Outputs(
             np.concatenate([output.samples for output in outputs]),
             np.mean([output.ood_score for output in outputs], axis=0),
+            np.mean([output.ood_percentile for output in outputs], axis=0),
         )
 
     def calibration(self) -> Calibration:

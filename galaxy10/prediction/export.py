@@ -21,8 +21,8 @@ from torch import nn
 from galaxy10.data.augment import tta_views
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import atomic_write
-from galaxy10.prediction.calibration import apply_temperature
 from galaxy10.prediction.ensemble import Ensemble, Member
+from galaxy10.prediction.temperature import apply_temperature
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run
 from galaxy10.version import __version__

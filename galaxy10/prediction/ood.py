@@ -23,16 +23,24 @@ class KNNDetector:
 
     Attributes:
         features: (n, D) float32 of length one, of the validation galaxies.
-        scale: the 99th percentile of the validation galaxies' distances to their k-th nearest.
+        distances: (n,) float32, sorted: of the validation galaxies to their k-th nearest.
+        scale: the 99th percentile of the distances.
     """
 
     features: np.ndarray
+    distances: np.ndarray
     scale: float
 
     def score(self, features: torch.Tensor) -> np.ndarray:
         """Return the scores (B,) float32, from 0, of features (B, D) as the network gives them."""
         reference = torch.from_numpy(self.features).to(features.device)
         return (_kth_distance(_unit(features), reference, min(_NEIGHBOURS, len(reference))) / self.scale).cpu().numpy()
+
+    def percentile(self, scores: np.ndarray) -> np.ndarray:
+        """Return the share (B,) float32 of validation galaxies with a lower score, in per cent."""
+        lower = np.searchsorted(self.distances / self.scale, scores)
+        percent: np.ndarray = (100 * lower / len(self.distances)).astype(np.float32)
+        return percent
 
     @classmethod
     def fit(cls, features: torch.Tensor) -> "KNNDetector | None":
@@ -41,12 +49,13 @@ class KNNDetector:
             return None
         features = _unit(features)
         own = _kth_distance(features, features, min(_NEIGHBOURS, len(features) - 1), to_others=True)
-        return cls(features.cpu().numpy(), max(float(torch.quantile(own, _COMMON)), 1e-6))
+        distances = np.sort(own.cpu().numpy())
+        return cls(features.cpu().numpy(), distances, max(float(np.quantile(distances, _COMMON)), 1e-6))
 
     def save(self, path: Path) -> None:
         """Write the detector as an .npz file of plain arrays."""
         with atomic_write(path) as part, part.open("wb") as file:
-            np.savez(file, features=self.features, scale=np.array(self.scale))
+            np.savez(file, features=self.features, distances=self.distances, scale=np.array(self.scale))
 
     @classmethod
     def load(cls, path: Path) -> "KNNDetector | None":
@@ -54,7 +63,9 @@ class KNNDetector:
         if not path.exists():
             return None
         with np.load(path, allow_pickle=False) as arrays:
-            return cls(arrays["features"], float(arrays["scale"]))
+            if "distances" not in arrays:  # of an older version
+                return cls.fit(torch.from_numpy(arrays["features"]))
+            return cls(arrays["features"], arrays["distances"], float(arrays["scale"]))
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

@@ -1,16 +1,23 @@
 """The options of `galaxy10 predict`, and the check that runs can predict with them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
+
+import numpy as np
 
 from galaxy10.config.fields import did_you_mean
 from galaxy10.data.fits_images import parse_hdu
+from galaxy10.data.labels import shortened
 from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
-from galaxy10.prediction.calibration_file import load_calibration
+from galaxy10.prediction.calibration_file import Calibration, load_calibration
 from galaxy10.prediction.mode import resolve_mode
 from galaxy10.runs.trained import check_run, run_config
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,7 @@ class PredictOptions:
         mc_dropout: number of Monte Carlo dropout samples; 0 for none.
         temperature: whether to calibrate the probabilities.
         coverage: fraction of galaxies whose prediction set contains the true class.
+        per_class: whether the coverage holds for each class, with thresholds of its own.
         stretch: how raw flux values are stretched to 8 bits.
         hdu: the image in FITS files that have several, or three: `g,r,z`; None: found by its name.
         path_column: column of paths in an input table; None: `path`.
@@ -36,6 +44,7 @@ class PredictOptions:
     mc_dropout: int = 0
     temperature: bool = True
     coverage: float = 0.9
+    per_class: bool = False
     stretch: str = "auto"
     hdu: str | None = None
     path_column: str | None = None
@@ -92,3 +101,22 @@ def check_runs(
             except Galaxy10Error as error:
                 raise Galaxy10Error(f"{error}{hint}") from error
     return temperatures if options.temperature else None
+
+
+def set_thresholds_of(
+    calibration: Calibration | None, class_names: Sequence[str], options: PredictOptions
+) -> np.ndarray | None:
+    """Return the threshold of each class (C,) for the prediction sets that options select; None without a calibration.
+
+    A class with too few validation galaxies for a threshold of its own is named in the log.
+    """
+    if calibration is None:
+        return None
+    if options.per_class and (few := calibration.without_own_threshold(options.coverage)):
+        needed = ceil(options.coverage / (1 - options.coverage) - 1e-9)
+        names = shortened([f"{class_names[k]} ({len(calibration.conformal_scores[k])})" for k in few])
+        logger.warning(
+            f"note: --per-class needs {needed} validation galaxies of a class for a coverage of {options.coverage:g}; "
+            f"these classes have fewer, and are in every set: {names}"
+        )
+    return calibration.thresholds(options.coverage, options.per_class)

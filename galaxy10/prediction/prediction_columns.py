@@ -6,19 +6,21 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy10.metrics.predictions import class_columns
-from galaxy10.prediction.calibration import apply_temperature
-
-SET_SEPARATOR = "|"
+from galaxy10.prediction.conformal import prediction_set_mask
+from galaxy10.prediction.temperature import apply_temperature
 
 
 def prediction_columns(
     samples: np.ndarray,
-    ood_score: np.ndarray,
+    ood: tuple[np.ndarray, np.ndarray],
     class_names: Sequence[str],
     temperature: float,
-    threshold: float | None,
+    thresholds: np.ndarray | None,
 ) -> pa.Table:
-    """Return predicted, predicted_name, p_<slug>…, entropy, mutual_information, prediction_set, ood_score of N images.
+    """Return the prediction columns of N images.
+
+    They are predicted, predicted_name, p_<slug>…, entropy, mutual_information, prediction_set, ood_score and
+    ood_percentile.
 
     The entropy (nats) of the mean prediction is the sum of two parts: the mean entropy of the single predictions
     (aleatoric: in the data), and the mutual information, their disagreement (epistemic: in the model; Houlsby et al.
@@ -26,10 +28,10 @@ def prediction_columns(
 
     Args:
         samples: (K, N, C) probabilities of ensemble members and dropout samples.
-        ood_score: (N,); NaN becomes null.
+        ood: score (N,) and percentile (N,); NaN becomes null.
         temperature: applied to every sample; 1 changes nothing.
-        threshold: a class is in the prediction set if one minus its probability is at most this; None: no sets. Sets
-            are class names joined by "|", the most probable class first.
+        thresholds: (C,); a class is in the prediction set if its conformal score is at most this; None: no sets. Sets
+            are lists of class names, the most probable class first.
     """
     calibrated = apply_temperature(samples.astype(np.float64), temperature)
     mean = calibrated.mean(axis=0)
@@ -43,25 +45,15 @@ def prediction_columns(
         columns["mutual_information"] = pa.array(information.astype(np.float32))
     else:
         columns["mutual_information"] = pa.nulls(len(mean), pa.float32())
-    if threshold is None:
-        columns["prediction_set"] = pa.nulls(len(mean), pa.string())
+    if thresholds is None:
+        columns["prediction_set"] = pa.nulls(len(mean), pa.list_(pa.string()))
     else:
-        order, inside = np.argsort(-mean, axis=1, kind="stable").tolist(), prediction_set_mask(mean, threshold)
-        sets = [SET_SEPARATOR.join(class_names[k] for k in ks if row[k]) for ks, row in zip(order, inside, strict=True)]
-        columns["prediction_set"] = pa.array(sets, pa.string())
-    columns["ood_score"] = pa.array(ood_score.astype(np.float32), from_pandas=True)
+        order, inside = np.argsort(-mean, axis=1, kind="stable").tolist(), prediction_set_mask(mean, thresholds)
+        sets = [[class_names[k] for k in ks if row[k]] for ks, row in zip(order, inside, strict=True)]
+        columns["prediction_set"] = pa.array(sets, pa.list_(pa.string()))
+    for name, values in zip(("ood_score", "ood_percentile"), ood, strict=True):
+        columns[name] = pa.array(values.astype(np.float32), from_pandas=True)
     return pa.table(columns)
-
-
-def prediction_set_mask(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """Return which classes are in the prediction sets, (N, C) bool: conformal score at most the threshold.
-
-    These are the sets of least mean size at a given coverage (Sadinle, Lei & Wasserman 2019, JASA 114, 223). A set may
-    be empty: no class is then as probable as the true class of nearly all validation galaxies.
-    """
-    # The margin keeps the image that defines the threshold in its own set, whatever another batch rounds to.
-    inside: np.ndarray = 1 - probabilities <= threshold + 1e-6
-    return inside
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from galaxy10.reports.html import Drawing, PageFigure, render, write_figure, wri
 from galaxy10.reports.pairwise import MisclassifiedGalaxies, PairwiseTest, always_misclassified, pairwise_tests
 from galaxy10.reports.published import BASELINE, LEAK_WARNING, OTHERS, baseline_result
 from galaxy10.reports.seed_groups import SeedGroup, group_by_split, shown_subset
+from galaxy10.reports.style import MANY
 from galaxy10.runs.record import RunRecord, read_run
 
 COSTS = ("seconds", "images_per_s", "parameters")
@@ -223,7 +224,8 @@ def _drawings(number: int, experiments: list[SeedGroup], subset: str, specs: Seq
             Drawing(
                 f"f1_by_class_{number}",
                 f"F1 of every class, {_SUBSET_NAMES[subset]}",
-                "Mean over seeds; the best of each class in bold. A dark row is a class that no experiment recognises.",
+                "Mean over seeds; the best of each class in bold. A dark row is a class that no experiment recognises. "
+                f"Of more than {MANY} classes, those on which the experiments differ most.",
                 f1_heat_map(f1, [e.name for e in same], same[0].class_names),
             )
         )

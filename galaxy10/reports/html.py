@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -69,7 +70,10 @@ def png(figure: Figure) -> bytes:
     dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
     # A third of the default level's time for a few percent more bytes.
     options = {"compress_level": 2}
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, pil_kwargs=options)
+    with warnings.catch_warnings():
+        # use_installed_fonts has said so once; matplotlib says it for every letter at every drawing.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.08, pil_kwargs=options)
     return buffer.getvalue()
 
 

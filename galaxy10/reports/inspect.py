@@ -16,6 +16,7 @@ from galaxy10.data.dataset_stats import (
 )
 from galaxy10.data.groups import has_positions
 from galaxy10.data.hdf5 import SourceFile, open_source
+from galaxy10.data.labels import shortened
 from galaxy10.data.quality import stored_line
 from galaxy10.data.source import is_published, with_published_names
 from galaxy10.data.store import Store, file_identity, open_store, store_directory
@@ -24,7 +25,8 @@ from galaxy10.reports.figures.dataset import channel_histogram, histogram
 from galaxy10.reports.figures.galleries import gallery
 from galaxy10.reports.html import Card, Drawing, cards, render, write_figure, write_file
 
-PER_CLASS = 8  # galaxies of each class on the sample sheet
+PER_CLASS, MOST_CARDS = 8, 320  # galaxies of each class on the sample sheet, and of all classes together
+MOST_SAMPLES = 60  # galaxies in the figure of samples
 MOST_DUPLICATES = 24
 _SLOW_CHUNKS = 16  # random access is slow if one image lies in more chunks
 
@@ -114,9 +116,10 @@ def _warnings(source: SourceFile, store: Store) -> list[str]:
                 f"One image lies in {touched} chunks of {source.chunks[0]} images each: reading single images from "
                 "this file is slow. galaxy10 reads the file once, in order, into a memory-mapped copy."
             )
-    empty = [name for label, name in enumerate(source.names) if not (labels == label).any()]
+    counts = np.bincount(labels, minlength=source.num_classes)
+    empty = [name for number, name in zip(counts, source.names, strict=True) if not number]
     if empty:
-        found.append(f"No galaxy is labelled {', '.join(empty)}.")
+        found.append(f"No galaxy is labelled {shortened(empty)}.")
     return found
 
 
@@ -141,29 +144,35 @@ def _drawings(source: SourceFile, store: Store, pixels: PixelStats) -> list[Draw
             missing = int((~np.isfinite(values)).sum())
             caption = f"Missing for {missing:,} of {len(values):,} galaxies." if missing else "Known for every galaxy."
             drawings.append(Drawing(key, title, caption, histogram(values, label, log)))
-    rows, captions = _sample_rows(source)
-    drawings.append(Drawing("samples", "", "", gallery(store.images[rows], captions)))
+    rows, captions = _sample_rows(source, max(1, min(5, MOST_SAMPLES // source.num_classes)))
+    drawings.append(Drawing("samples", "", "", gallery(store.images[rows[:MOST_SAMPLES]], captions[:MOST_SAMPLES])))
     return drawings
 
 
-def _sample_rows(source: SourceFile, per_class: int = 5) -> tuple[np.ndarray, list[str]]:
+def _rows_of_classes(labels: np.ndarray, num_classes: int) -> list[np.ndarray]:
+    """Return the rows of each class, in file order, from labels (N,)."""
+    ends = np.cumsum(np.bincount(labels, minlength=num_classes))[:-1]
+    return np.split(np.argsort(labels, kind="stable"), ends)
+
+
+def _sample_rows(source: SourceFile, per_class: int) -> tuple[np.ndarray, list[str]]:
     """Return the rows (n,) of a few galaxies of every class, drawn with a fixed seed, and their captions."""
     rng = np.random.default_rng(0)
     labels = source.table["label"].to_numpy()
-    chosen = []
-    for label in range(source.num_classes):
-        rows = np.flatnonzero(labels == label)
-        chosen.append(np.sort(rng.choice(rows, min(per_class, len(rows)), replace=False)))
+    chosen = [
+        np.sort(rng.choice(rows, min(per_class, len(rows)), replace=False))
+        for rows in _rows_of_classes(labels, source.num_classes)
+    ]
     rows = np.concatenate(chosen)
     return rows, [f"{source.names[labels[row]]}\nrow {row}" for row in rows]
 
 
 def _sample_sheet(source: SourceFile, store: Store) -> list[tuple[str, list[Card]]]:
-    rows, _ = _sample_rows(source, PER_CLASS)
+    rows, _ = _sample_rows(source, max(1, min(PER_CLASS, MOST_CARDS // source.num_classes)))
     labels = source.table["label"].to_numpy()[rows]
     sheet = []
-    for label, name in enumerate(source.names):
-        of_class = rows[labels == label]
+    for name, positions in zip(source.names, _rows_of_classes(labels, source.num_classes), strict=True):
+        of_class = rows[positions]
         if len(of_class):
             sheet.append((name, cards(store.images[of_class], [(f"row {row}",) for row in of_class])))
     return sheet
@@ -204,8 +213,10 @@ def _blanks(source: SourceFile, store: Store) -> list[tuple[int, str, int]]:
 def _class_rows(source: SourceFile, pixels: PixelStats) -> list[dict[str, Any]]:
     table = source.table.assign(brightness=pixels.brightness)
     rows = []
-    for label, name in enumerate(source.names):
-        of_class = table[table["label"] == label]
+    for name, positions in zip(
+        source.names, _rows_of_classes(table["label"].to_numpy(), source.num_classes), strict=True
+    ):
+        of_class = table.iloc[positions]
         redshift, scale = (of_class[key].dropna() for key in ("redshift", "pxscale"))
         rows.append(
             {

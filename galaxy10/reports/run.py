@@ -10,6 +10,7 @@ import yaml
 
 from galaxy10.classes import slugs
 from galaxy10.metrics.confusion import accuracy_interval, class_scores, confusion_matrix
+from galaxy10.metrics.prediction_sets import COVERAGE, SET_SIZE
 from galaxy10.metrics.specs import metric_specs_of_run
 from galaxy10.reports.html import NO_VALUE, PageFigure, count, is_number, render, write_figure, write_file
 from galaxy10.reports.run_figures import PAGE_ORDER, draw_all
@@ -43,6 +44,11 @@ _ONLY_TRAINING_WRITES = {
     _NAMES.samples("batch"),
     _NAMES.samples("misclassified_val"),
 }
+
+_SETS = (
+    ("coverage", "coverage", "share of galaxies whose true class is in their prediction set"),
+    ("mean_set_size", "classes in a set", "mean number of classes in a prediction set"),
+)
 
 
 def build_report(run_dir: Path, out_dir: Path | None = None) -> Path:
@@ -83,6 +89,7 @@ def _context(run: RunRecord, counts: dict[str, np.ndarray], figures: dict[str, P
         "metric_rows": _metric_rows(run, counts, subsets),
         "disagreements": _disagreements(run, counts),
         "class_rows": _class_rows(run, counts),
+        "has_sets": any(key.endswith("/coverage") for key in run.metrics),
         "figures": {part: [figures[n] for n in names if n in figures] for part, names in PAGE_ORDER.items()},
         "misclassified": misclassified(run),
         "batch": batch(run),
@@ -109,11 +116,11 @@ def final_metric(run: RunRecord, counts: dict[str, np.ndarray], subset: str, met
     recorded = run.metrics.get(f"{subset}/{metric}")
     if is_number(recorded) or f"{subset}/{metric}" in run.metrics or subset not in counts:
         return recorded
-    return _from_counts(counts[subset]).get(metric)
+    return _from_counts(counts[subset], run.absent).get(metric)
 
 
-def _from_counts(counts: np.ndarray) -> dict[str, float]:
-    scores = class_scores(counts)
+def _from_counts(counts: np.ndarray, absent: Sequence[int]) -> dict[str, float]:
+    scores = class_scores(counts, absent)
     return {
         "accuracy": float(np.trace(counts) / counts.sum()),
         "balanced_accuracy": float(scores.loc[scores["support"] > 0, "recall"].mean()),
@@ -144,7 +151,9 @@ def _metric_rows(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequenc
         {"name": m.label, "meaning": m.meaning, "values": [final_metric(run, counts, s, m.name) for s in subsets]}
         for m in metric_specs_of_run(run)
     ]
-    return [row for row in rows if row["name"] != "loss" or any(is_number(v) for v in row["values"])]
+    rows = [row for row in rows if row["name"] != "loss" or any(is_number(v) for v in row["values"])]
+    sets = [{"name": n, "meaning": m, "values": [run.metrics.get(f"{s}/{k}") for s in subsets]} for k, n, m in _SETS]
+    return rows + [row for row in sets if any(is_number(value) for value in row["values"])]
 
 
 def _disagreements(run: RunRecord, counts: dict[str, np.ndarray]) -> list[str]:
@@ -152,7 +161,7 @@ def _disagreements(run: RunRecord, counts: dict[str, np.ndarray]) -> list[str]:
     found = []
     for subset, matrix in counts.items():
         for metric in ("accuracy", "macro_f1"):
-            recorded, derived = run.metrics.get(f"{subset}/{metric}"), _from_counts(matrix)[metric]
+            recorded, derived = run.metrics.get(f"{subset}/{metric}"), _from_counts(matrix, run.absent)[metric]
             if is_number(recorded) and abs(recorded - derived) > 1e-3:
                 found.append(
                     f"{_NAMES.status} says {subset}/{metric} = {recorded:.4f}, "
@@ -165,7 +174,7 @@ def _class_rows(run: RunRecord, counts: dict[str, np.ndarray]) -> list[dict[str,
     shown = next((s for s in SUBSETS if s in counts), None)
     if shown is None:
         return []
-    scores = class_scores(counts[shown]).to_dict("records")
+    scores = class_scores(counts[shown], run.absent).to_dict("records")
     other = "val" if shown == "test" and "val" in counts else None
     other_f1 = class_scores(counts[other])["f1"] if other else None
     rows = []
@@ -180,6 +189,8 @@ def _class_rows(run: RunRecord, counts: dict[str, np.ndarray]) -> list[dict[str,
                 "recall": line["recall"],
                 "f1": recorded if is_number(recorded) else line["f1"],
                 "other_f1": other_f1[number] if other_f1 is not None else None,
+                "coverage": run.metrics.get(f"{shown}/{COVERAGE}_{slug}"),
+                "set_size": run.metrics.get(f"{shown}/{SET_SIZE}_{slug}"),
                 "confused": _most_confused(counts[shown][number], number, run.class_names),
             }
         )

@@ -15,6 +15,7 @@ from galaxy10.reports.figures.curves import logged_curves, loss_curves, metric_c
 from galaxy10.reports.figures.galleries import error_captions, gallery
 from galaxy10.reports.figures.pca import scree_plot
 from galaxy10.reports.html import Drawing, is_number
+from galaxy10.reports.style import MANY
 from galaxy10.runs.record import SCORED_SUBSETS, SUBSETS, RunRecord
 
 MOST_IN_GALLERY = 24
@@ -79,17 +80,23 @@ def _curves(run: RunRecord) -> Iterator[Drawing]:
 def _confusion(run: RunRecord, subset: str, matrix: np.ndarray) -> Iterator[Drawing]:
     name = _SUBSET_NAMES[subset]
     title = f"{name}: {matrix.sum():,} galaxies"
+    many = ""
+    if len(run.class_names) > MANY:
+        many = (
+            " Classes are numbered as in the table of classes, from 0; beside the matrix, the most frequent confusions."
+        )
     yield Drawing(
         f"confusion_{subset}_by_row",
         f"Confusion matrix, {name}, in percent",
         "Rows are true classes, columns are predicted classes; each row adds up to 100 %. The diagonal is the recall "
-        "of each class. At the right, the number of galaxies of the row.",
+        "of each class." + (many or " At the right, the number of galaxies of the row."),
         confusion_heat_map(matrix, run.class_names, f"{title}, % of the true class", by_row=True),
     )
     yield Drawing(
         f"confusion_{subset}_counts",
         f"Confusion matrix, {name}, in galaxies",
-        "Numbers of galaxies. The colour follows the square root of the number, so that rare classes are visible.",
+        "Numbers of galaxies. The colour follows the square root of the number, so that rare classes are visible."
+        + many,
         confusion_heat_map(matrix, run.class_names, title),
     )
 
@@ -99,7 +106,7 @@ def _classes(run: RunRecord, counts: dict[str, np.ndarray]) -> Iterator[Drawing]
         return
     scores = {}
     for subset in (s for s in SUBSETS if s in counts):
-        table = class_scores(counts[subset])
+        table = class_scores(counts[subset], run.absent)
         # The recorded value takes precedence, so that page, figure and JSON line do not differ by rounding.
         recorded = [run.metrics.get(f"{subset}/f1_{slug}") for slug in slugs(run.class_names)]
         table["f1"] = pd.Series([v if is_number(v) else np.nan for v in recorded]).fillna(table["f1"])
@@ -137,7 +144,9 @@ def _distribution(run: RunRecord) -> Iterator[Drawing]:
     if table is None or len(table) != len(run.class_names):
         return
     caption = "Number of galaxies of each class in the file, by subset."
-    if is_balanced(table):
+    if is_balanced(table) and len(run.class_names) > MANY:
+        caption += " The number of training images of each class in an epoch is in class_distribution.csv."
+    elif is_balanced(table):
         caption += (
             " At the right, the number of training images in an epoch: balancing repeats rare classes (and leaves out "
             "images of common ones) in training only."

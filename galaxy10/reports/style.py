@@ -9,6 +9,8 @@ import matplotlib as mpl
 from cycler import cycler
 from matplotlib.figure import Figure
 
+from galaxy10.reports.fonts import DEFAULT_FONT, use_installed_fonts, width_in_letters
+
 # Okabe & Ito's palette (https://jfly.uni-koeln.de/color/), distinct with every common form of colour blindness.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#F0E442", "#000000"
@@ -22,7 +24,7 @@ DPI = 150
 _RC: Any = {
     "figure.dpi": DPI,
     "figure.facecolor": "white",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so a figure looks the same on every machine
+    "font.family": DEFAULT_FONT,
     "font.size": 11,
     "axes.titlesize": 12,
     "axes.titlelocation": "left",
@@ -45,12 +47,18 @@ R = TypeVar("R")
 
 
 def in_house_style(draw: Callable[P, R]) -> Callable[P, R]:
-    """Run a drawing function in the style of the project; the caller's matplotlib settings stay as they are."""
+    """Run a drawing function in the style of the project; the caller's matplotlib settings stay as they are.
+
+    Texts of a figure that it returns are drawn with installed fonts for scripts that the default font lacks.
+    """
 
     @wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
         with mpl.rc_context(_RC):
-            return draw(*args, **kwargs)
+            drawn = draw(*args, **kwargs)
+            if isinstance(drawn, Figure):
+                use_installed_fonts(drawn)
+            return drawn
 
     return styled
 
@@ -65,6 +73,9 @@ def wrapped(names: Sequence[str], width: int = 26) -> list[str]:
     return ["\n".join(textwrap.wrap(name, width)) or "(no name)" for name in names]
 
 
+MANY = 40  # classes: more are drawn in columns, or without the name of each
+
+
 def class_labels(names: Sequence[str]) -> list[str]:
     """Return class names as tick labels; more than 12 classes get wider labels with fewer lines."""
     return wrapped(names, 26 if len(names) <= 12 else 44)
@@ -77,7 +88,7 @@ def lines_in(labels: Sequence[str]) -> int:
 
 def label_width_in(labels: Sequence[str], size_pt: float) -> float:
     """Estimate the width of the widest label, in inches, at a font size in points."""
-    longest = max((len(line) for label in labels for line in label.split("\n")), default=1)
+    longest = max((width_in_letters(line) for label in labels for line in label.split("\n")), default=1)
     return longest * 0.6 * size_pt / 72
 
 

@@ -2,19 +2,24 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from galaxy10.classes import slugs
 from galaxy10.console import quiet_libraries
-from galaxy10.data.hdf5 import open_source
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.as_trained import evaluation_split
 from galaxy10.evaluation.ensemble_evaluation import EnsembleEvaluation, check_same_split, evaluate_ensemble
-from galaxy10.evaluation.labelled_file import check_evaluation_folder, match_classes
+from galaxy10.evaluation.labelled_file import check_evaluation_folder, open_labelled_file
 from galaxy10.files import atomic_write, make_directory
+from galaxy10.metrics.classification import over_present_classes
+from galaxy10.metrics.prediction_sets import COVERAGE, SET_SIZE, set_metrics
 from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration_file import load_calibration
 from galaxy10.prediction.ensemble import Ensemble
@@ -29,7 +34,15 @@ DROPOUT_SAMPLES = 20
 
 
 def compare_modes(
-    runs: Sequence[Path], file: Path, out_dir: Path, *, mc_dropout: int | None, coverage: float, device: str
+    runs: Sequence[Path],
+    file: Path,
+    out_dir: Path,
+    *,
+    mc_dropout: int | None,
+    coverage: float,
+    per_class: bool = False,
+    include_trained: bool = False,
+    device: str,
 ) -> Path:
     """Evaluate a labelled file in every prediction mode of the runs; write index.html, uncertainty.csv and figures.
 
@@ -41,6 +54,8 @@ def compare_modes(
         file: the labelled file; the test subset of the runs' own file, else all rows.
         mc_dropout: number of Monte Carlo dropout samples; None: 20 if the first network has dropout, else 0.
         coverage: of the prediction sets, between 0 and 1.
+        per_class: whether the coverage holds for each class.
+        include_trained: whether to evaluate galaxies of another file that the runs were trained or validated on, too.
         device: auto, cpu, cuda, …
 
     Returns:
@@ -54,25 +69,30 @@ def compare_modes(
     if mc_dropout is None:
         check_run(runs[0])
         mc_dropout = DROPOUT_SAMPLES if run_config(runs[0])["model"].get("dropout") else 0
-    options = PredictOptions(mc_dropout=mc_dropout, coverage=coverage, temperature=False)  # runs are calibrated below
+    options = PredictOptions(mc_dropout=mc_dropout, coverage=coverage, per_class=per_class)
     check_options(options)
-    check_runs(runs[:1], options)
+    check_runs(runs[:1], replace(options, temperature=False))  # runs are calibrated below
     provenance = check_same_split(runs)
     check_evaluation_folder(out_dir)
-    source, labels = match_classes(open_source(file, key="FILE"), tuple(provenance["data"]["class_names"]))
-    store, split = evaluation_split(runs[0], provenance, source, labels, None)
+    store, split, labelled = evaluation_split(
+        runs, provenance, open_labelled_file(file, provenance), None, include_trained
+    )
     rows = split.rows("test")
+    labels, absent = labelled.labels[rows], labelled.absent
     evaluations: dict[str, EnsembleEvaluation] = {}
     tables: dict[str, pd.DataFrame] = {}
     class_names: tuple[str, ...] = ()
     make_directory(out_dir)
     for name, networks in _modes(runs, mc_dropout, device):
         class_names = networks.class_names
-        evaluations[name], tables[name] = evaluate_ensemble(networks, store, rows, labels[rows], True, coverage)
+        evaluations[name], tables[name] = evaluate_ensemble(networks, store, rows, labels, options)
         logger.info(f"{name}: {evaluations[name].images_per_s:.1f} images/s")
-    lines = [_line(name, evaluation, class_names, coverage) for name, evaluation in evaluations.items()]
+    lines = [_line(name, evaluation, class_names, absent, options) for name, evaluation in evaluations.items()]
     with atomic_write(out_dir / "uncertainty.csv") as part:
         pd.DataFrame(lines).to_csv(part, index=False)
+    by_class = _by_class(evaluations, labels, class_names)
+    with atomic_write(out_dir / "by_class.csv") as part:
+        pd.DataFrame(by_class).to_csv(part, index=False)
     before, after = ({n: getattr(e, kind) for n, e in evaluations.items()} for kind in ("raw", "calibrated"))
     drawings = (
         Drawing(
@@ -80,28 +100,29 @@ def compare_modes(
             "Reliability diagrams",
             "Bars on the dashed line are calibrated: of the predictions with a confidence of 0.8, 80 % are correct. "
             "Red: the gap. Above: before temperature scaling; below: after.",
-            reliability_grid(before, after, labels[rows]),
+            reliability_grid(before, after, labels),
         ),
         Drawing(
             "accuracy_kept",
             "Accuracy of the most certain galaxies",
             "Accuracy without the least certain galaxies, by the share of galaxies kept. The steeper the line, the "
             "better the confidence separates correct from wrong predictions.",
-            selective_accuracy(after, labels[rows]),
+            selective_accuracy(after, labels),
         ),
     )
     page = render(
         "uncertainty.html.j2",
         lines=lines,
         runs=[str(run) for run in runs],
-        file=str(source.path),
+        file=str(labelled.source.path),
         num_galaxies=len(rows),
-        num_validation=len(next(iter(evaluations.values())).calibration.conformal_scores),
+        num_validation=next(iter(evaluations.values())).calibration.num_galaxies,
         coverage=coverage,
+        per_class=per_class,
         notes=split.notes,
-        by_class=_by_class(evaluations, labels[rows], class_names),
+        by_class=[(name, list(rows)) for name, rows in groupby(by_class, itemgetter("class"))],
         modes=list(evaluations),
-        entropies=_entropies(tables, labels[rows]),
+        entropies=_entropies(tables, labels),
         figures=[write_figure(drawing, out_dir / "figures") for drawing in drawings],
     )
     return write_file(out_dir / "index.html", page.encode())
@@ -129,8 +150,14 @@ def _modes(runs: Sequence[Path], mc_dropout: int, device: str) -> Iterator[tuple
         yield name, networks
 
 
-def _line(name: str, evaluation: EnsembleEvaluation, class_names: Sequence[str], coverage: float) -> dict[str, Any]:
-    metrics = evaluation.metrics(class_names)
+def _line(
+    name: str,
+    evaluation: EnsembleEvaluation,
+    class_names: Sequence[str],
+    absent: Sequence[str],
+    options: PredictOptions,
+) -> dict[str, Any]:
+    metrics = over_present_classes(evaluation.metrics(class_names), class_names, absent)
     kept = (
         *("accuracy", "macro_f1", "loss_uncalibrated", "loss", "calibration_error_uncalibrated", "calibration_error"),
         *("coverage", "mean_set_size"),
@@ -138,8 +165,9 @@ def _line(name: str, evaluation: EnsembleEvaluation, class_names: Sequence[str],
     return {
         "mode": name,
         **{key: metrics[key] for key in kept},
-        "requested_coverage": coverage,
-        "coverage_standard_error": evaluation.coverage_error(coverage),
+        "requested_coverage": options.coverage,
+        "per_class": options.per_class,
+        "coverage_standard_error": evaluation.coverage_error(options.coverage),
         "temperature": evaluation.calibration.temperature,
         "images_per_s": round(evaluation.images_per_s, 1),
     }
@@ -148,16 +176,19 @@ def _line(name: str, evaluation: EnsembleEvaluation, class_names: Sequence[str],
 def _by_class(
     evaluations: dict[str, EnsembleEvaluation], labels: np.ndarray, class_names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return the coverage of each class; prediction sets guarantee it over all classes together only."""
+    """Return coverage and mean size of the prediction sets of every class in every mode, class after class."""
+    measured = {mode: set_metrics(e.inside, labels, class_names) for mode, e in evaluations.items()}
+    number = np.bincount(labels, minlength=len(class_names))
     return [
         {
-            "name": name,
-            "number": int((labels == k).sum()),
-            "coverage": [
-                float(e.covered[labels == k].mean()) if (labels == k).any() else None for e in evaluations.values()
-            ],
+            "class": name,
+            "galaxies": int(number[k]),
+            "mode": mode,
+            "coverage": values[f"{COVERAGE}_{slug}"],
+            "mean_set_size": values[f"{SET_SIZE}_{slug}"],
         }
-        for k, name in enumerate(class_names)
+        for k, (name, slug) in enumerate(zip(class_names, slugs(class_names), strict=True))
+        for mode, values in measured.items()
     ]
 
 

@@ -30,6 +30,7 @@ class RunFiles:
         self.lock = path / "lock.json"
         self.pruned = path / "pruned.json"
         self.split = path / "split.parquet"
+        self.known_galaxies = path / "known_galaxies.parquet"
         self.class_distribution = path / "class_distribution.csv"
         self.metrics = path / "metrics.csv"
         self.profile = path / "profile.csv"
@@ -113,6 +114,17 @@ class RunFiles:
     def write_split(self, table: "pd.DataFrame") -> None:
         """Write the split table."""
         with atomic_write(self.split) as part:
+            table.to_parquet(part, index=False)
+
+    def read_known_galaxies(self) -> "pd.DataFrame | None":
+        """Return subset, pixel_hash, ra and dec of the training and validation galaxies; None if it is not recorded."""
+        import pandas as pd
+
+        return pd.read_parquet(self.known_galaxies) if self.known_galaxies.exists() else None
+
+    def write_known_galaxies(self, table: "pd.DataFrame") -> None:
+        """Write the table of training and validation galaxies."""
+        with atomic_write(self.known_galaxies) as part:
             table.to_parquet(part, index=False)
 
     def read_predictions(self, subset: str) -> "pd.DataFrame":

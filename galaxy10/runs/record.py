@@ -84,6 +84,12 @@ class RunRecord:
         value = mapping.get(name)
         return value if isinstance(value, dict) else {}
 
+    @property
+    def absent(self) -> list[int]:
+        """The numbers of the classes that an evaluated file does not have."""
+        names = set(self.provenance_section("data").get("absent_classes") or [])
+        return [number for number, name in enumerate(self.class_names) if name in names]
+
     def name_of(self, label: int) -> str:
         """Return the name of a class, or `class <number>` if it has none."""
         return self.class_names[label] if 0 <= label < len(self.class_names) else f"class {label}"
@@ -194,7 +200,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    table = pd.read_csv(path, converters={"class_name": str})  # a class called NA is no missing value
     if table.empty:
         raise ValueError("it has no rows")
     return table

@@ -23,10 +23,12 @@ from galaxy10.data.build import build_datamodule, setup_datamodule
 from galaxy10.data.custom_datamodule import describe_datamodule, store_of
 from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.epoch_seeding import seed_epochs
+from galaxy10.data.known_galaxies import known_galaxies_table
 from galaxy10.data.record import data_record
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.settings import uses_galaxy_data
 from galaxy10.errors import Galaxy10Error
+from galaxy10.evaluation.default_sets import default_set_metrics
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
 from galaxy10.metrics.specs import metric_directions, metric_mode
@@ -133,6 +135,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
             save_demonstrations(data, directory.files)
         directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
+        if (store := store_of(data)) is not None:
+            directory.files.write_known_galaxies(known_galaxies_table(store.table, facts.table))
         log_run_start(about, trainer, directory)
 
     # Train, then evaluate the best epoch
@@ -154,7 +158,10 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     # Report
     if not trainer.is_global_zero:
         return {}
-    calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
+    calibration = calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
+    if calibration is not None and "test/accuracy" in metrics:
+        predictions = directory.files.read_predictions("test")
+        metrics = default_set_metrics(calibration, predictions, facts.class_names, "test") | metrics
     directory.end("finished", metrics={**metrics_csv.logged_at_best(), **metrics, **metrics_csv.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted(directory.files.profiler.glob("*.txt")):

@@ -124,7 +124,7 @@ def test_whole_numbers_with_gaps_keep_their_digits_in_fits(tmp_path):
 
 def test_names_that_fits_cannot_hold_are_refused_before_any_prediction(tmp_path, monkeypatch):
     for name in ("größe", "two\nlines", "x" * 69):
-        with pytest.raises(Galaxy10Error, match=r"FITS cannot hold the input's column.*\.parquet"):
+        with pytest.raises(Galaxy10Error, match=r"FITS cannot hold the column.*\.parquet"):
             check_columns(".fits", ["path", name])
         check_columns(".csv", [name])
     with pytest.raises(Galaxy10Error, match=r"1,000 columns"):

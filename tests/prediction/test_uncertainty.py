@@ -10,9 +10,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import galaxy10
 from galaxy10.errors import Galaxy10Error
-from galaxy10.prediction.calibration import apply_temperature, calibrate
+from galaxy10.files import read_json, write_json
+from galaxy10.prediction.calibrate import calibrate_run
+from galaxy10.prediction.calibration import calibrate
+from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.ood import KNNDetector
-from galaxy10.prediction.prediction_columns import entropy, prediction_columns, prediction_set_mask
+from galaxy10.prediction.prediction_columns import entropy, prediction_columns
+from galaxy10.prediction.temperature import apply_temperature
+from tests.conftest import copy_of
 from tests.galaxies import galaxy
 
 
@@ -33,26 +38,26 @@ def test_the_temperature_undoes_what_made_probabilities_too_sharp():
     assert calibrate(np.eye(4)[None, [0, 1, 2] * 4] * 0.9 + 0.025, np.array([0, 1, 2] * 4)).temperature > 0.2
 
 
-@pytest.mark.parametrize("coverage", [0.5, 0.9, 0.99])
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.99])
 def test_prediction_sets_contain_the_true_class_with_the_requested_coverage(coverage):
     rng = np.random.default_rng(1)
     held = []
     for _ in range(60):
         probabilities, labels = answers(700, 2.0, rng)
         found = calibrate(probabilities[None, :200], labels[:200])
-        threshold = found.threshold(coverage)
-        inside = prediction_set_mask(apply_temperature(probabilities[200:], found.temperature), threshold)
+        thresholds = found.thresholds(coverage)
+        inside = prediction_set_mask(apply_temperature(probabilities[200:], found.temperature), thresholds)
         held.append(inside[np.arange(500), labels[200:]].mean())
     assert np.mean(held) == pytest.approx(coverage, abs=0.012)
     tiny = calibrate(probabilities[None, :5], labels[:5])
-    assert prediction_set_mask(probabilities, tiny.threshold(0.9)).all()  # too few to rule anything out
+    assert prediction_set_mask(probabilities, tiny.thresholds(0.9)).all()  # too few to rule anything out
 
 
 def test_entropy_is_the_sum_of_two_parts():
     certain, torn = np.array([0.98, 0.01, 0.01]), np.array([1 / 3] * 3)
     samples = np.array([[certain, torn, certain], [certain[::-1], torn, certain]], dtype=np.float32)
     names = ["Spiral", "Ring", "Edge-on"]
-    table = prediction_columns(samples, np.zeros(3), names, 1.0, 0.7).to_pandas()
+    table = prediction_columns(samples, (np.zeros(3), np.zeros(3)), names, 1.0, np.full(3, 0.7)).to_pandas()
     disagree, alike, sure = table["mutual_information"]
     assert disagree > 0.5
     assert alike == pytest.approx(0, abs=1e-6)
@@ -60,18 +65,35 @@ def test_entropy_is_the_sum_of_two_parts():
     assert table["entropy"][1] == pytest.approx(np.log(3), abs=1e-6)
     data = entropy(samples.astype(float)).mean(axis=0)
     assert np.allclose(table["entropy"] - table["mutual_information"], data, atol=1e-6)
-    assert table["prediction_set"].tolist() == ["Spiral|Edge-on", "Spiral|Ring|Edge-on", "Spiral"]
+    sets = [list(names) for names in table["prediction_set"]]
+    assert sets == [["Spiral", "Edge-on"], ["Spiral", "Ring", "Edge-on"], ["Spiral"]]
 
 
 def test_training_has_calibrated_its_run(run):
     known = json.loads((run / "calibration.json").read_text())["modes"]
     assert set(known) >= {"views=2"}
-    assert len(known["views=2"]["conformal_scores"]) == 12
+    assert sum(map(len, known["views=2"]["conformal_scores"])) == 12
     table = pd.read_parquet(run / "predictions/val.parquet")
     loss = json.loads((run / "status.json").read_text())["metrics"]["val/loss"]
     assert known["views=2"]["loss"][0] == pytest.approx(loss, abs=1e-6)
     again = calibrate(table.filter(like="p_").to_numpy()[None], table["label"].to_numpy())
     assert again.temperature == known["views=2"]["temperature"]
+
+
+def test_a_run_of_an_older_version_is_calibrated_again_without_its_training_file(run, tmp_path):
+    old = copy_of(run, tmp_path / "old")
+    calibration = read_json(old / "calibration.json")
+    write_json(old / "calibration.json", {k: v for k, v in calibration.items() if k != "format"})
+    about = read_json(old / "provenance.json")
+    about["data"]["path"] = str(tmp_path / "gone.h5")
+    write_json(old / "provenance.json", about)
+    with pytest.raises(Galaxy10Error, match=r"another version of galaxy10.*; type galaxy10 calibrate .*old"):
+        galaxy10.load(old)
+    _, again = calibrate_run(old, None, 0, "cpu")
+    assert again.conformal_scores == calibration["modes"]["views=2"]["conformal_scores"]
+    assert (old / "validation_features.npz").read_bytes() == (run / "validation_features.npz").read_bytes()
+    with pytest.raises(Galaxy10Error, match="does not exist any more; restore it"):
+        calibrate_run(old, 1, 0, "cpu")
 
 
 def test_dropout_draws_depend_only_on_the_image(run):

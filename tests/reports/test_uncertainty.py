@@ -34,7 +34,7 @@ def test_dropout_is_measured_where_there_is_any(run, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_every_way_side_by_side(trained, galaxy10, tmp_path):
     runs = [copy_of(trained(seed), tmp_path / f"r{seed}") for seed in (0, 1)]
-    done = galaxy10("uncertainty", *runs, trained(0).parent / "g.h5", "-o", "page", "--mc-dropout", "3")
+    done = galaxy10("uncertainty", *runs, trained(0).parent / "g.h5", "-o", "page", "--mc-dropout", "3", "--per-class")
     assert done.code == 0, done.err
     assert done.out.strip() == "page/index.html"
     table = pd.read_csv(tmp_path / "page/uncertainty.csv").set_index("mode")
@@ -48,6 +48,10 @@ def test_every_way_side_by_side(trained, galaxy10, tmp_path):
     ]
     assert table["accuracy"].between(0, 1).all()
     assert (table["images_per_s"] > 0).all()
+    by_class = pd.read_csv(tmp_path / "page/by_class.csv")
+    assert len(by_class) == len(table) * len(NAMES)
+    assert (by_class["mean_set_size"] >= 1).all()
+    assert by_class["coverage"].between(0, 1).all()
     page = (tmp_path / "page/index.html").read_text()
     for way in table.index:
         assert way in page

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from galaxy10.reports.figures.curves import finish_epoch_axis
 from galaxy10.reports.style import (
     CYCLE,
+    MANY,
     SCORES,
     class_labels,
     in_house_style,
@@ -29,7 +30,13 @@ def f1_heat_map(f1: np.ndarray, experiments: Sequence[str], class_names: Sequenc
 
     Args:
         f1: (experiments, classes); NaN for a class without F1.
+
+    Of more than MANY classes, those are drawn on which the experiments differ most.
     """
+    if len(class_names) > MANY:
+        spread = np.nan_to_num(np.ptp(np.nan_to_num(f1), axis=0) if len(f1) > 1 else -np.nan_to_num(f1[0], nan=1))
+        kept = np.sort(np.argsort(-spread, kind="stable")[:MANY])
+        f1, class_names = f1[:, kept], [class_names[k] for k in kept]
     rows, columns = class_labels(class_names), wrapped(experiments, 32)
     row_in, column_in = row_height_in(rows, 11, 0.4), row_height_in(columns, 11, 0.75)
     reach = label_width_in(columns, 11)

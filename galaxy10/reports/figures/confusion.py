@@ -3,20 +3,30 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize, PowerNorm
+from matplotlib.colors import ListedColormap, Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from galaxy10.reports.style import (
+    BLUE,
+    MANY,
     SEQUENTIAL,
     SOFT,
     class_labels,
     in_house_style,
     label_width_in,
+    line_height_in,
     new_figure,
     row_height_in,
     text_on,
+    wrapped,
 )
+
+_MATRIX_IN, _PAIRS, _OVERVIEW_PT = 9.0, 30, 10
+# From a visible blue: a single galaxy among 300 classes is two pixels wide.
+_ON_WHITE = ListedColormap(colormaps[SEQUENTIAL](np.linspace(0.35, 1, 256)))
 
 
 @in_house_style
@@ -26,8 +36,12 @@ def confusion_heat_map(counts: np.ndarray, class_names: Sequence[str], title: st
     Args:
         counts: (C, C) numbers of galaxies; rows are true classes, columns are predicted classes.
         by_row: draw percentages of the row instead of counts; the row of a class without galaxies stays empty.
+
+    Of more than MANY classes, the matrix has no names; the most frequent confusions are named beside it.
     """
     num_classes = len(class_names)
+    if num_classes > MANY:
+        return _overview(counts, class_names, title, by_row)
     size_pt, least_in, steep = (12, 0.56, False) if num_classes <= 12 else (10, 0.4, True)
     labels = class_labels(class_names)
     cell_in = row_height_in(labels, size_pt, least_in)
@@ -61,6 +75,44 @@ def confusion_heat_map(counts: np.ndarray, class_names: Sequence[str], title: st
     axes.set_ylabel("true class", fontsize=size_pt)
     axes.set_title(title, fontsize=size_pt + 1, pad=12)
     return figure
+
+
+def _overview(counts: np.ndarray, class_names: Sequence[str], title: str, by_row: bool) -> Figure:
+    """Draw the matrix of many classes by their numbers, and a bar for each of the most frequent confusions."""
+    rows, columns, number = most_confused(counts, _PAIRS)
+    share = number / np.maximum(1, counts.sum(axis=1)[rows])
+    pairs = wrapped([f"{class_names[i]} → {class_names[k]}" for i, k in zip(rows, columns, strict=True)], 60)
+    reach = label_width_in(pairs, _OVERVIEW_PT)
+    height = max(_MATRIX_IN, sum(text.count("\n") + 1 for text in pairs) * line_height_in(_OVERVIEW_PT) * 1.25)
+    figure = new_figure(_MATRIX_IN + reach + 4.5, height + 1.4)
+    left, right = figure.subplots(1, 2, width_ratios=[_MATRIX_IN, 3])
+    shown, norm = _row_percent(counts) if by_row else _square_root(counts)
+    left.imshow(np.where(counts > 0, shown, np.nan), cmap=_ON_WHITE, norm=norm, aspect="equal", interpolation="nearest")
+    left.set_xlabel("predicted class, by its number")
+    left.set_ylabel("true class, by its number")
+    left.set_title(title, pad=12)
+    left.spines[:].set_visible(True)
+    right.barh(range(len(pairs)), 100 * share if by_row else number, color=BLUE)
+    right.set_yticks(range(len(pairs)), pairs, fontsize=_OVERVIEW_PT)
+    right.set_ylim(max(len(pairs), 1) - 0.4, -0.6)
+    right.set_xlabel("% of the true class" if by_row else "galaxies")
+    right.set_title(
+        "most frequent confusions: true class → predicted class", pad=12, loc="right", fontsize=_OVERVIEW_PT
+    )
+    right.xaxis.set_major_locator(MaxNLocator(4, integer=not by_row))
+    right.grid(True, axis="x")
+    right.tick_params(axis="y", length=0)
+    return figure
+
+
+def most_confused(counts: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return true class, predicted class and number of galaxies of the most frequent confusions, each (n,)."""
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    rows, columns = np.unravel_index(order, wrong.shape)
+    number = wrong[rows, columns]
+    return rows[number > 0], columns[number > 0], number[number > 0]
 
 
 def _write_support(axes: Axes, support: np.ndarray, size_pt: float) -> None:
