@@ -22,6 +22,7 @@ from galaxy10.data.settings import galaxy_data_settings
 from galaxy10.data.source import obtain_source, obtain_store
 from galaxy10.data.split import Split, make_split
 from galaxy10.data.store import Store, channel_statistics
+from galaxy10.data.train_fraction import keep_train_fraction
 from galaxy10.errors import Galaxy10Error
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class GalaxyData(L.LightningDataModule):
             and further arguments. Default: by the type of `path`.
         protocol, split_seed, num_folds, fold, duplicates, blanks, group_radius_arcsec: see
             split.make_split.
+        train_fraction: of the training images, to train on; drawn by `seed` (train_fraction.keep_train_fraction).
         balance: none, soft, dihedral or weighted, see resampling.py.
         batch_size: images per optimizer step, over all devices.
         eval_batch_size: images per evaluation batch, per device.
@@ -60,7 +62,7 @@ class GalaxyData(L.LightningDataModule):
         preprocessing: how stored pixels become inputs; default: the training subset's mean and standard deviation at
             image_size. A LightningModule whose `preprocessing` is not None decides instead; one where it is None is
             given this one.
-        seed: of order and augmentation; the split does not depend on it.
+        seed: of order, augmentation and the images that train_fraction keeps; the split does not depend on it.
 
     Raises:
         Galaxy10Error: a setting or the file is wrong.
@@ -83,6 +85,7 @@ class GalaxyData(L.LightningDataModule):
         duplicates: str = "drop",
         blanks: str = "drop",
         group_radius_arcsec: float | None = None,
+        train_fraction: float = 1.0,
         balance: str = "soft",
         batch_size: int = 32,
         eval_batch_size: int = 64,
@@ -148,7 +151,8 @@ class GalaxyData(L.LightningDataModule):
             settings["size_px"] = max(self.store.images.shape[1:3])
             split = make_split(self.store.table, self.store.content, self.class_names, **settings)
             notes = (*(self.source.notes if self.source else ()), stored_line(self.store.table), *split.notes)
-            self._split = replace(split, notes=tuple(filter(None, notes)))
+            split = replace(split, notes=tuple(filter(None, notes)))
+            self._split = keep_train_fraction(split, self.settings["train_fraction"], self.seed, self.class_names)
         self._share_preprocessing()
 
     def _read(self) -> None:

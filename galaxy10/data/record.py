@@ -39,7 +39,8 @@ def data_record(data: L.LightningDataModule, summary: DataSummary) -> dict[str, 
         record["class_ids"] = list(data.source.class_ids)  # the numbers in the file, in the order of class_names
     if settings["reader"] is not None or (settings["path"] is not None and Path(settings["path"]) != path):
         record["read_from"] = _origin(settings)
-    return {"data": record, "split": {**split, "protocol": _protocol(settings), "split_seed": settings["split_seed"]}}
+    split |= {"protocol": _protocol(settings), "split_seed": settings["split_seed"]}
+    return {"data": record, "split": {**split, "train_fraction": settings["train_fraction"]}}
 
 
 def _origin(settings: Mapping[str, Any]) -> dict[str, Any]:
