@@ -30,13 +30,12 @@ def keep_train_fraction(split: Split, fraction: float, seed: int, class_names: S
         return split
     train = split.table[split.table["subset"] == "train"]
     place = _places(train["group"].to_numpy(), train["label"].to_numpy(), seed)
-    first = pd.Series(place).groupby(train["label"].to_numpy()).min()
-    label = first.idxmax()
-    if first[label] > fraction:
-        enough = ceil(first[label] * 1e4) / 1e4
+    labels = train["label"].to_numpy()
+    needed, label = max((float(place[labels == label].min()), int(label)) for label in np.unique(labels))
+    if needed > fraction:
         raise Galaxy10Error(
-            f"data.train_fraction={fraction:g} keeps no training image of class {class_names[int(str(label))]!r}, which "
-            f"has {int((train['label'] == label).sum())}; type data.train_fraction={enough:g} or more"
+            f"data.train_fraction={fraction:g} keeps no training image of class {class_names[label]!r}, which has "
+            f"{int((labels == label).sum())}; type data.train_fraction={ceil(needed * 1e4) / 1e4:g} or more"
         )
     table, left_out = split.table.copy(), train.index[place > fraction]
     table.loc[left_out, "subset"] = "dropped"

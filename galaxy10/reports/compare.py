@@ -12,8 +12,9 @@ from galaxy10.classes import slugs
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, MetricSpec, logged_columns, metric_specs_of_run
 from galaxy10.reports.comparison_markdown import comparison_markdown
-from galaxy10.reports.figures.comparison import curves_together, f1_heat_map
+from galaxy10.reports.figures.comparison import curves_together, f1_heat_map, metrics_by_labels
 from galaxy10.reports.html import Drawing, PageFigure, render, write_figure, write_file
+from galaxy10.reports.label_curves import FRACTION, METRICS, label_curves, num_labels
 from galaxy10.reports.pairwise import MisclassifiedGalaxies, PairwiseTest, always_misclassified, pairwise_tests
 from galaxy10.reports.published import BASELINE, LEAK_WARNING, OTHERS, baseline_result
 from galaxy10.reports.seed_groups import SeedGroup, group_by_split, shown_subset
@@ -109,7 +110,7 @@ def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> Spl
         key=key,
         number=number,
         subset=subset,
-        description=_description(experiments[0].runs[0], subset),
+        description=_description(experiments, subset),
         specs=specs,
         rows=_rows(experiments, subset, specs),
         figures=[write_figure(drawing, out / "figures") for drawing in drawings],
@@ -118,7 +119,8 @@ def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> Spl
     )
 
 
-def _description(run: RunRecord, subset: str) -> str:
+def _description(experiments: list[SeedGroup], subset: str) -> str:
+    run = experiments[0].runs[0]
     data, split = run.provenance_section("data"), run.provenance_section("split")
     counts = RunRecord.section(split, "counts")
     parts = [str(data.get("name") or "unnamed data")]
@@ -127,8 +129,9 @@ def _description(run: RunRecord, subset: str) -> str:
     if split.get("protocol"):
         parts.append(f"protocol {split['protocol']}, split seed {split.get('split_seed')}")
     if counts:
-        train, evaluated = (f"{counts.get(name, 0):,}" for name in ("train", subset))
-        parts.append(f"{train} training and {evaluated} {_SUBSET_NAMES[subset]} galaxies")
+        trained = sorted({num_labels(run) or 0 for experiment in experiments for run in experiment.runs})
+        train = " to ".join(f"{number:,}" for number in dict.fromkeys((trained[0], trained[-1])))
+        parts.append(f"{train} training and {counts.get(subset, 0):,} {_SUBSET_NAMES[subset]} galaxies")
     return ", ".join(parts)
 
 
@@ -185,6 +188,7 @@ def _table(parts: list[SplitSection]) -> pd.DataFrame:
                 "seeds": " ".join(str(seed) for seed in experiment.seeds),
                 "runs": " ".join(run.name for run in experiment.runs),
                 "subset": part.subset,
+                "train_images": experiment.mean_of(num_labels),
                 "weights": row["weights"],
             }
             for key in (spec.name for spec in part.specs):
@@ -227,6 +231,13 @@ def _drawings(number: int, experiments: list[SeedGroup], subset: str, specs: Seq
                 f1_heat_map(f1, [e.name for e in same], same[0].class_names),
             )
         )
+    if by_labels := label_curves(experiments, subset):
+        labels = {spec.name: f"{_SUBSET_NAMES[subset]} {spec.label}" for spec in specs if spec.name in METRICS}
+        caption = (
+            f"Runs that differ in {FRACTION} and seed: means over seeds, bars are their 95 % intervals (Student’s t)."
+        )
+        figure = metrics_by_labels(by_labels, labels)
+        drawings.append(Drawing(f"by_labels_{number}", "By number of labels", caption, figure))
     for column, ylabel, unit_range in _curves(experiments, specs):
         curves = {name: c for name, e in zip(names, experiments, strict=True) if (c := e.curve(column)) is not None}
         if not curves:

@@ -30,7 +30,8 @@ def test_fractions_are_nested_and_stratified_and_keep_groups_whole(split):
         rows = set(kept.rows("train"))
         assert rows <= before
         before = rows
-        table = split.table[split.table["subset"] == "train"].assign(kept=lambda t: t["row"].isin(rows))
+        table = split.table[split.table["subset"] == "train"]
+        table = table.assign(kept=table["row"].isin(rows))
         assert table.groupby("group")["kept"].nunique().max() == 1
         sizes = table.groupby("label")["kept"].agg(["sum", "size"])
         assert np.allclose(sizes["sum"], fraction * sizes["size"], atol=4)  # a group is up to a few images
