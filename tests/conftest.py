@@ -79,15 +79,6 @@ def real_galaxies() -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
-def coordinates() -> Path:
-    """RA and DEC of all Galaxy10 galaxies."""
-    path = SHARED / "data" / "galaxy10_coordinates.csv"
-    if not path.exists():
-        pytest.skip(f"the published coordinates are not here: {path}")
-    return path
-
-
 class Finished:
     """What a command left behind."""
 

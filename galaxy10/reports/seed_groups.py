@@ -14,8 +14,8 @@ from galaxy10.reports.html import is_number
 from galaxy10.runs.directory import differences
 from galaxy10.runs.record import SUBSETS, RunRecord
 
-# The split hash identifies the galaxies; the path of the file may differ between seeds.
-_IGNORED_SETTINGS = ("seed", "data.path")
+# The split hash identifies the galaxies; the paths of file and split table may differ between seeds.
+_IGNORED_SETTINGS = ("seed", "data.path", "data.split_file")
 
 
 @dataclass(frozen=True)
