@@ -51,7 +51,8 @@ class GalaxyData(L.LightningDataModule):
         protocol, split_seed, num_folds, fold, duplicates, blanks, group_radius_arcsec: see
             split.make_split. The published file has the split galaxy10-split-v1 unless one of them is set.
         split_file: a table with the split (split_table.read_split_file), in place of a drawn one.
-        train_fraction: of the training images, to train on; drawn by `seed` (train_fraction.keep_train_fraction).
+        train_fraction: of the training images, to train on (default: all); drawn by `seed`, see
+            train_fraction.keep_train_fraction.
         balance: none, soft, dihedral or weighted, see resampling.py.
         batch_size: images per optimizer step, over all devices.
         eval_batch_size: images per evaluation batch, per device.
@@ -86,7 +87,7 @@ class GalaxyData(L.LightningDataModule):
         blanks: str = "drop",
         group_radius_arcsec: float | None = None,
         split_file: str | PathLike[str] | None = None,
-        train_fraction: float = 1.0,
+        train_fraction: float | None = None,
         balance: str = "soft",
         batch_size: int = 32,
         eval_batch_size: int = 64,

@@ -49,7 +49,7 @@ FIELDS: dict[str, Field] = {
     "data.blanks": choice("drop", "keep"),
     "data.group_radius_arcsec": optional(number(0, 648_000)),
     "data.split_file": optional(text()),
-    "data.train_fraction": number(0, 1, above=True),
+    "data.train_fraction": optional(number(0, 1, above=True)),
     "data.balance": choice("none", "soft", "dihedral", "weighted"),
     "data.batch_size": integer(2, 100_000),
     "data.eval_batch_size": integer(1, 100_000),

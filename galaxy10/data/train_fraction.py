@@ -13,20 +13,20 @@ from galaxy10.errors import Galaxy10Error
 _STREAM = 18  # separates these draws from those of the split, which may have the same seed
 
 
-def keep_train_fraction(split: Split, fraction: float, seed: int, class_names: Sequence[str]) -> Split:
+def keep_train_fraction(split: Split, fraction: float | None, seed: int, class_names: Sequence[str]) -> Split:
     """Return a split that trains on a fraction of its training images; validation, test and hash stay.
 
     The subsets are nested: with one seed, a smaller fraction is part of every larger one. Each class keeps its share,
     each group of the split is kept or left out as a whole. Rows that are left out are dropped, with this reason.
 
     Args:
-        fraction: of the training images, above 0, at most 1.
+        fraction: of the training images, above 0, at most 1; None: all.
         seed: of the draw.
 
     Raises:
         Galaxy10Error: a class keeps no training image; names the smallest fraction that keeps one.
     """
-    if fraction == 1:
+    if fraction in (None, 1):
         return split
     train = split.table[split.table["subset"] == "train"]
     place = _places(train["group"].to_numpy(), train["label"].to_numpy(), seed)

@@ -13,8 +13,11 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, MetricSpec, logged_columns, metric_specs_of_run
 from galaxy10.reports.comparison_markdown import comparison_markdown
 from galaxy10.reports.figures.comparison import curves_together, f1_heat_map, metrics_by_labels
+from galaxy10.reports.folds import pool_folds
 from galaxy10.reports.html import Drawing, PageFigure, render, write_figure, write_file
-from galaxy10.reports.label_curves import FRACTION, METRICS, label_curves, num_labels
+from galaxy10.reports.intervals import INTERVAL_METRICS, FoldRow, fold_rows
+from galaxy10.reports.label_curves import FRACTION, label_curves, num_labels
+from galaxy10.reports.out_of_fold import write_out_of_fold
 from galaxy10.reports.pairwise import MisclassifiedGalaxies, PairwiseTest, always_misclassified, pairwise_tests
 from galaxy10.reports.published import BASELINE, LEAK_WARNING, OTHERS, baseline_result
 from galaxy10.reports.seed_groups import SeedGroup, group_by_split, shown_subset
@@ -31,7 +34,8 @@ _MOST_LOGGED = 12  # curves of metrics that the user's code has logged; metrics.
 class SplitSection:
     """The section of the page about the experiments on one split.
 
-    key: see split_of. number: of the section, from 1. hard: galaxies that every run misclassifies.
+    key: see split_of. number: of the section, from 1. folds: of experiments whose folds are pooled. hard: galaxies that
+    every run misclassifies.
     """
 
     key: str
@@ -40,6 +44,7 @@ class SplitSection:
     description: str
     specs: tuple[MetricSpec, ...]
     rows: list[dict[str, Any]]
+    folds: list[FoldRow]
     figures: list[PageFigure]
     hard: MisclassifiedGalaxies | None
     pairwise_tests: list[PairwiseTest]
@@ -48,7 +53,8 @@ class SplitSection:
 def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
     """Compare runs: write index.html, comparison.csv, comparison.md and figures/*.png.
 
-    Runs that differ only in their seed become one row. Rows are ranked within one split only.
+    Runs that differ only in their seed become one row. The folds of one k-fold split are pooled, and their predictions
+    written to out_of_fold.parquet and out_of_fold/. Rows are ranked within one split only.
 
     Args:
         run_dirs: run directories; the page lists those that are no run, or not finished, as left out.
@@ -68,10 +74,12 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
             + "; give run directories, such as runs/*"
         )
     out = Path(out_dir)
-    by_split = group_by_split(finished)
+    pooled, notes = pool_folds(finished)
+    by_split = group_by_split(pooled)
     parts = [_part(number, key, experiments, out) for number, (key, experiments) in enumerate(by_split.items(), 1)]
     table = _table(parts)
     write_file(out / "comparison.csv", table.to_csv(index=False).encode())
+    write_out_of_fold([experiment for experiments in by_split.values() for experiment in experiments], out)
     markdown = comparison_markdown([(f"{part.description} (split {part.key})", part.rows) for part in parts])
     write_file(out / "comparison.md", markdown.encode())
     page = render(
@@ -79,6 +87,7 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
         parts=parts,
         subset_names=_SUBSET_NAMES,
         left_out=left_out,
+        notes=notes,
         num_runs=len(finished),
         baseline=BASELINE,
         others=OTHERS,
@@ -113,6 +122,7 @@ def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> Spl
         description=_description(experiments, subset),
         specs=specs,
         rows=_rows(experiments, subset, specs),
+        folds=fold_rows(experiments),
         figures=[write_figure(drawing, out / "figures") for drawing in drawings],
         hard=always_misclassified(experiments, subset),
         pairwise_tests=pairwise_tests(experiments, subset),
@@ -194,6 +204,8 @@ def _table(parts: list[SplitSection]) -> pd.DataFrame:
             for key in (spec.name for spec in part.specs):
                 found = row["spreads"][key]
                 line |= {key: found.mean if found else None, f"{key}_std": found.std if found else None}
+            for fold_row in (found for found in part.folds if found.name == experiment.name):
+                line |= fold_row.columns()
             line |= {name: row[name] for name in COSTS}
             line["published_accuracy"] = row["published"].accuracy if row["published"] else None
             names = [f"f1_{slug}" for slug in slugs(experiment.class_names)]
@@ -232,7 +244,7 @@ def _drawings(number: int, experiments: list[SeedGroup], subset: str, specs: Seq
             )
         )
     if by_labels := label_curves(experiments, subset):
-        labels = {spec.name: f"{_SUBSET_NAMES[subset]} {spec.label}" for spec in specs if spec.name in METRICS}
+        labels = {spec.name: f"{_SUBSET_NAMES[subset]} {spec.label}" for spec in specs if spec.name in INTERVAL_METRICS}
         caption = (
             f"Runs that differ in {FRACTION} and seed: means over seeds, bars are their 95 % intervals (Student’s t)."
         )

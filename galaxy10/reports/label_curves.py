@@ -1,23 +1,21 @@
 """Accuracy and macro-F1 by number of labels, from runs that differ only in data.train_fraction and seed."""
 
 from collections.abc import Sequence
-from math import sqrt
 
 import pandas as pd
-from scipy.stats import t
 
+from galaxy10.reports.intervals import INTERVAL_METRICS, student_interval
 from galaxy10.reports.seed_groups import SeedGroup, same_experiment, set_names
 from galaxy10.runs.record import RunRecord
 
 FRACTION = "data.train_fraction"
-METRICS = ("accuracy", "macro_f1")
 
 
 def label_curves(experiments: Sequence[SeedGroup], subset: str) -> dict[str, pd.DataFrame]:
     """Return a table for each experiment that was trained with several numbers of labels, by its name.
 
-    The table has a row per number: labels (mean number of training images), and for each of METRICS its mean over the
-    seeds and the ends <metric>_low and <metric>_high of the mean's 95 % interval (Student's t; NaN for one seed).
+    The table has a row per number: labels (mean number of training images), and for accuracy and macro_f1 the mean over
+    the seeds and the ends <metric>_low and <metric>_high of its 95 % interval (Student's t; NaN for one seed).
 
     Args:
         experiments: of one split; groups that differ in data.train_fraction only are one experiment here.
@@ -46,12 +44,11 @@ def _curve(groups: Sequence[SeedGroup], subset: str) -> pd.DataFrame:
     for group in groups:
         labels = [n for run in group.runs if (n := num_labels(run))]
         row = {"labels": sum(labels) / len(labels) if labels else float("nan")}
-        for metric in METRICS:
+        for metric in INTERVAL_METRICS:
             found = group.spread(f"{subset}/{metric}")
             mean = found.mean if found else float("nan")
-            half = t.ppf(0.975, found.n - 1) * found.std / sqrt(found.n) if found and found.std is not None else None
-            row |= {metric: mean}
-            row |= {f"{metric}_{end}": mean + side * half if half is not None else float("nan")
-                    for end, side in (("low", -1), ("high", 1))}  # fmt: skip
+            interval = student_interval(found) or (float("nan"), float("nan"))
+            row |= {metric: mean, f"{metric}_low": interval[0], f"{metric}_high": interval[1]}
         rows.append(row)
-    return pd.DataFrame(rows).dropna(subset=["labels", *METRICS], how="any").sort_values("labels", ignore_index=True)
+    table = pd.DataFrame(rows).dropna(subset=["labels", *INTERVAL_METRICS])
+    return table.sort_values("labels", ignore_index=True)

@@ -14,7 +14,7 @@ from galaxy10.reports.compare import compare_runs
 from galaxy10.reports.label_curves import label_curves
 from galaxy10.reports.seed_groups import group_by_split
 from galaxy10.runs.record import read_run
-from tests.reports.conftest import run_without_torch
+from tests.reports.conftest import run_without_torch, set_config, set_provenance
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -179,20 +179,6 @@ def test_names_from_a_users_file_are_text(make_run, tmp_path):
     text = compare_runs(runs, tmp_path / "out").read_text()
     assert "<b>x" not in text
     assert "<i>a" not in text
-
-
-def set_config(run: Path, section: str, **settings) -> None:
-    """Change settings of a run's configuration."""
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    config[section] |= settings
-    (run / "config.yaml").write_text(yaml.safe_dump(config))
-
-
-def set_provenance(run: Path, section: str, **facts) -> None:
-    """Change facts of a run's provenance."""
-    about = json.loads((run / "provenance.json").read_text())
-    about[section] |= facts
-    (run / "provenance.json").write_text(json.dumps(about))
 
 
 def runs_by_labels(make_run, models=("simple_cnn",), seeds=(0, 1, 2)) -> list[Path]:
