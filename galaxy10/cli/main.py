@@ -112,6 +112,21 @@ def compare(
 
 
 @app.command()
+def leaderboard(
+    runs: Annotated[list[str], typer.Argument(help="run directories of one split, folders of them, or globs")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="folder of the page, Markdown and CSV")] = None,
+    by: Annotated[str, typer.Option(help="accuracy or macro_f1")] = "accuracy",
+) -> None:
+    """Rank runs of one split by their test subset: a table, and with -o a page. Refuses what does not compare."""
+    from galaxy10.reports.leaderboard import print_leaderboard, rank_runs, write_leaderboard
+
+    board = rank_runs(find_runs(runs), by)
+    print_leaderboard(board)
+    if output is not None:
+        print(write_leaderboard(board, output))
+
+
+@app.command()
 def runs(directory: Annotated[Path, typer.Argument(help="a folder of runs")] = Path("runs")) -> None:
     """List run directories: state, epoch, best metric, time left, SLURM job."""
     from galaxy10.runs.listing import print_runs

@@ -13,6 +13,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, MetricSpec, logged_columns, metric_specs_of_run
 from galaxy10.reports.comparison_markdown import comparison_markdown
 from galaxy10.reports.figures.comparison import curves_together, f1_heat_map, metrics_by_labels
+from galaxy10.reports.finished_runs import SUBSET_NAMES, device_of, read_finished, split_description
 from galaxy10.reports.folds import pool_folds
 from galaxy10.reports.html import Drawing, PageFigure, render, write_figure, write_file
 from galaxy10.reports.intervals import INTERVAL_METRICS, FoldRow, fold_rows
@@ -21,10 +22,9 @@ from galaxy10.reports.out_of_fold import write_out_of_fold
 from galaxy10.reports.pairwise import MisclassifiedGalaxies, PairwiseTest, always_misclassified, pairwise_tests
 from galaxy10.reports.published import BASELINE, LEAK_WARNING, OTHERS, baseline_result
 from galaxy10.reports.seed_groups import SeedGroup, group_by_split, shown_subset
-from galaxy10.runs.record import RunRecord, read_run
+from galaxy10.runs.record import RunRecord
 
 COSTS = ("seconds", "images_per_s", "parameters")
-_SUBSET_NAMES = {"test": "test", "val": "validation"}
 _STAGES = {"train": "training", "val": "validation"}
 _CURVES = ("val/loss", "val/accuracy", "val/macro_f1", "train/loss")
 _MOST_LOGGED = 12  # curves of metrics that the user's code has logged; metrics.csv has the rest
@@ -66,7 +66,7 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
     Raises:
         Galaxy10Error: none of the folders is a finished run, or out_dir cannot be written.
     """
-    finished, left_out = _read(run_dirs)
+    finished, left_out = read_finished(run_dirs)
     if not finished:
         raise Galaxy10Error(
             f"none of the {len(run_dirs)} folders given is a finished run"
@@ -85,7 +85,7 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
     page = render(
         "compare.html.j2",
         parts=parts,
-        subset_names=_SUBSET_NAMES,
+        subset_names=SUBSET_NAMES,
         left_out=left_out,
         notes=notes,
         num_runs=len(finished),
@@ -96,21 +96,6 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
     return write_file(out / "index.html", page.encode())
 
 
-def _read(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple[str, str]]]:
-    finished, left_out = [], []
-    for path in dict.fromkeys(Path(path).resolve() for path in run_dirs):
-        try:
-            run = read_run(path)
-        except Galaxy10Error as error:
-            left_out.append((path.name, str(error).replace(str(path), "it", 1)))
-            continue
-        if run.status.get("state") != "finished":
-            left_out.append((path.name, f"its state is {run.status.get('state') or 'unknown'}, not finished"))
-        else:
-            finished.append(run)
-    return finished, left_out
-
-
 def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> SplitSection:
     subset = shown_subset(experiments)
     specs = tuple({s.name: s for e in experiments for run in e.runs for s in metric_specs_of_run(run)}.values())
@@ -119,7 +104,7 @@ def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> Spl
         key=key,
         number=number,
         subset=subset,
-        description=_description(experiments, subset),
+        description=split_description(experiments, subset),
         specs=specs,
         rows=_rows(experiments, subset, specs),
         folds=fold_rows(experiments),
@@ -127,22 +112,6 @@ def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> Spl
         hard=always_misclassified(experiments, subset),
         pairwise_tests=pairwise_tests(experiments, subset),
     )
-
-
-def _description(experiments: list[SeedGroup], subset: str) -> str:
-    run = experiments[0].runs[0]
-    data, split = run.provenance_section("data"), run.provenance_section("split")
-    counts = RunRecord.section(split, "counts")
-    parts = [str(data.get("name") or "unnamed data")]
-    if path := data.get("path"):
-        parts[0] += f" ({Path(str(path)).name})"
-    if split.get("protocol"):
-        parts.append(f"protocol {split['protocol']}, split seed {split.get('split_seed')}")
-    if counts:
-        trained = sorted({num_labels(run) or 0 for experiment in experiments for run in experiment.runs})
-        train = " to ".join(f"{number:,}" for number in dict.fromkeys((trained[0], trained[-1])))
-        parts.append(f"{train} training and {counts.get(subset, 0):,} {_SUBSET_NAMES[subset]} galaxies")
-    return ", ".join(parts)
 
 
 def _rows(experiments: list[SeedGroup], subset: str, specs: Sequence[MetricSpec]) -> list[dict[str, Any]]:
@@ -156,7 +125,7 @@ def _rows(experiments: list[SeedGroup], subset: str, specs: Sequence[MetricSpec]
                 "experiment": experiment,
                 "spreads": spreads,
                 "published": baseline_result(experiment.model),
-                "device": _device(experiment.runs[0]),
+                "device": device_of(experiment.runs[0]),
                 "weights": _weights(experiment.runs[0]),
                 **{name: experiment.cost(name) for name in COSTS},
             }
@@ -168,11 +137,6 @@ def _rows(experiments: list[SeedGroup], subset: str, specs: Sequence[MetricSpec]
         for row in rows:
             row[f"best_{key}"] = best is not None and row["spreads"][key] and row["spreads"][key].mean == best
     return rows
-
-
-def _device(run: RunRecord) -> str | None:
-    device = run.provenance_section("device")
-    return ", ".join(device["gpus"]) if device.get("gpus") else device.get("cpu")
 
 
 def _weights(run: RunRecord) -> str | None:
@@ -238,13 +202,13 @@ def _drawings(number: int, experiments: list[SeedGroup], subset: str, specs: Seq
         drawings.append(
             Drawing(
                 f"f1_by_class_{number}",
-                f"F1 of every class, {_SUBSET_NAMES[subset]}",
+                f"F1 of every class, {SUBSET_NAMES[subset]}",
                 "Mean over seeds; the best of each class in bold. A dark row is a class that no experiment recognises.",
                 f1_heat_map(f1, [e.name for e in same], same[0].class_names),
             )
         )
     if by_labels := label_curves(experiments, subset):
-        labels = {spec.name: f"{_SUBSET_NAMES[subset]} {spec.label}" for spec in specs if spec.name in INTERVAL_METRICS}
+        labels = {spec.name: f"{SUBSET_NAMES[subset]} {spec.label}" for spec in specs if spec.name in INTERVAL_METRICS}
         caption = (
             f"Runs that differ in {FRACTION} and seed: means over seeds, bars are their 95 % intervals (Student’s t)."
         )

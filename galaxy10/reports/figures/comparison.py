@@ -1,6 +1,6 @@
 """Figures that compare experiments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -110,6 +110,33 @@ def metrics_by_labels(curves: dict[str, pd.DataFrame], metrics: dict[str, str]) 
         axes.set_ylabel(label)
         axes.grid(True)
     figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@in_house_style
+def ranking(
+    names: Sequence[str], metrics: Mapping[str, tuple[Sequence[float], Sequence[tuple[float, float] | None]]]
+) -> Figure:
+    """Draw metrics of ranked experiments as points with intervals, the first experiment at the top.
+
+    Args:
+        metrics: label → values and intervals of the experiments; None for no interval. A panel each.
+    """
+    rows = wrapped(names, 40)
+    height = row_height_in(rows, 11, 0.36) * len(rows) + 0.9
+    figure = new_figure(3.6 * len(metrics) + label_width_in(rows, 11), height)
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axes, (label, (values, intervals)) in zip(panels, metrics.items(), strict=True):
+        for place, (value, interval) in enumerate(zip(values, intervals, strict=True)):
+            if interval is not None:
+                axes.plot(interval, (place, place), color=CYCLE[0], linewidth=2.5, alpha=0.5, solid_capstyle="butt")
+            axes.plot(value, place, "o", color=CYCLE[0])
+        axes.set_xlabel(label)
+        axes.grid(True, axis="x")
+        axes.margins(x=0.08)
+        axes.locator_params(axis="x", nbins=5)
+    panels[0].set_yticks(range(len(rows)), rows)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
 
 
