@@ -30,12 +30,18 @@ def published_table(coordinates: Path) -> pd.DataFrame:
     return table.assign(row=np.arange(len(table)), pixel_hash=np.arange(len(table)), blank=False)
 
 
-def main() -> None:
-    table = published_table(Path(sys.argv[1]))
+def make_table(coordinates: Path) -> bytes:
+    """Return the content of the table."""
+    table = published_table(coordinates)
     options = {"group_radius_arcsec": FIELD_ARCSEC}
     split = make_split(table, "", GALAXY10_CLASSES, **options).table
     folds = make_split(table, "", GALAXY10_CLASSES, num_folds=NUM_FOLDS, fold=0, **options).table
-    content = split_table(table, GALAXY10_CLASSES, split, folds).to_csv(index=False, lineterminator="\n").encode()
+    made = split_table(table, GALAXY10_CLASSES, split, folds)
+    return made.to_csv(index=False, lineterminator="\n").encode()
+
+
+def main() -> None:
+    content = make_table(Path(sys.argv[1]))
     TARGET.write_bytes(gzip.compress(content, mtime=0))
     print(f"{TARGET}: {TARGET.stat().st_size:,} bytes, sha256 {hashlib.sha256(content).hexdigest()}")
 

@@ -79,6 +79,15 @@ def real_galaxies() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def coordinates() -> Path:
+    """RA and DEC of all Galaxy10 galaxies, as galaxy10-split-v1 was made from."""
+    path = SHARED / "data" / "galaxy10_coordinates.csv"
+    if not path.exists():
+        pytest.skip(f"the published coordinates are not here: {path}")
+    return path
+
+
 class Finished:
     """What a command left behind."""
 

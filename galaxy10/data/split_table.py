@@ -87,8 +87,8 @@ def read_split_file(path: Path, table: pd.DataFrame) -> GivenSplit:
     """Return the split of a table for the rows of a file.
 
     The table has `row`, or else `ra` and `dec`, by which its lines are found in the file (within 0.5″); and `subset`
-    (train, val, test; empty or dropped: in none), `fold` (from 0; −1: in none), or both. `label` is compared if it is
-    there. Rows of the file that are not in the table are in no subset.
+    (train, val, test; empty or dropped: in none), `fold` (from 0; −1: in none), or both. `label`, a number or name of
+    the class, is compared if it is there. Rows of the file that are not in the table are in no subset.
 
     Args:
         path: CSV (also .csv.gz), Parquet or FITS.
@@ -149,8 +149,7 @@ def _rows(given: pd.DataFrame, table: pd.DataFrame, where: str) -> np.ndarray:
     if twice.any():
         raise Galaxy10Error(f"{where} has row {rows[twice][0]} {(rows == rows[twice][0]).sum()} times; keep one line")
     if "label" in given:
-        labels = _whole_numbers(given["label"], "label", where)
-        differ = labels != table["label"].to_numpy()[rows]
+        differ = _unlike(given["label"], table["label"].to_numpy()[rows])
         if differ.any():
             raise Galaxy10Error(_of_another_file(where, "labels", differ, rows))
     if "row" in given and sky is not None:
@@ -161,6 +160,14 @@ def _rows(given: pd.DataFrame, table: pd.DataFrame, where: str) -> np.ndarray:
         if apart.any():
             raise Galaxy10Error(_of_another_file(where, "positions", apart, rows))
     return rows
+
+
+def _unlike(labels: pd.Series, of_file: np.ndarray) -> np.ndarray:
+    """Return the lines (n,) whose label is another class than the file's; the table may number or name its classes."""
+    texts = labels.astype("string").fillna("")
+    class_of = pd.Series(of_file).groupby(texts.to_numpy(object)).agg(lambda classes: classes.mode()[0])
+    unlike: np.ndarray = texts.map(class_of).to_numpy() != of_file
+    return unlike
 
 
 def _of_another_file(where: str, what: str, differ: np.ndarray, rows: np.ndarray) -> str:

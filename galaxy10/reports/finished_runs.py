@@ -29,16 +29,18 @@ def read_finished(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple
 
 def split_description(experiments: list[SeedGroup], subset: str) -> str:
     """Return file, protocol and numbers of galaxies of the experiments of one split, as one line."""
-    run = experiments[0].runs[0]
+    runs = [run for experiment in experiments for run in experiment.runs]
+    run = next((run for run in runs if not run.is_evaluation), runs[0])
     data, split = run.provenance_section("data"), run.provenance_section("split")
     counts = RunRecord.section(split, "counts")
     parts = [str(data.get("name") or "unnamed data")]
     if path := data.get("path"):
         parts[0] += f" ({Path(str(path)).name})"
     if split.get("protocol"):
-        parts.append(f"protocol {split['protocol']}, split seed {split.get('split_seed')}")
+        seed = split.get("split_seed")
+        parts.append(f"protocol {split['protocol']}" + (f", split seed {seed}" if seed is not None else ""))
     if counts:
-        trained = sorted({num_labels(run) or 0 for experiment in experiments for run in experiment.runs})
+        trained = sorted({number for run in runs if (number := num_labels(run))}) or [0]
         train = " to ".join(f"{number:,}" for number in dict.fromkeys((trained[0], trained[-1])))
         parts.append(f"{train} training and {counts.get(subset, 0):,} {SUBSET_NAMES[subset]} galaxies")
     return ", ".join(parts)

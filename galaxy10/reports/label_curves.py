@@ -36,7 +36,7 @@ def label_curves(experiments: Sequence[SeedGroup], subset: str) -> dict[str, pd.
 def num_labels(run: RunRecord) -> int | None:
     """Return the number of training images of a run; None if the run does not record it."""
     counts = RunRecord.section(run.provenance_section("split"), "counts")
-    return counts.get("train")
+    return counts.get("train") or None  # an evaluation counts none
 
 
 def _curve(groups: Sequence[SeedGroup], subset: str) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """galaxy10-split-v1: what the table holds, and the files that it is used for."""
 
 import hashlib
+import runpy
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ from galaxy10.data import GalaxyData
 from galaxy10.data.groups import sky_pairs
 from galaxy10.data.published_split import _content, published_split_table
 from galaxy10.data.split import PROTOCOLS
+from tests.conftest import ROOT
 
 V1 = "aa43f205e12d0f49e309f77c34bd2b6799a254afbd7c680790a3d540094fbbff"
 
@@ -23,6 +25,11 @@ def table() -> pd.DataFrame:
 
 def test_the_table_never_changes():
     assert hashlib.sha256(_content()).hexdigest() == V1
+
+
+def test_the_script_makes_the_table_again(coordinates):
+    script = runpy.run_path(str(ROOT / "benchmarks" / "published_split.py"))
+    assert hashlib.sha256(script["make_table"](coordinates)).hexdigest() == V1
 
 
 def test_17504_groups_of_which_none_crosses_and_118_rows_dropped(table):

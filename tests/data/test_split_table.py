@@ -55,6 +55,20 @@ def test_a_table_of_positions_and_of_some_rows_only(galaxies, tmp_path):
     assert split.counts() == {**table["subset"].value_counts(), "dropped": 10}
 
 
+def test_missing_folds_and_subsets_are_in_none_and_labels_may_be_names(galaxies, tmp_path):
+    path = write_split(galaxies, tmp_path / "split.parquet", num_folds=5)
+    table = pd.read_parquet(path)
+    left_out = table["fold"] == 0
+    table["fold"] = (table["fold"] - 1).astype("Int64").mask(left_out)
+    table["subset"] = table["subset"].mask(left_out)
+    table["label"] = table["label"].map({0: "spiral", 1: "round", 2: "merger"})
+    table.to_parquet(path, index=False)
+    for folds in ({}, {"num_folds": 4, "fold": 1}):
+        split = set_up(galaxies, split_file=path, **folds).split
+        assert (split.table["subset"] == "dropped").equals(left_out)
+        assert set(split.table.loc[left_out, "reason"]) == {"in no subset of split.parquet"}
+
+
 def test_a_split_without_validation_images_takes_a_tenth_of_the_training_images(galaxies, tmp_path):
     path = write_split(galaxies, tmp_path / "split.csv")
     rewritten(path, lambda t: t.replace({"subset": {"val": "Training"}}))
@@ -80,7 +94,7 @@ def doubled(table):
         (lambda t: t.replace({"subset": {"val": "vla"}}), "has the subset 'vla'; write train, val, test or dropped"),
         (lambda t: t.assign(row=t["row"] + 1), "has row 60, but the file has rows 0 to 59"),
         (lambda t: t.assign(row=t["row"] + 0.5), "row 0.5 is no whole number"),
-        (lambda t: t.assign(label=t["label"] // 2), "is of another file: 40 of 60 rows have other labels .* row 20"),
+        (lambda t: t.assign(label=t["label"] // 2), "is of another file: 20 of 60 rows have other labels .* row 20"),
         (lambda t: t.assign(dec=t["dec"] + 1), "is of another file: 60 of 60 rows have other positions"),
         (lambda t: t[["ra", "dec", "subset"]] + ([0, 1, ""]), "60 of 60 positions are not in the file"),
         (lambda t: t.drop(columns=["subset"]), "has neither a column subset nor fold; it has row, ra, dec"),
