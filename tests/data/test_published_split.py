@@ -11,7 +11,7 @@ import pytest
 from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS, GALAXY10_COUNTS_NO_DUPLICATES
 from galaxy10.data import GalaxyData
 from galaxy10.data.groups import sky_pairs
-from galaxy10.data.published_split import _content, published_split_table
+from galaxy10.data.published_split import _content, published_split, published_split_table
 from galaxy10.data.split import PROTOCOLS
 from tests.conftest import ROOT
 
@@ -93,11 +93,26 @@ def test_the_split_of_a_file_of_the_published_rows_is_the_table_without_blank_im
     assert split.given.record() == {"name": "galaxy10-split-v1", "sha256": V1}
     assert any(note.startswith("the split is galaxy10-split-v1 (sha256 aa43f205") for note in split.notes)
     assert not any("overlap" in note for note in split.notes)
-    fold = set_up(path, tmp_path, num_folds=5, fold=2).split
-    assert (fold.table["subset"] == "test").equals((table["fold"] == 2) & ~table["row"].isin(blank))
-    assert fold.folds_hash == set_up(path, tmp_path, num_folds=5, fold=0).split.folds_hash
-    for other in ({"split_seed": 1}, {"num_folds": 4, "fold": 0}, {"protocol": "baseline_90_10"}):
-        assert set_up(path, tmp_path, **other).split.given is None
+    folds = [set_up(path, tmp_path, num_folds=5, fold=number).split for number in (2, 0)]
+    assert (folds[0].table["subset"] == "test").equals((table["fold"] == 2) & ~table["row"].isin(blank))
+    assert folds[0].folds_hash == folds[1].folds_hash
+    assert folds[0].hash != folds[1].hash
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"split_seed": 1},
+        {"num_folds": 4},
+        {"protocol": "baseline_90_10"},
+        {"duplicates": "first"},
+        {"group_radius_arcsec": 30.0},
+    ],
+)
+def test_other_settings_draw_a_split_of_their_own(table, other):
+    standard = {"protocol": "default", "split_seed": 0, "duplicates": "drop", "group_radius_arcsec": None}
+    assert published_split({**standard, "num_folds": None}, table)[0] is not None
+    assert published_split({**standard, "num_folds": None, **other}, table) == (None, None)
 
 
 def test_the_variant_without_duplicates_has_the_subsets_of_the_same_galaxies(table, tmp_path):
