@@ -12,10 +12,19 @@ from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS, GALAXY10_COUNTS_
 from galaxy10.data import GalaxyData
 from galaxy10.data.groups import sky_pairs
 from galaxy10.data.published_split import _content, published_split, published_split_table
-from galaxy10.data.split import PROTOCOLS
+from galaxy10.data.split import PROTOCOLS, make_split
 from tests.conftest import ROOT
+from tests.data.test_split import make_table
 
 V1 = "aa43f205e12d0f49e309f77c34bd2b6799a254afbd7c680790a3d540094fbbff"
+
+STANDARD = {
+    "protocol": "default",
+    "split_seed": 0,
+    "num_folds": None,
+    "duplicates": "drop",
+    "group_radius_arcsec": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -110,23 +119,24 @@ def test_the_split_of_a_file_of_the_published_rows_is_the_table_without_blank_im
     ],
 )
 def test_other_settings_draw_a_split_of_their_own(table, other):
-    standard = {"protocol": "default", "split_seed": 0, "duplicates": "drop", "group_radius_arcsec": None}
-    assert published_split({**standard, "num_folds": None}, table)[0] is not None
-    assert published_split({**standard, "num_folds": None, **other}, table) == (None, None)
+    assert published_split(STANDARD, table)[0] is not None
+    assert published_split({**STANDARD, **other}, table) == (None, None)
 
 
-def test_the_variant_without_duplicates_has_the_subsets_of_the_same_galaxies(table, tmp_path):
+def test_the_variant_without_duplicates_has_the_subsets_of_the_same_galaxies(table):
     lines = no_duplicates(table)
     assert tuple(np.bincount(lines["label"])) == GALAXY10_COUNTS_NO_DUPLICATES
     shuffled = lines.sample(frac=1, random_state=0)  # it is found by position, not by row
-    split = set_up(as_published(tmp_path / "g.h5", shuffled, []), tmp_path).split
+    given, remark = published_split(STANDARD, shuffled)
+    assert remark is None
+    file = make_table(*(shuffled[name].to_numpy() for name in ("label", "ra", "dec")))
+    split = make_split(file, "x", GALAXY10_CLASSES, given=given)
     assert split.table["subset"].tolist() == shuffled["subset"].tolist()
     assert split.counts()["dropped"] == 59
     assert len(lines) == 17_675
 
 
-def test_other_positions_are_another_file_and_the_report_says_so(table, tmp_path):
-    moved = table.assign(dec=table["dec"] + 0.01)
-    split = set_up(as_published(tmp_path / "g.h5", moved, []), tmp_path, class_names=GALAXY10_CLASSES).split
-    assert split.given is None
-    assert any("but not its positions (ra, dec): galaxy10-split-v1 is not used" in note for note in split.notes)
+def test_other_positions_are_another_file_and_a_remark_says_so(table):
+    given, remark = published_split(STANDARD, table.assign(dec=table["dec"] + 0.01))
+    assert given is None
+    assert "but not its positions (ra, dec): galaxy10-split-v1 is not used" in remark
