@@ -99,7 +99,7 @@ def read_split_file(path: Path, table: pd.DataFrame) -> GivenSplit:
     """
     check_split_file(path)
     where = f"data.split_file={path}"
-    frame = pd.read_csv(path) if path.suffix == ".gz" else read_frame(path)
+    frame = read_frame(path)
     columns = {key: column_named(map(str, frame.columns), key, str(path)) for key in _COLUMNS}
     given = pd.DataFrame({key: frame[name].to_numpy() for key, name in columns.items() if name is not None})
     if not {"subset", "fold"} & set(given):
