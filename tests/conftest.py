@@ -81,7 +81,7 @@ def real_galaxies() -> Path:
 
 @pytest.fixture(scope="session")
 def coordinates() -> Path:
-    """RA and DEC of all Galaxy10 galaxies."""
+    """RA and DEC of all Galaxy10 galaxies, as galaxy10-split-v1 was made from."""
     path = SHARED / "data" / "galaxy10_coordinates.csv"
     if not path.exists():
         pytest.skip(f"the published coordinates are not here: {path}")

@@ -112,6 +112,21 @@ def compare(
 
 
 @app.command()
+def leaderboard(
+    runs: Annotated[list[str], typer.Argument(help="run directories of one split, folders of them, or globs")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="folder of the page, Markdown and CSV")] = None,
+    by: Annotated[str, typer.Option(help="accuracy or macro_f1")] = "accuracy",
+) -> None:
+    """Rank runs of one split by their test subset: a table, and with -o a page. Refuses what does not compare."""
+    from galaxy10.reports.leaderboard import print_leaderboard, rank_runs, write_leaderboard
+
+    board = rank_runs(find_runs(runs), by)
+    print_leaderboard(board)
+    if output is not None:
+        print(write_leaderboard(board, output))
+
+
+@app.command()
 def runs(directory: Annotated[Path, typer.Argument(help="a folder of runs")] = Path("runs")) -> None:
     """List run directories: state, epoch, best metric, time left, SLURM job."""
     from galaxy10.runs.listing import print_runs
@@ -129,6 +144,41 @@ def inspect(
     from galaxy10.reports.inspect import inspect_file
 
     print(inspect_file(file, output, store_dir=store_dir))
+
+
+@app.command()
+def split(
+    file: Annotated[Path, typer.Argument(help="a labelled HDF5 file, a folder, or a table of paths and labels")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="the table to write: .csv or .parquet")],
+    protocol: Annotated[str, typer.Option(help="default, baseline_80_20, baseline_90_10 or file")] = "default",
+    seed: Annotated[int, typer.Option(help="data.split_seed")] = 0,
+    folds: Annotated[int | None, typer.Option(help="also write a column of this many folds")] = None,
+    duplicates: Annotated[str, typer.Option(help="one galaxy under two labels: drop, first or keep")] = "drop",
+    blanks: Annotated[str, typer.Option(help="images of one colour: drop or keep")] = "drop",
+    group_radius_arcsec: Annotated[
+        float | None, typer.Option(help="images within it stay in one subset (default: the field of each image)")
+    ] = None,
+    store_dir: Annotated[Path | None, typer.Option(help="folder of the file's memory-mapped store")] = None,
+) -> None:
+    """Write the split of a labelled file as a table (row, ra, dec, label, class, subset, fold) for other projects.
+
+    `data.split_file=TABLE` trains on it.
+    """
+    from galaxy10.data.write_split import write_split
+
+    print(
+        write_split(
+            file,
+            output,
+            num_folds=folds,
+            protocol=protocol,
+            split_seed=seed,
+            duplicates=duplicates,
+            blanks=blanks,
+            group_radius_arcsec=group_radius_arcsec,
+            store_dir=store_dir,
+        )
+    )
 
 
 @app.command()

@@ -19,7 +19,16 @@ def packaged_folder(name: str) -> Path:
 
 CONF = packaged_folder("conf")
 # Settings whose values are paths.
-PATH_SETTINGS = ("run.dir", "run.root", "data.path", "data.dir", "data.store_dir", "model.weights", "sweep.dir")
+PATH_SETTINGS = (
+    "run.dir",
+    "run.root",
+    "data.path",
+    "data.dir",
+    "data.store_dir",
+    "data.split_file",
+    "model.weights",
+    "sweep.dir",
+)
 SLURM_SCRIPTS = packaged_folder("slurm")
 
 

@@ -10,6 +10,7 @@ from galaxy10.config.building import HYDRA_KEYS, TARGET, accepts, build, check_s
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import check_settings, uses_galaxy_data
 from galaxy10.data.source import check_source
+from galaxy10.data.split_table import check_split_file
 from galaxy10.errors import Galaxy10Error
 
 if TYPE_CHECKING:
@@ -29,7 +30,10 @@ def check_data(data: Mapping[str, Any], augment: Mapping[str, Any]) -> SourceFil
     """
     if uses_galaxy_data(data):
         check_settings(data)
-        return check_source(data)
+        source = check_source(data)
+        if data["split_file"] is not None:
+            check_split_file(Path(data["split_file"]), source.table if source is not None else None)
+        return source
     check_signatures(data, "data", _SUPPLIED)
     augmented = augment.get("name") != "none" or augment.get("before") or augment.get("after")
     if augmented and not accepts(resolve(data[TARGET], f"data.{TARGET}"), "augmentation"):

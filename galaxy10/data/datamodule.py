@@ -20,13 +20,13 @@ from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
 from galaxy10.data.quality import augmented_line, stored_line
 from galaxy10.data.settings import galaxy_data_settings
 from galaxy10.data.source import obtain_source, obtain_store
-from galaxy10.data.split import Split, make_split
+from galaxy10.data.split import Split
+from galaxy10.data.split_settings import split_of_settings
 from galaxy10.data.store import Store, channel_statistics
+from galaxy10.data.train_fraction import keep_train_fraction
 from galaxy10.errors import Galaxy10Error
 
 logger = logging.getLogger(__name__)
-
-_SPLIT_SETTINGS = ("protocol", "split_seed", "num_folds", "fold", "duplicates", "blanks", "group_radius_arcsec")
 
 
 class GalaxyData(L.LightningDataModule):
@@ -49,7 +49,10 @@ class GalaxyData(L.LightningDataModule):
         reader: read(path) → (images, labels, class names[, table]), see readers.py; or a mapping with its `_target_`
             and further arguments. Default: by the type of `path`.
         protocol, split_seed, num_folds, fold, duplicates, blanks, group_radius_arcsec: see
-            split.make_split.
+            split.make_split. The published file has the split galaxy10-split-v1 unless one of them is set.
+        split_file: a table with the split (split_table.read_split_file), in place of a drawn one.
+        train_fraction: of the training images, to train on (default: all); drawn by `seed`, see
+            train_fraction.keep_train_fraction.
         balance: none, soft, dihedral or weighted, see resampling.py.
         batch_size: images per optimizer step, over all devices.
         eval_batch_size: images per evaluation batch, per device.
@@ -60,7 +63,7 @@ class GalaxyData(L.LightningDataModule):
         preprocessing: how stored pixels become inputs; default: the training subset's mean and standard deviation at
             image_size. A LightningModule whose `preprocessing` is not None decides instead; one where it is None is
             given this one.
-        seed: of order and augmentation; the split does not depend on it.
+        seed: of order, augmentation and the images that train_fraction keeps; the split does not depend on it.
 
     Raises:
         Galaxy10Error: a setting or the file is wrong.
@@ -83,6 +86,8 @@ class GalaxyData(L.LightningDataModule):
         duplicates: str = "drop",
         blanks: str = "drop",
         group_radius_arcsec: float | None = None,
+        split_file: str | PathLike[str] | None = None,
+        train_fraction: float | None = None,
         balance: str = "soft",
         batch_size: int = 32,
         eval_batch_size: int = 64,
@@ -144,11 +149,10 @@ class GalaxyData(L.LightningDataModule):
         """Open the store, make the split, and share the preprocessing with the trainer's module."""
         self._read()
         if self._split is None:
-            settings = {key: self.settings[key] for key in _SPLIT_SETTINGS}
-            settings["size_px"] = max(self.store.images.shape[1:3])
-            split = make_split(self.store.table, self.store.content, self.class_names, **settings)
+            split = split_of_settings(self.settings, self.store, self.class_names)
             notes = (*(self.source.notes if self.source else ()), stored_line(self.store.table), *split.notes)
-            self._split = replace(split, notes=tuple(filter(None, notes)))
+            split = replace(split, notes=tuple(filter(None, notes)))
+            self._split = keep_train_fraction(split, self.settings["train_fraction"], self.seed, self.class_names)
         self._share_preprocessing()
 
     def _read(self) -> None:

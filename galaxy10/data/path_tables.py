@@ -61,8 +61,7 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
     Raises:
         Galaxy10Error: the file cannot be read, lacks a column, or one column is given as paths and labels.
     """
-    with _clear_errors(file):
-        frame = _read(file, column or "path", label)
+    frame = read_frame(file, column or "path", label)
     for name, option in ((column or "path", "--path-column"), *(((label, "--label-column"),) if label else ())):
         if name not in frame:
             raise Galaxy10Error(
@@ -118,6 +117,19 @@ def _table_unit(file: Path, paths: str) -> int:
             f"{file} has {len(tables)} tables ({listed}), of which {len(having)} have a column {paths}; keep one, or "
             "type --path-column NAME"
         )
+
+
+def read_frame(file: Path, paths: str = "path", label: str | None = None) -> pd.DataFrame:
+    """Return a CSV, Parquet or FITS table with its columns as they are.
+
+    Args:
+        paths, label: the columns of paths and of labels, in which words such as NA are no missing values.
+
+    Raises:
+        Galaxy10Error: the file cannot be read.
+    """
+    with _clear_errors(file):
+        return _read(file, paths, label)
 
 
 def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:

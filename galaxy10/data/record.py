@@ -18,7 +18,7 @@ def data_record(data: L.LightningDataModule, summary: DataSummary) -> dict[str, 
     A custom data module has no file: `path` is its class, and `content` the hash of its split.
     """
     record: dict[str, Any] = {"class_names": list(summary.class_names)}
-    split = {"hash": summary.hash, "counts": summary.counts(), "notes": list(summary.notes)}
+    split: dict[str, Any] = {"hash": summary.hash, "counts": summary.counts(), "notes": list(summary.notes)}
     if not isinstance(data, GalaxyData):
         side = summary.image_size
         record |= {"path": class_path(data), "name": "custom", "num_images": len(summary.table), "identity": None}
@@ -39,7 +39,13 @@ def data_record(data: L.LightningDataModule, summary: DataSummary) -> dict[str, 
         record["class_ids"] = list(data.source.class_ids)  # the numbers in the file, in the order of class_names
     if settings["reader"] is not None or (settings["path"] is not None and Path(settings["path"]) != path):
         record["read_from"] = _origin(settings)
-    return {"data": record, "split": {**split, "protocol": _protocol(settings), "split_seed": settings["split_seed"]}}
+    split |= {"protocol": _protocol(data, settings), "split_seed": settings["split_seed"]}
+    split["train_fraction"] = settings["train_fraction"]
+    if data.split.given is not None:
+        split["table"] = data.split.given.record()
+    if settings["num_folds"]:
+        split |= {"num_folds": settings["num_folds"], "fold": settings["fold"], "folds_hash": data.split.folds_hash}
+    return {"data": record, "split": split}
 
 
 def _origin(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -49,6 +55,8 @@ def _origin(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {"path": settings["path"], "reader": given}
 
 
-def _protocol(settings: Mapping[str, Any]) -> str:
+def _protocol(data: GalaxyData, settings: Mapping[str, Any]) -> str:
     folds = settings["num_folds"]
+    if data.split.given is not None and data.split.given.sha256:
+        return data.split.given.name + (f", fold {settings['fold']} of {folds}" if folds else "")
     return f"fold {settings['fold']} of {folds}" if folds else settings["protocol"]

@@ -48,6 +48,8 @@ FIELDS: dict[str, Field] = {
     "data.duplicates": choice("drop", "first", "keep"),
     "data.blanks": choice("drop", "keep"),
     "data.group_radius_arcsec": optional(number(0, 648_000)),
+    "data.split_file": optional(text()),
+    "data.train_fraction": optional(number(0, 1, above=True)),
     "data.balance": choice("none", "soft", "dihedral", "weighted"),
     "data.batch_size": integer(2, 100_000),
     "data.eval_batch_size": integer(1, 100_000),
@@ -83,7 +85,7 @@ def galaxy_data_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
         Galaxy10Error: a value is not allowed, or values do not go together.
     """
     data = {key: value for key, value in arguments.items() if f"data.{key}" in FIELDS}
-    for key in ("path", "dir", "store_dir"):
+    for key in ("path", "dir", "store_dir", "split_file"):
         data[key] = os.fspath(data[key]) if data[key] is not None else None
     if data["class_names"] is not None:
         data["class_names"] = [*data["class_names"]]
@@ -115,6 +117,10 @@ def check_settings(data: Mapping[str, Any]) -> None:
         raise Galaxy10Error(f"data.variant belongs to data=galaxy10; leave it out with data={name}")
     if name != "hdf5" and data.get("reader") is not None:
         raise Galaxy10Error(f"data.reader reads data.path and belongs to data=hdf5; leave it out with data={name}")
+    if data.get("split_file") is not None and data["protocol"] != "default":
+        raise Galaxy10Error(
+            f"data.split_file has the subsets, so data.protocol={data['protocol']} is not used; leave one of them out"
+        )
     folds, fold = data["num_folds"], data["fold"]
     if (folds is None) != (fold is None):
         raise Galaxy10Error("data.num_folds and data.fold go together: data.num_folds=5 data.fold=0")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from galaxy10.data.given_split import GivenSplit, fold_subsets, given_subsets
 from galaxy10.data.groups import (
     FIELD_ARCSEC,
     count_unknown_scales,
@@ -14,6 +15,7 @@ from galaxy10.data.groups import (
     find_groups,
     has_positions,
 )
+from galaxy10.data.stratify import assign_parts, check_class_sizes
 from galaxy10.data.subsets import SUBSETS
 from galaxy10.errors import Galaxy10Error
 
@@ -36,11 +38,15 @@ class Split:
         table: row, subset (train|val|test|dropped), fold (−1 without folds), group, reason (if dropped), label.
         hash: of the subsets and the file's content; results with different hashes are not comparable.
         notes: remarks for the report.
+        folds_hash: of all folds and the file's content, equal for all folds of one k-fold split; None without folds.
+        given: the table that the subsets come from; None if they were drawn.
     """
 
     table: pd.DataFrame
     hash: str
     notes: tuple[str, ...]
+    folds_hash: str | None = None
+    given: GivenSplit | None = None
 
     def rows(self, subset: str) -> np.ndarray:
         """Return the rows (n,) of one subset, in file order."""
@@ -65,6 +71,7 @@ def make_split(
     blanks: str = "drop",
     size_px: int | None = None,
     group_radius_arcsec: float | None = None,
+    given: GivenSplit | None = None,
 ) -> Split:
     """Split a file, stratified by class, with each group in one subset.
 
@@ -80,9 +87,10 @@ def make_split(
         blanks: `drop` or `keep` images of one colour.
         size_px: larger side of the images: a field is pixel scale × size; None: FIELD_ARCSEC.
         group_radius_arcsec: of a field, instead.
+        given: a split table, whose subsets or folds are used; protocol is then not used.
 
     Raises:
-        Galaxy10Error: a class is too small to be in every subset, or no image is left.
+        Galaxy10Error: a class is too small to be in every subset, no image is left, or the given split cannot be used.
     """
     assumed = 0
     radius: float | np.ndarray = FIELD_ARCSEC if group_radius_arcsec is None else group_radius_arcsec
@@ -95,29 +103,33 @@ def make_split(
         reasons = ", ".join(f"{number} {name}" for name, number in pd.Series(reason).value_counts().items())
         raise Galaxy10Error(f"no image is left to train on ({reasons}); type data.duplicates=keep data.blanks=keep")
     labels = table["label"].to_numpy()
-    if protocol == FROM_FILE and not num_folds:
-        subset, remarks = _subsets_of_file(table, kept, groups, class_names, split_seed)
-        reason[kept & (subset == "dropped")] = "in no subset of the file"
-        result = _result(table, subset, np.full(len(table), -1), groups, reason)
-        return Split(result, split_hash(result, content), (*_notes(table, result, assumed), *remarks))
-    shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
-    _check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS))
-    part = np.full(len(table), -1)
-    part[kept] = _assign(groups[kept], labels[kept], len(class_names), shares, np.random.default_rng(split_seed))
-    subset = np.full(len(table), "dropped", dtype=object)
-    if num_folds:
-        assert fold is not None
-        subset[kept] = "train"
-        subset[part == fold] = "test"
-        subset[part == (fold + 1) % num_folds] = "val"
+    if given is None and protocol == FROM_FILE and not num_folds:
+        given = GivenSplit.of_file(table)
+    remarks: list[str] = []
+    folds = np.full(len(table), -1)
+    if given is not None:
+        subset, folds, remarks = given_subsets(
+            given, labels, kept, groups, class_names, split_seed=split_seed, num_folds=num_folds, fold=fold
+        )
+        unused = kept & (subset == "dropped")
+        reason[unused] = given.reason[unused]
     else:
-        for number, name in enumerate(SUBSETS):
-            subset[part == number] = name
-    result = _result(table, subset, part if num_folds else np.full(len(table), -1), groups, reason)
-    notes = _notes(table, result, assumed)
-    if "given_subset" in table:
-        notes = (*notes, "the file has a split of its own, which is not used; data.protocol=file uses it")
-    return Split(result, split_hash(result, content), notes)
+        shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
+        check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS))
+        part = np.full(len(table), -1)
+        part[kept] = assign_parts(
+            groups[kept], labels[kept], len(class_names), shares, np.random.default_rng(split_seed)
+        )
+        if num_folds:
+            folds, subset = part, fold_subsets(part, num_folds, fold)
+        else:
+            subset = np.array((*SUBSETS, "dropped"), dtype=object)[part]
+        if "given_subset" in table:
+            remarks.append("the file has a split of its own, which is not used; data.protocol=file uses it")
+    result = _result(table, subset, folds, groups, reason)
+    notes = (*_notes(table, result, assumed), *remarks)
+    folds_hash = _hash(content, folds.astype(np.int16)) if num_folds else None
+    return Split(result, split_hash(result, content), notes, folds_hash, given)
 
 
 def _result(
@@ -127,51 +139,13 @@ def _result(
     return pd.DataFrame({"row": row, "subset": subset, "fold": fold, "group": groups, "reason": reason, "label": label})
 
 
-def _subsets_of_file(
-    table: pd.DataFrame, kept: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], split_seed: int
-) -> tuple[np.ndarray, list[str]]:
-    """Return the subset of each row as the file has it, and remarks.
-
-    Raises:
-        Galaxy10Error: the file has no split, no training or test images, or a class without training images.
-    """
-    if "given_subset" not in table:
-        raise Galaxy10Error(
-            "data.protocol=file needs a data set or column `subset` (train, val, test), which the file does not have; "
-            "type data.protocol=default"
-        )
-    subset = np.where(kept & (table["given_subset"] != ""), table["given_subset"], "dropped").astype(object)
-    for name in ("train", "test"):
-        if not (subset == name).any():
-            raise Galaxy10Error(
-                f"data.protocol=file: the file's split has no {name} images; type data.protocol=default"
-            )
-    notes, labels, train = [], table["label"].to_numpy(), subset == "train"
-    if not (subset == "val").any():
-        part = _assign(
-            groups[train], labels[train], len(class_names), np.array((0.9, 0.1)), np.random.default_rng(split_seed)
-        )
-        subset[np.flatnonzero(train)[part == 1]] = "val"
-        notes.append("the file's split has no validation images: a tenth of its training images is taken")
-    used = subset != "dropped"
-    absent = sorted(set(labels[used]) - set(labels[subset == "train"]))
-    if absent:
-        raise Galaxy10Error(
-            f"data.protocol=file: class {class_names[absent[0]]!r} has no training images in the file's split; "
-            "type data.protocol=default"
-        )
-    spread = pd.Series(subset[used]).groupby(groups[used]).transform("nunique").to_numpy() > 1
-    if spread.any():
-        notes.append(
-            f"{int(spread.sum())} images overlap with images in another subset of the file's split (one field of sky, "
-            "identical pixels, or one group): validation and test metrics are too optimistic"
-        )
-    return subset, notes
-
-
 def split_hash(table: pd.DataFrame, content: str) -> str:
     """Return a hash of the subsets and of the file's content; results with different hashes are not comparable."""
     codes = table["subset"].map({name: i for i, name in enumerate((*SUBSETS, "dropped"))}).to_numpy(np.uint8)
+    return _hash(content, codes)
+
+
+def _hash(content: str, codes: np.ndarray) -> str:
     return hashlib.sha256(content.encode() + codes.tobytes()).hexdigest()[:16]
 
 
@@ -203,49 +177,3 @@ def _notes(table: pd.DataFrame, result: pd.DataFrame, assumed: int) -> tuple[str
     for reason, count in result.loc[result["reason"] != "", "reason"].value_counts().items():
         notes.append(f"{count} images dropped: {reason}")
     return tuple(notes)
-
-
-def _check_class_sizes(labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], needed: int) -> None:
-    sizes = pd.Series(groups).groupby(labels).nunique()
-    for label, size in sizes.items():
-        if size < needed:
-            raise Galaxy10Error(
-                f"class {class_names[int(str(label))]!r} has {size} separate galaxies, too few for {needed} subsets; "
-                "give it more images, merge it into another class, or leave it out of the file"
-            )
-
-
-def _assign(
-    groups: np.ndarray, labels: np.ndarray, num_classes: int, shares: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Return part numbers (N,): each group goes to a part drawn in proportion to the room left for its classes.
-
-    So groups of one image fill every part exactly. Large groups are assigned first, while all parts have room.
-    """
-    _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
-    content = np.zeros((len(size), num_classes), dtype=np.int64)  # (G, C) images of each class in each group
-    np.add.at(content, (group, labels), 1)
-    missing = np.array([_targets(total, shares) for total in content.sum(axis=0)], dtype=float).T  # (P, C)
-    order = rng.permutation(len(size))
-    order = order[np.argsort(-size[order], kind="stable")]
-    part_of_group = np.empty(len(size), dtype=np.int64)
-    for g in order:
-        present = content[g] > 0
-        room = np.clip(missing[:, present], 0, None) @ content[g, present]
-        part = int(rng.choice(len(shares), p=room / room.sum()) if room.any() else rng.choice(len(shares), p=shares))
-        part_of_group[g] = part
-        missing[part] -= content[g]
-    return part_of_group[group]
-
-
-def _targets(total: int, shares: np.ndarray) -> np.ndarray:
-    """Return integers (P,) that add up to total, by largest remainder, each at least one if total allows it."""
-    wanted = total * shares
-    targets = np.floor(wanted).astype(np.int64)
-    for part in np.argsort(targets - wanted, kind="stable")[: total - targets.sum()]:
-        targets[part] += 1
-    if total >= len(shares):
-        while (targets == 0).any():
-            targets[np.argmin(targets)] += 1
-            targets[np.argmax(targets)] -= 1
-    return np.asarray(targets, dtype=np.int64)

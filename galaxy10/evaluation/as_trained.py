@@ -118,7 +118,8 @@ def evaluation_split(
     own_file = store.content == provenance["data"]["content"]
     name, table = subset_table(run, source, own_file, subset)
     rows = _evaluated_rows(store.table, file.labels, name, table)
-    own_subset = own_file and name != "all"
+    # Other galaxies than the test subset's have another hash, so that nothing ranks them together.
+    own_test = own_file and name == "test"
     notes: tuple[str, ...] = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
     if own_file:
         file = replace(file, absent=(), notes=())
@@ -129,7 +130,7 @@ def evaluation_split(
         rows.loc[left_out, ["subset", "reason"]] = ["dropped", LEFT_OUT]
         file = without_galaxies(file, left_out)
         notes = (*file.notes, *known)
-    split = Split(rows, provenance["split"]["hash"] if own_subset else split_hash(rows, store.content), notes)
+    split = Split(rows, provenance["split"]["hash"] if own_test else split_hash(rows, store.content), notes)
     logger.info(f"evaluating {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))
     return store, split, file
 

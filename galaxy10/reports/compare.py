@@ -12,16 +12,20 @@ from galaxy10.classes import slugs
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, MetricSpec, logged_columns, metric_specs_of_run
 from galaxy10.reports.comparison_markdown import comparison_markdown
-from galaxy10.reports.figures.comparison import curves_together, f1_heat_map
+from galaxy10.reports.figures.comparison import curves_together, f1_heat_map, metrics_by_labels
+from galaxy10.reports.finished_runs import SUBSET_NAMES, device_of, read_finished, split_description
+from galaxy10.reports.folds import pool_folds
 from galaxy10.reports.html import Drawing, PageFigure, render, write_figure, write_file
+from galaxy10.reports.intervals import INTERVAL_METRICS, FoldRow, fold_rows
+from galaxy10.reports.label_curves import FRACTION, label_curves, num_labels
+from galaxy10.reports.out_of_fold import write_out_of_fold
 from galaxy10.reports.pairwise import MisclassifiedGalaxies, PairwiseTest, always_misclassified, pairwise_tests
 from galaxy10.reports.published import BASELINE, LEAK_WARNING, OTHERS, baseline_result
 from galaxy10.reports.seed_groups import SeedGroup, group_by_split, shown_subset
 from galaxy10.reports.style import MANY
-from galaxy10.runs.record import RunRecord, read_run
+from galaxy10.runs.record import RunRecord
 
 COSTS = ("seconds", "images_per_s", "parameters")
-_SUBSET_NAMES = {"test": "test", "val": "validation"}
 _STAGES = {"train": "training", "val": "validation"}
 _CURVES = ("val/loss", "val/accuracy", "val/macro_f1", "train/loss")
 _MOST_LOGGED = 12  # curves of metrics that the user's code has logged; metrics.csv has the rest
@@ -31,7 +35,8 @@ _MOST_LOGGED = 12  # curves of metrics that the user's code has logged; metrics.
 class SplitSection:
     """The section of the page about the experiments on one split.
 
-    key: see split_of. number: of the section, from 1. hard: galaxies that every run misclassifies.
+    key: see split_of. number: of the section, from 1. folds: of experiments whose folds are pooled. hard: galaxies that
+    every run misclassifies.
     """
 
     key: str
@@ -40,6 +45,7 @@ class SplitSection:
     description: str
     specs: tuple[MetricSpec, ...]
     rows: list[dict[str, Any]]
+    folds: list[FoldRow]
     figures: list[PageFigure]
     hard: MisclassifiedGalaxies | None
     pairwise_tests: list[PairwiseTest]
@@ -48,7 +54,8 @@ class SplitSection:
 def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
     """Compare runs: write index.html, comparison.csv, comparison.md and figures/*.png.
 
-    Runs that differ only in their seed become one row. Rows are ranked within one split only.
+    Runs that differ only in their seed become one row. The folds of one k-fold split are pooled, and their predictions
+    written to out_of_fold.parquet and out_of_fold/. Rows are ranked within one split only.
 
     Args:
         run_dirs: run directories; the page lists those that are no run, or not finished, as left out.
@@ -60,7 +67,7 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
     Raises:
         Galaxy10Error: none of the folders is a finished run, or out_dir cannot be written.
     """
-    finished, left_out = _read(run_dirs)
+    finished, left_out = read_finished(run_dirs)
     if not finished:
         raise Galaxy10Error(
             f"none of the {len(run_dirs)} folders given is a finished run"
@@ -68,38 +75,26 @@ def compare_runs(run_dirs: list[Path], out_dir: Path) -> Path:
             + "; give run directories, such as runs/*"
         )
     out = Path(out_dir)
-    by_split = group_by_split(finished)
+    pooled, notes = pool_folds(finished)
+    by_split = group_by_split(pooled)
     parts = [_part(number, key, experiments, out) for number, (key, experiments) in enumerate(by_split.items(), 1)]
     table = _table(parts)
     write_file(out / "comparison.csv", table.to_csv(index=False).encode())
+    write_out_of_fold([experiment for experiments in by_split.values() for experiment in experiments], out)
     markdown = comparison_markdown([(f"{part.description} (split {part.key})", part.rows) for part in parts])
     write_file(out / "comparison.md", markdown.encode())
     page = render(
         "compare.html.j2",
         parts=parts,
-        subset_names=_SUBSET_NAMES,
+        subset_names=SUBSET_NAMES,
         left_out=left_out,
+        notes=notes,
         num_runs=len(finished),
         baseline=BASELINE,
         others=OTHERS,
         leak_warning=LEAK_WARNING,
     )
     return write_file(out / "index.html", page.encode())
-
-
-def _read(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple[str, str]]]:
-    finished, left_out = [], []
-    for path in dict.fromkeys(Path(path).resolve() for path in run_dirs):
-        try:
-            run = read_run(path)
-        except Galaxy10Error as error:
-            left_out.append((path.name, str(error).replace(str(path), "it", 1)))
-            continue
-        if run.status.get("state") != "finished":
-            left_out.append((path.name, f"its state is {run.status.get('state') or 'unknown'}, not finished"))
-        else:
-            finished.append(run)
-    return finished, left_out
 
 
 def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> SplitSection:
@@ -110,27 +105,14 @@ def _part(number: int, key: str, experiments: list[SeedGroup], out: Path) -> Spl
         key=key,
         number=number,
         subset=subset,
-        description=_description(experiments[0].runs[0], subset),
+        description=split_description(experiments, subset),
         specs=specs,
         rows=_rows(experiments, subset, specs),
+        folds=fold_rows(experiments),
         figures=[write_figure(drawing, out / "figures") for drawing in drawings],
         hard=always_misclassified(experiments, subset),
         pairwise_tests=pairwise_tests(experiments, subset),
     )
-
-
-def _description(run: RunRecord, subset: str) -> str:
-    data, split = run.provenance_section("data"), run.provenance_section("split")
-    counts = RunRecord.section(split, "counts")
-    parts = [str(data.get("name") or "unnamed data")]
-    if path := data.get("path"):
-        parts[0] += f" ({Path(str(path)).name})"
-    if split.get("protocol"):
-        parts.append(f"protocol {split['protocol']}, split seed {split.get('split_seed')}")
-    if counts:
-        train, evaluated = (f"{counts.get(name, 0):,}" for name in ("train", subset))
-        parts.append(f"{train} training and {evaluated} {_SUBSET_NAMES[subset]} galaxies")
-    return ", ".join(parts)
 
 
 def _rows(experiments: list[SeedGroup], subset: str, specs: Sequence[MetricSpec]) -> list[dict[str, Any]]:
@@ -144,7 +126,7 @@ def _rows(experiments: list[SeedGroup], subset: str, specs: Sequence[MetricSpec]
                 "experiment": experiment,
                 "spreads": spreads,
                 "published": baseline_result(experiment.model),
-                "device": _device(experiment.runs[0]),
+                "device": device_of(experiment.runs[0]),
                 "weights": _weights(experiment.runs[0]),
                 **{name: experiment.cost(name) for name in COSTS},
             }
@@ -156,11 +138,6 @@ def _rows(experiments: list[SeedGroup], subset: str, specs: Sequence[MetricSpec]
         for row in rows:
             row[f"best_{key}"] = best is not None and row["spreads"][key] and row["spreads"][key].mean == best
     return rows
-
-
-def _device(run: RunRecord) -> str | None:
-    device = run.provenance_section("device")
-    return ", ".join(device["gpus"]) if device.get("gpus") else device.get("cpu")
 
 
 def _weights(run: RunRecord) -> str | None:
@@ -186,11 +163,14 @@ def _table(parts: list[SplitSection]) -> pd.DataFrame:
                 "seeds": " ".join(str(seed) for seed in experiment.seeds),
                 "runs": " ".join(run.name for run in experiment.runs),
                 "subset": part.subset,
+                "train_images": experiment.mean_of(num_labels),
                 "weights": row["weights"],
             }
             for key in (spec.name for spec in part.specs):
                 found = row["spreads"][key]
                 line |= {key: found.mean if found else None, f"{key}_std": found.std if found else None}
+            for fold_row in (found for found in part.folds if found.name == experiment.name):
+                line |= fold_row.columns()
             line |= {name: row[name] for name in COSTS}
             line["published_accuracy"] = row["published"].accuracy if row["published"] else None
             names = [f"f1_{slug}" for slug in slugs(experiment.class_names)]
@@ -223,12 +203,19 @@ def _drawings(number: int, experiments: list[SeedGroup], subset: str, specs: Seq
         drawings.append(
             Drawing(
                 f"f1_by_class_{number}",
-                f"F1 of every class, {_SUBSET_NAMES[subset]}",
+                f"F1 of every class, {SUBSET_NAMES[subset]}",
                 "Mean over seeds; the best of each class in bold. A dark row is a class that no experiment recognises. "
                 f"Of more than {MANY} classes, those on which the experiments differ most.",
                 f1_heat_map(f1, [e.name for e in same], same[0].class_names),
             )
         )
+    if by_labels := label_curves(experiments, subset):
+        labels = {spec.name: f"{SUBSET_NAMES[subset]} {spec.label}" for spec in specs if spec.name in INTERVAL_METRICS}
+        caption = (
+            f"Runs that differ in {FRACTION} and seed: means over seeds, bars are their 95 % intervals (Student’s t)."
+        )
+        figure = metrics_by_labels(by_labels, labels)
+        drawings.append(Drawing(f"by_labels_{number}", "By number of labels", caption, figure))
     for column, ylabel, unit_range in _curves(experiments, specs):
         curves = {name: c for name, e in zip(names, experiments, strict=True) if (c := e.curve(column)) is not None}
         if not curves:

@@ -94,11 +94,19 @@ def _cards(runs: Sequence[RunRecord], subset: str, lines: list[tuple[int, str, s
 def pairwise_tests(experiments: Sequence[SeedGroup], subset: str) -> list[PairwiseTest]:
     """Return McNemar's test of every pair of experiments; of more than MOST_PAIRS_OF, each against the best one.
 
-    experiments: the best first. Two experiments are compared with the first seed that both have, else with the first
-    seed of each.
+    experiments: the best first.
     """
     tested = [e for e in experiments if subset in e.runs[0].predictions]
-    pairs = list(combinations(tested, 2)) if len(tested) <= MOST_PAIRS_OF else [(tested[0], e) for e in tested[1:]]
+    if len(tested) <= MOST_PAIRS_OF:
+        return compare_pairs(list(combinations(tested, 2)), subset)
+    return compare_pairs([(tested[0], e) for e in tested[1:]], subset)
+
+
+def compare_pairs(pairs: Sequence[tuple[SeedGroup, SeedGroup]], subset: str) -> list[PairwiseTest]:
+    """Return McNemar's test of pairs of experiments, corrected for their number.
+
+    Two experiments are compared with the first seed that both have, else with the first seed of each.
+    """
     chosen = [_same_seed(first, second, subset) for first, second in pairs]
     tests = [mcnemar(*_right(one, other, subset)) for one, other in chosen]
     corrected = holm([test.p for test in tests])

@@ -209,6 +209,8 @@ def _split(run: RunRecord) -> dict[str, Any]:
         "hash": recorded.get("hash"),
         "protocol": recorded.get("protocol"),
         "split_seed": recorded.get("split_seed"),
+        "fold": recorded.get("fold"),
+        "num_folds": recorded.get("num_folds"),
         "counts": run.section(recorded, "counts"),
         "notes": [str(note) for note in recorded.get("notes") or []],
         "reasons": [],

@@ -1,6 +1,6 @@
 """Group runs that differ only in their seed, and compute mean and standard deviation over the seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -14,8 +14,8 @@ from galaxy10.reports.html import is_number
 from galaxy10.runs.directory import differences
 from galaxy10.runs.record import SUBSETS, RunRecord
 
-# The split hash identifies the galaxies; the path of the file may differ between seeds.
-_IGNORED_SETTINGS = ("seed", "data.path")
+# The split hash identifies the galaxies; the paths of file and split table may differ between seeds.
+_IGNORED_SETTINGS = ("seed", "data.path", "data.split_file")
 
 
 @dataclass(frozen=True)
@@ -61,15 +61,19 @@ class SeedGroup:
         """Return mean and deviation of `<subset>/<metric>` over the runs that have the metric."""
         return spread([run.metrics.get(metric) for run in self.runs])
 
+    def mean_of(self, value: Callable[[RunRecord], Any]) -> float | None:
+        """Return the mean over the runs of a number of each run; None if none has it."""
+        found = spread([value(run) for run in self.runs])
+        return found.mean if found else None
+
     def cost(self, name: str) -> float | None:
         """Return the mean over the runs of `seconds`, `images_per_s` (in training) or `parameters`."""
-        values = {
-            "seconds": [run.status.get("seconds") for run in self.runs],
-            "images_per_s": [run.metrics.get("train/images_per_s") for run in self.runs],
-            "parameters": [run.provenance_section("model").get("parameters") for run in self.runs],
-        }[name]
-        found = spread(values)
-        return found.mean if found else None
+        values: dict[str, Callable[[RunRecord], Any]] = {
+            "seconds": lambda run: run.status.get("seconds"),
+            "images_per_s": lambda run: run.metrics.get("train/images_per_s"),
+            "parameters": lambda run: run.provenance_section("model").get("parameters"),
+        }
+        return self.mean_of(values[name])
 
     def class_f1(self, subset: str) -> list[float]:
         """Return the mean F1 of every class over the seeds, C values; NaN for a class without F1."""
@@ -113,7 +117,7 @@ def group_by_split(runs: Sequence[RunRecord]) -> dict[str, list[SeedGroup]]:
     by_split: dict[str, list[SeedGroup]] = {}
     for run in runs:
         experiments = by_split.setdefault(split_of(run), [])
-        match = next((e for e in experiments if _same_experiment(e.runs[0], run)), None)
+        match = next((e for e in experiments if same_experiment(e.runs[0], run)), None)
         if match is None:
             experiments.append(SeedGroup([run]))
         else:
@@ -121,7 +125,7 @@ def group_by_split(runs: Sequence[RunRecord]) -> dict[str, list[SeedGroup]]:
     for split, experiments in by_split.items():
         for experiment in experiments:
             experiment.runs = _latest_per_seed(experiment.runs)
-        _set_names(experiments)
+        set_names(experiments)
         subset = shown_subset(experiments)
         by_split[split] = sorted(experiments, key=lambda e: _rank(e, f"{subset}/accuracy"))
     return by_split
@@ -137,11 +141,12 @@ def _rank(experiment: SeedGroup, metric: str) -> tuple[float, str]:
     return (-found.mean if found else 1.0, experiment.name)
 
 
-def _same_experiment(one: RunRecord, other: RunRecord) -> bool:
+def same_experiment(one: RunRecord, other: RunRecord, also_ignored: Sequence[str] = ()) -> bool:
+    """Return whether two runs differ only in seed and path, and in settings that are ignored, too."""
     if not one.config or not other.config or _prediction_options(one) != _prediction_options(other):
         return False
     # An evaluation has the configuration of the training: another file there means another network.
-    ignored = ("seed",) if one.is_evaluation else _IGNORED_SETTINGS
+    ignored = (*(("seed",) if one.is_evaluation else _IGNORED_SETTINGS), *also_ignored)
     return all(key in ignored for key, _, _ in differences(one.config, other.config))
 
 
@@ -165,22 +170,25 @@ def _latest_per_seed(runs: list[RunRecord]) -> list[RunRecord]:
     return sorted(latest.values(), key=lambda r: (not is_number(seed_of(r)), seed_of(r) or 0, r.name))
 
 
-def _set_names(experiments: list[SeedGroup]) -> None:
-    """Name each group by its experiment, else its model; groups of the same name also by the settings that differ."""
+def set_names(experiments: Sequence[SeedGroup], ignored: Sequence[str] = ()) -> None:
+    """Name each group by its experiment, else its model; groups of the same name also by the settings that differ.
+
+    ignored: settings that no name mentions, beside seed and path.
+    """
     for experiment in experiments:
         choice = experiment.config.get("experiment")
         experiment.name = choice if isinstance(choice, str) and choice else experiment.model
     for name in {experiment.name for experiment in experiments}:
         same = [experiment for experiment in experiments if experiment.name == name]
         if len(same) > 1:
-            _add_differences(same)
+            _add_differences(same, (*_IGNORED_SETTINGS, *ignored))
 
 
-def _add_differences(same: list[SeedGroup]) -> None:
+def _add_differences(same: list[SeedGroup], ignored: Sequence[str]) -> None:
     keys: dict[str, None] = {}
     for other in same[1:]:
         found = differences(same[0].config, other.config) if same[0].config and other.config else []
-        keys |= {key: None for key, _, _ in found if key not in _IGNORED_SETTINGS}
+        keys |= {key: None for key, _, _ in found if key not in ignored}
     settings = [", ".join(f"{key}={_look_up(e.config, key)}" for key in list(keys)[:3]) for e in same]
     for experiment, text in zip(same, settings, strict=True):
         ambiguous = not text or settings.count(text) > 1

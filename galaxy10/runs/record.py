@@ -43,6 +43,7 @@ class RunRecord:
         predictions: subset → table with row, label, predicted, predicted_name, p_<slug>…; a row per image.
         samples: file name → arrays of equal length n: `images` (n, h, w, 3) uint8, and values of each image.
         missing: file name → the reason why it could not be read.
+        folds: the runs whose predictions this record pools, in order of their folds; empty for any other run.
     """
 
     path: Path
@@ -58,10 +59,13 @@ class RunRecord:
     predictions: dict[str, pd.DataFrame] = field(default_factory=dict)
     samples: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    folds: tuple["RunRecord", ...] = ()
 
     @property
     def name(self) -> str:
-        """The name of the run directory."""
+        """The name of the run directory; of pooled folds, all their names."""
+        if self.folds:
+            return " ".join(fold.name for fold in self.folds)
         return self.path.resolve().name
 
     @property

@@ -4,6 +4,7 @@ import pytest
 
 from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS
 from galaxy10.data.groups import find_conflicting_duplicates, find_groups, sky_pairs
+from galaxy10.data.published_split import published_split_table
 from galaxy10.data.split import PROTOCOLS, make_split
 from galaxy10.errors import Galaxy10Error
 
@@ -23,9 +24,9 @@ def make_table(labels, ra=None, dec=None, pixel_hash=None, blank=None) -> pd.Dat
 
 
 @pytest.fixture(scope="module")
-def published(coordinates) -> pd.DataFrame:
-    sky = pd.read_csv(coordinates)
-    return make_table(np.repeat(np.arange(10), GALAXY10_COUNTS), sky["RA"].to_numpy(), sky["DEC"].to_numpy())
+def published() -> pd.DataFrame:
+    sky = published_split_table()
+    return make_table(np.repeat(np.arange(10), GALAXY10_COUNTS), sky["ra"].to_numpy(), sky["dec"].to_numpy())
 
 
 def test_published_coordinates_have_59_conflicting_duplicates_and_17504_groups(published):

@@ -202,3 +202,17 @@ def _write_records(path: Path, class_names, counts, metrics, seed, split_seed, m
         "error": None, "epoch": num_epochs - 1, "best": best, "metrics": metrics,
     }  # fmt: skip
     (path / "status.json").write_text(json.dumps(status))
+
+
+def set_config(run: Path, section: str, **settings) -> None:
+    """Change settings of a run's configuration."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config[section] |= settings
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def set_provenance(run: Path, section: str, **facts) -> None:
+    """Change facts of a run's provenance."""
+    about = json.loads((run / "provenance.json").read_text())
+    about[section] |= facts
+    (run / "provenance.json").write_text(json.dumps(about))

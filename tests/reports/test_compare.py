@@ -11,7 +11,10 @@ import yaml
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.reports.compare import compare_runs
-from tests.reports.conftest import run_without_torch
+from galaxy10.reports.label_curves import label_curves
+from galaxy10.reports.seed_groups import group_by_split
+from galaxy10.runs.record import read_run
+from tests.reports.conftest import run_without_torch, set_config, set_provenance
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -176,3 +179,38 @@ def test_names_from_a_users_file_are_text(make_run, tmp_path):
     text = compare_runs(runs, tmp_path / "out").read_text()
     assert "<b>x" not in text
     assert "<i>a" not in text
+
+
+def runs_by_labels(make_run, models=("simple_cnn",), seeds=(0, 1, 2)) -> list[Path]:
+    """Runs of a split of 800 training galaxies with 5 %, 25 % and all of the labels."""
+    runs = []
+    for model, best in zip(models, (0.8, 0.9), strict=False):
+        for fraction, skill in ((0.05, best - 0.4), (0.25, best - 0.2), (1.0, best)):
+            for seed in seeds:
+                name = f"{model}-{fraction}-{seed}"
+                runs.append(make_run(name, model=model, seed=seed, skill=skill, num_epochs=2))
+                set_config(runs[-1], "data", train_fraction=fraction)
+                counts = {"train": int(800 * fraction), "val": 100, "test": 200, "dropped": 5}
+                set_provenance(runs[-1], "split", counts=counts, train_fraction=fraction)
+    return runs
+
+
+def test_fractions_of_the_labels_are_one_curve_with_intervals_over_seeds(make_run, tmp_path):
+    runs = runs_by_labels(make_run)
+    curves = label_curves(group_by_split([read_run(run) for run in runs])["5f1d0000"], "test")
+    (curve,) = curves.values()
+    assert list(curves) == ["simple_cnn"]
+    assert curve["labels"].tolist() == [40, 200, 800]
+    values = [metric(run, "test/accuracy") for run in runs[:3]]
+    half = 4.3027 * np.std(values, ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom
+    low, mean, high = curve.loc[0, ["accuracy_low", "accuracy", "accuracy_high"]]
+    assert (low, mean, high) == pytest.approx((np.mean(values) - half, np.mean(values), np.mean(values) + half), 1e-4)
+    text = compare_runs(runs, tmp_path / "out").read_text()
+    assert "40 to 800 training and 200 test galaxies" in text
+    assert (tmp_path / "out" / "figures" / "by_labels_1.png").exists()
+    assert {row["train_images"] for row in read_table(tmp_path / "out")} == {"40.0", "200.0", "800.0"}
+
+
+def test_one_fraction_draws_no_curve_of_labels(study):
+    (experiments,) = group_by_split([read_run(run) for run in study]).values()
+    assert label_curves(experiments, "test") == {}

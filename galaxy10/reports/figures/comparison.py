@@ -1,6 +1,6 @@
 """Figures that compare experiments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -79,6 +79,71 @@ def curves_together(curves: dict[str, pd.DataFrame], ylabel: str, unit_range: bo
         axes.set_ylim(0, 1.02)
     figure.legend(loc="outside lower center", ncols=2)
     finish_epoch_axis([axes], pd.concat([curve["epoch"] for curve in curves.values()]))
+    return figure
+
+
+@in_house_style
+def metrics_by_labels(curves: dict[str, pd.DataFrame], metrics: dict[str, str]) -> Figure:
+    """Draw metrics by the number of training images, one line per experiment, with intervals as bars.
+
+    Args:
+        curves: experiment → labels, and <metric>, <metric>_low, <metric>_high of each metric; NaN without an interval.
+        metrics: column → label; one panel each.
+    """
+    legend = wrapped(list(curves), 40)
+    figure = new_figure(5.2 * len(metrics), 4.4 + 0.13 * sum(text.count("\n") + 1 for text in legend))
+    panels = figure.subplots(1, len(metrics), squeeze=False)[0]
+    ticks = sorted({round(labels) for curve in curves.values() for labels in curve["labels"]})
+    for axes, (column, label) in zip(panels, metrics.items(), strict=True):
+        for number, ((line, colour), name, curve) in enumerate(zip(_LINES * 9, legend, curves.values(), strict=False)):
+            shift = 1.012 ** (number - (len(curves) - 1) / 2)  # bars of several experiments stand side by side
+            low, high = curve[column] - curve[f"{column}_low"], curve[f"{column}_high"] - curve[column]
+            axes.errorbar(
+                curve["labels"] * shift,
+                curve[column],
+                yerr=np.nan_to_num(np.array([low, high])),
+                color=colour,
+                linestyle=line,
+                marker="o",
+                capsize=3,
+                elinewidth=1.3,
+                label=name if axes is panels[0] else None,
+            )
+        axes.set_xscale("log")
+        far = [tick for n, tick in enumerate(ticks) if n in (0, len(ticks) - 1) or tick > 1.3 * ticks[n - 1]]
+        axes.set_xticks(far, [f"{tick:,}" for tick in far])
+        axes.minorticks_off()
+        axes.set_xlabel("training images (log scale)")
+        axes.set_ylabel(label)
+        axes.grid(True)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+@in_house_style
+def ranking(
+    names: Sequence[str], metrics: Mapping[str, tuple[Sequence[float], Sequence[tuple[float, float] | None]]]
+) -> Figure:
+    """Draw metrics of ranked experiments as points with intervals, the first experiment at the top.
+
+    Args:
+        metrics: label → values and intervals of the experiments; None for no interval. A panel each.
+    """
+    rows = wrapped(names, 40)
+    height = row_height_in(rows, 11, 0.36) * len(rows) + 0.9
+    figure = new_figure(3.6 * len(metrics) + label_width_in(rows, 11), height)
+    panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    for axes, (label, (values, intervals)) in zip(panels, metrics.items(), strict=True):
+        for place, (value, interval) in enumerate(zip(values, intervals, strict=True)):
+            if interval is not None:
+                axes.plot(interval, (place, place), color=CYCLE[0], linewidth=2.5, alpha=0.5, solid_capstyle="butt")
+            axes.plot(value, place, "o", color=CYCLE[0])
+        axes.set_xlabel(label)
+        axes.grid(True, axis="x")
+        axes.margins(x=0.08)
+        axes.locator_params(axis="x", nbins=5)
+    panels[0].set_yticks(range(len(rows)), rows)
+    panels[0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
 
 

@@ -1,0 +1,57 @@
+"""Divide groups of images into parts, so that every class has its share in each part."""
+
+import numpy as np
+import pandas as pd
+
+from galaxy10.errors import Galaxy10Error
+
+
+def check_class_sizes(labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], needed: int) -> None:
+    """Check that every class of N images has at least `needed` groups.
+
+    Raises:
+        Galaxy10Error: a class has fewer; names the first.
+    """
+    sizes = pd.Series(groups).groupby(labels).nunique()
+    for label, size in sizes.items():
+        if size < needed:
+            raise Galaxy10Error(
+                f"class {class_names[int(str(label))]!r} has {size} separate galaxies, too few for {needed} subsets; "
+                "give it more images, merge it into another class, or leave it out of the file"
+            )
+
+
+def assign_parts(
+    groups: np.ndarray, labels: np.ndarray, num_classes: int, shares: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return part numbers (N,): each group goes to a part drawn in proportion to the room left for its classes.
+
+    So groups of one image fill every part exactly. Large groups are assigned first, while all parts have room.
+    """
+    _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
+    content = np.zeros((len(size), num_classes), dtype=np.int64)  # (G, C) images of each class in each group
+    np.add.at(content, (group, labels), 1)
+    missing = np.array([_targets(total, shares) for total in content.sum(axis=0)], dtype=float).T  # (P, C)
+    order = rng.permutation(len(size))
+    order = order[np.argsort(-size[order], kind="stable")]
+    part_of_group = np.empty(len(size), dtype=np.int64)
+    for g in order:
+        present = content[g] > 0
+        room = np.clip(missing[:, present], 0, None) @ content[g, present]
+        part = int(rng.choice(len(shares), p=room / room.sum()) if room.any() else rng.choice(len(shares), p=shares))
+        part_of_group[g] = part
+        missing[part] -= content[g]
+    return part_of_group[group]
+
+
+def _targets(total: int, shares: np.ndarray) -> np.ndarray:
+    """Return integers (P,) that add up to total, by largest remainder, each at least one if total allows it."""
+    wanted = total * shares
+    targets = np.floor(wanted).astype(np.int64)
+    for part in np.argsort(targets - wanted, kind="stable")[: total - targets.sum()]:
+        targets[part] += 1
+    if total >= len(shares):
+        while (targets == 0).any():
+            targets[np.argmin(targets)] += 1
+            targets[np.argmax(targets)] -= 1
+    return np.asarray(targets, dtype=np.int64)
