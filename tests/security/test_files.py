@@ -96,7 +96,7 @@ def test_limits_hold_for_arrays_and_honest_files_too(tmp_path):
     with pytest.raises(ImageReadError, match="more pixels"):
         as_image(np.broadcast_to(np.uint8(1), (9_000, 9_000, 3)))
     (tmp_path / "a.fits").write_bytes(fits_of(NAXIS1=HUGE, NAXIS2=HUGE))  # not as long as it says
-    with pytest.raises(ImageReadError, match="broken"):
+    with pytest.raises(ImageReadError, match="more pixels"):
         read_image(tmp_path / "a.fits")
 
 
