@@ -51,7 +51,6 @@ ROOT = Path(__file__).resolve().parents[1]
 _PROJECT_PAGES = {
     "contributing": "CONTRIBUTING.md",
     "changelog": "CHANGELOG.md",
-    "security": "SECURITY.md",
     "code_of_conduct": "CODE_OF_CONDUCT.md",
     "cluster": "slurm/README.md",
 }

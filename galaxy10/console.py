@@ -15,11 +15,20 @@ LEVEL_VARIABLE = "GALAXY10_LOG_LEVEL"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
+def printable(text: str) -> str:
+    r"""Return a text whose control characters are written out, such as \\x1b: names from a file cannot move the cursor.
+
+    >>> printable("a\x1b[2J")
+    'a\\\\x1b[2J'
+    """
+    return "".join(c if (c >= " " and not "\x7f" <= c <= "\x9f") or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
 class _Lines(logging.Formatter):
     """Format messages as they are, and debug messages with time, level and logger."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable(super().format(record))
         if record.levelno > logging.DEBUG:
             return text
         return f"{self.formatTime(record, '%H:%M:%S')} {record.levelname} {record.name}: {text}"

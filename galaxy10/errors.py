@@ -8,8 +8,12 @@ import re
 class Galaxy10Error(Exception):
     """An error that the user can correct: shown as one line, exit code 2, without a traceback.
 
-    The message says what was found, what was expected, and what to type instead.
+    The message says what was found, what was expected, and what to type instead. Names in it may hold line breaks,
+    which are written out.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__("\\n".join(str(message).splitlines()))
 
 
 class TrainingError(Galaxy10Error):

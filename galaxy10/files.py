@@ -25,6 +25,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)  # a link of this name would be followed to another file
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
@@ -83,6 +84,6 @@ def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file; an empty dict if the file is missing, unreadable or holds something else."""
     try:
         value = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -13,6 +13,8 @@ from urllib.request import getproxies, proxy_bypass
 PROBE_S = 2.0
 CONNECT_S = 5.0
 READ_S = 15.0  # between two chunks of a response; Zenodo takes several seconds for the first
+MAX_BYTES = 16 * 2**30  # of a file of unknown length
+_CHUNK_BYTES = 1 << 20
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -101,15 +103,37 @@ def download_file(
     import requests
     from tqdm import tqdm
 
-    bar = tqdm(
-        total=num_bytes or 1,  # without any total, tqdm counts as false and pooch leaves it alone
+    most = num_bytes or MAX_BYTES
+
+    class Bounded(tqdm):  # type: ignore[misc]
+        """A bar that ends a transfer of more bytes than the file has: pooch itself reads on until the disk is full."""
+
+        received = 0  # a bar that is not shown does not count
+
+        def __bool__(self) -> bool:
+            return True  # also without a total, or pooch leaves the bar alone
+
+        def update(self, n: float | None = 1) -> None:
+            self.received += int(n or 0)
+            if self.received > most + _CHUNK_BYTES:  # pooch counts whole chunks
+                raise DownloadError(f"sends more than {most:,} bytes")
+            super().update(n)
+
+        def reset(self, total: float | None = None) -> None:
+            self.received = 0
+            super().reset(total)
+
+    bar = Bounded(
+        total=num_bytes,
         desc=part.name if num_bytes is None else hostname(url),
         disable=not (progress and sys.stderr.isatty()),
         unit="B",
         unit_scale=True,
         leave=False,
     )
-    download = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 20, timeout=(min(CONNECT_S, timeout_s), timeout_s))
+    download = pooch.HTTPDownloader(
+        progressbar=bar, chunk_size=_CHUNK_BYTES, timeout=(min(CONNECT_S, timeout_s), timeout_s)
+    )
     with bar:
         try:
             download(url, str(part), None)

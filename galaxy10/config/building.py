@@ -1,7 +1,7 @@
 """Build objects from `_target_` and keyword arguments, in the same way for this package's classes and a user's."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -179,8 +179,10 @@ def check_signature(
 def build(node: Mapping[str, Any], context: Mapping[str, Any] | None = None, key: str = "") -> Any:
     """Build the object of a configuration node with hydra.utils.instantiate.
 
+    Texts are kept as they are: `${…}` in a checkpoint or in the class names of a file is no interpolation.
+
     Args:
-        node: a plain mapping with `_target_`; nodes inside it are built first.
+        node: a plain mapping with `_target_`, composed and resolved; nodes inside it are built first.
         context: arguments for every class or function in the node that has such a parameter and does not set it.
         key: dotted key of the node in the configuration, for messages.
 
@@ -192,13 +194,37 @@ def build(node: Mapping[str, Any], context: Mapping[str, Any] | None = None, key
 
     filled = _fill(node, context or {}, key)
     try:
-        return instantiate(filled, _convert_="all")
+        return instantiate(_without_interpolations(filled), _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, Galaxy10Error):
             raise cause from error
         reason = describe_failure(cause) if cause else first_line(error)
         raise Galaxy10Error(f"{key or 'this configuration'} ({node[TARGET]}) cannot be built: {reason}") from error
+
+
+def text_of(characters: Sequence[int]) -> str:
+    """Return the text of Unicode code points; build uses it for texts that OmegaConf would interpret.
+
+    >>> text_of([36, 123])
+    '${'
+    """
+    return "".join(map(chr, characters))
+
+
+def _without_interpolations(node: Any) -> Any:
+    """Return a configuration in which OmegaConf finds nothing to resolve.
+
+    A resolver such as oc.decode returns new nodes with a `_target_` of any text; escaping does not help, because
+    instantiate resolves a text twice.
+    """
+    if isinstance(node, str) and ("${" in node or node == "???"):
+        return {TARGET: f"{__name__}.{text_of.__name__}", "characters": [ord(character) for character in node]}
+    if isinstance(node, Mapping):
+        return {name: _without_interpolations(value) for name, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_without_interpolations(value) for value in node]
+    return node
 
 
 def matching_arguments(function: Callable[..., Any], context: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 from galaxy10.config.building import TARGET, iter_targets, resolve
 from galaxy10.config.user_code import TRUST_VARIABLE, trusted_packages
 from galaxy10.errors import Galaxy10Error
+from galaxy10.foreign_files import check_values
 
 _READ_FROM_DISK = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay")  # of timm's builders
 
@@ -58,6 +59,10 @@ def check_trusted(config: Any, origin: str) -> None:
     Raises:
         Galaxy10Error: a `_target_` is neither trusted nor known to be harmless; says what to type to trust it.
     """
+    try:
+        check_values(config)
+    except ValueError as error:
+        raise Galaxy10Error(f"{origin}: no configuration ({error}); use a checkpoint that galaxy10 wrote") from error
     for where, node in iter_targets(config):
         _check_target(where, node, origin)
 
@@ -115,6 +120,8 @@ def _of_timm(found: Any, node: Mapping[str, Any]) -> bool:
     import timm
 
     if node.get("pretrained") or any(name in node for name in _READ_FROM_DISK) or "_args_" in node:
+        return False
+    if ":" in str(node.get("model_name", "")):  # hf-hub:… and local-dir:… are read from elsewhere
         return False
     return found is timm.create_model or (
         inspect.isfunction(found) and timm.is_model(found.__name__) and timm.model_entrypoint(found.__name__) is found

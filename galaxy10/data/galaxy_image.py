@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from galaxy10.data.image_limits import MAX_SAMPLES, TOO_LARGE
 from galaxy10.data.quality import OK, image_quality
 from galaxy10.data.stretch import STRETCHES_OF_ANY_UNIT, StretchError, apply_stretch
 
 MIN_SIZE_PX = 16
-MAX_PIXELS = 2**25  # 5,792 px a side: far more than a cutout has, and little enough for any machine's memory
+MAX_PIXELS = MAX_SAMPLES // 3
 _SMALLEST, _LARGEST = 1e-30, 1e30  # beyond these, float32 has no room for sums and ratios
 
 
@@ -90,7 +91,7 @@ def check_size(width: int, height: int) -> None:
     if min(width, height) < MIN_SIZE_PX:
         raise ImageReadError(f"{width}×{height} px; at least {MIN_SIZE_PX} px a side are needed")
     if width * height > MAX_PIXELS:
-        raise ImageReadError(f"{width}×{height} px: more pixels than any cutout has; cut the galaxy out first")
+        raise ImageReadError(f"{width}×{height} px: {TOO_LARGE}")
 
 
 def _remedy(light: np.ndarray, stretch: str) -> str:

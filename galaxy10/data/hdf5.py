@@ -10,6 +10,7 @@ import pandas as pd
 
 from galaxy10.data.coordinates import column_named, read_degrees
 from galaxy10.data.hdf5_file import dataset_named, names_in, open_hdf5, source_files
+from galaxy10.data.hdf5_limits import check_columns, check_pixels
 from galaxy10.data.labels import classes_of, numbering_note
 from galaxy10.data.subsets import subset_named
 from galaxy10.data.text import decode_text
@@ -89,6 +90,7 @@ def open_source(
 def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None, one_class: bool) -> SourceFile:
     images, labels = (_required(file, key, path) for key in REQUIRED)
     _check_images(images, path)
+    check_columns(file, images.shape[0], path)
     num_images = images.shape[0]
     names = _class_names(labels, class_names, path)
     ids = _read_labels(labels, num_images, path)
@@ -133,6 +135,7 @@ def _check_images(images: h5py.Dataset, path: Path) -> None:
         raise Galaxy10Error(f"{path}: `images` holds no image; {expected}")
     if min(images.shape[1:3]) < MIN_SIZE_PX:
         raise Galaxy10Error(f"{path}: images of {images.shape[1]}×{images.shape[2]} px; at least {MIN_SIZE_PX} px")
+    check_pixels(images, path)
 
 
 def _read_labels(labels: h5py.Dataset, num_images: int, path: Path) -> np.ndarray:

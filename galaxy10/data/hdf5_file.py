@@ -9,10 +9,12 @@ from pathlib import Path
 
 import h5py
 
+from galaxy10.data.hdf5_limits import check_heaps
 from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error, first_line, system_errno, system_reason
 
-READ_ERRORS = (OSError, RuntimeError, UnicodeDecodeError)  # RuntimeError: h5py's, about damaged structures
+# The others than OSError: h5py's, about damaged structures.
+READ_ERRORS = (OSError, RuntimeError, LookupError, TypeError, ValueError, ArithmeticError, MemoryError)
 _DAMAGED = ("filter returned failure", "inflate", "checksum", "bad object header", "wrong", "corrupt", "addr overflow")
 _FILTERS = {
     307: "bzip2", 32000: "LZF", 32001: "Blosc", 32004: "LZ4", 32008: "bitshuffle", 32013: "ZFP", 32015: "Zstandard",
@@ -43,6 +45,7 @@ def hdf5_file(path: Path) -> h5py.File:
         Galaxy10Error: the file cannot be opened; the message says why.
     """
     try:
+        check_heaps(path)
         try:
             return h5py.File(path, "r")
         except OSError as error:

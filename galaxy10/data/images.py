@@ -8,6 +8,7 @@ import numpy as np
 
 from galaxy10.data.fits_images import read_fits
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
+from galaxy10.data.image_limits import LimitError, check_fits, check_is_file
 from galaxy10.data.pillow_images import PNG_HEADER, read_with_pillow
 from galaxy10.data.tiff_images import read_deep_tiff
 from galaxy10.errors import first_line, system_reason
@@ -33,11 +34,13 @@ def read_image(path: str | Path, stretch: str = "auto", hdu: Sequence[str] = ())
         ImageReadError: the file is no image, broken, or smaller than 16 px.
     """
     try:
+        check_is_file(path)
         with open(path, "rb") as file:
             head = file.read(PNG_HEADER)
         if not head:
             raise ImageReadError("empty file (0 bytes)")
         if head.startswith(_FITS) or (head.startswith(_GZIP) and ".fit" in str(path).lower()):
+            check_fits(path, zipped=head.startswith(_GZIP))
             return read_fits(path, stretch, hdu)
         if head.startswith(_NUMPY):
             return as_image(np.load(path, mmap_mode="r", allow_pickle=False), stretch)
@@ -55,6 +58,8 @@ def read_image(path: str | Path, stretch: str = "auto", hdu: Sequence[str] = ())
         raise ImageReadError("cannot be read by this user") from None
     except ImageReadError:
         raise
+    except LimitError as error:
+        raise ImageReadError(str(error)) from error
     except OSError as error:
         raise ImageReadError(system_reason(error) or f"broken: {first_line(error)}") from error
     except Exception as error:  # a decoder may raise anything on a broken file

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
 from galaxy10.data.hdf5_file import READ_ERRORS, dataset_named, hdf5_file, hdf5_reason, names_in, open_hdf5
+from galaxy10.data.hdf5_limits import check_columns, check_pixels
 from galaxy10.data.images import read_image
 from galaxy10.data.path_tables import catalogue_column_names, read_path_table
 from galaxy10.data.text import decode_text
@@ -112,6 +113,8 @@ class HDF5Images:
             raise Galaxy10Error(
                 f"{self._path} has no `images` (N, H, W, 3), only {names_in(opened)}; give another file"
             )
+        check_pixels(images, self._path)
+        check_columns(opened, len(images), self._path)
         number = len(images)
         columns: dict[str, Any] = {
             "path": pa.array([printable_path(str(self._path))], pa.string()).take(pa.array(np.zeros(number, np.int64))),

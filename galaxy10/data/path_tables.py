@@ -15,6 +15,7 @@ from galaxy10.data.table_kinds import beginning, table_format
 from galaxy10.data.text import decode_text
 from galaxy10.data.text_tables import read_text_table
 from galaxy10.errors import Galaxy10Error, first_line, system_reason
+from galaxy10.foreign_files import check_parquet
 
 _RESERVED = (
     "row",
@@ -136,6 +137,7 @@ def _read(file: Path, paths: str, label: str | None) -> pd.DataFrame:
     head = beginning(file)
     kind = table_format(head)
     if kind == "parquet":
+        check_parquet(file, texts=True)
         return pd.read_parquet(file, dtype_backend="numpy_nullable")
     if kind == "text":
         return read_text_table(file, paths, label)

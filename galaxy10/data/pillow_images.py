@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image, check_size
+from galaxy10.data.image_limits import pillow_formats
 from galaxy10.errors import first_line
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -28,7 +29,7 @@ def read_with_pillow(path: str | Path, stretch: str, head: bytes) -> GalaxyImage
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about large images; the largest raise an error
-            with Image.open(path) as image:
+            with Image.open(path, formats=pillow_formats()) as image:
                 check_size(image.width, image.height)
                 frames = getattr(image, "n_frames", 1)
                 if frames > 1 and image.format not in _FIRST_IS_MEANT:

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json
@@ -58,7 +59,7 @@ def check_catalogue_sidecars(output: Path) -> None:
     about = read_json(record)
     if record.exists() and "plan" not in about:
         raise Galaxy10Error(f"{record} exists already and belongs to no catalogue; give another name than {output}")
-    owner = output.with_name(about.get("output", output.name))
+    owner = _owner(output, about) or output
     if about and owner.name != output.name and owner.exists():
         raise _taken(record, owner, output)
     packed = next((p for s in _PACKED if (p := output.with_suffix(s)).exists()), None)
@@ -73,9 +74,15 @@ def check_packed_sidecars(output: Path) -> None:
         Galaxy10Error: the table belongs to a catalogue.
     """
     about = read_json(record_path(output))
-    owner = output.with_name(about["output"]) if about.get("failed") and "output" in about else None
+    owner = _owner(output, about) if about.get("failed") else None
     if owner and owner.exists() and failed_path(output).exists():
         raise _taken(failed_path(output), owner, output)
+
+
+def _owner(output: Path, about: dict[str, Any]) -> Path | None:
+    """Return the catalogue beside an output that a record names; None if it names none, or a file elsewhere."""
+    name = about.get("output")
+    return output.with_name(name) if name and isinstance(name, str) and name == Path(name).name else None
 
 
 def _taken(path: Path, owner: Path, output: Path) -> Galaxy10Error:

@@ -1,7 +1,9 @@
 """Read TIFF images of more than 8 bits, which Pillow shortens to 8 bits or reads plane by plane as noise."""
 
 import io
+import logging
 import struct
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ from galaxy10.errors import first_line
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
+_MOST_PAGES = 64
 _REDUCED_OR_MASK = 0b101  # bits of NewSubfileType
 _LZW, _MIN_IS_WHITE, _SEPARATE = 5, 0, 2
 _GREY_OR_RGB = (0, 1, 2)
@@ -29,9 +32,13 @@ def read_deep_tiff(path: str | Path, stretch: str) -> GalaxyImage | None:
     """
     from tifffile import TiffFile
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is damaged is said once, below
     try:
         with TiffFile(path) as file:
-            pages = [page for page in file.pages if not int(getattr(page, "subfiletype", 0)) & _REDUCED_OR_MASK]
+            every = list(islice(file.pages, _MOST_PAGES + 1))  # a damaged list of pages may not end
+            if len(every) > _MOST_PAGES:
+                raise ImageReadError(f"a TIFF file of more than {_MOST_PAGES} images; save the one to read by itself")
+            pages = [page for page in every if not int(getattr(page, "subfiletype", 0)) & _REDUCED_OR_MASK]
             declared = len(file.series) == 1 and file.series[0].kind in _DECLARED
             if len(pages) > 1 and not declared:
                 raise ImageReadError(f"a TIFF file of {len(pages)} images; save the one to read by itself")

@@ -11,6 +11,7 @@ from galaxy10.config.building import build
 from galaxy10.config.trust import check_trusted
 from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error, first_line, system_reason
+from galaxy10.foreign_files import is_legacy_checkpoint
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.settings import class_arguments, complete_model, not_a_classifier_message
 from galaxy10.models.weights import find_weights, load_pretrained
@@ -151,6 +152,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise Galaxy10Error(f"no checkpoint {path}; give a run directory whose training saved at least one epoch")
+    if is_legacy_checkpoint(path):
+        raise Galaxy10Error(f"{path} is a tar archive and no checkpoint of galaxy10; use another")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -160,9 +163,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     except OSError as error:
         raise Galaxy10Error(f"{path} {system_reason(error) or 'cannot be read; use another'}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:  # torch's own message does not help
+    except Exception as error:  # torch's own message does not help
         raise Galaxy10Error(f"{path} is damaged or no checkpoint; use another") from error
-    if not isinstance(checkpoint, dict) or "galaxy10" not in checkpoint or "state_dict" not in checkpoint:
+    if not isinstance(checkpoint, dict) or not all(
+        isinstance(checkpoint.get(part), dict) for part in ("galaxy10", "state_dict")
+    ):
         raise Galaxy10Error(f"{path} is no checkpoint of galaxy10; use checkpoints/best.ckpt of a run directory")
     return checkpoint
 
@@ -182,11 +187,14 @@ def load_classifier(path: Path) -> Classifier:
             "build the network yourself and call its load_state_dict"
         )
     check_trusted(about["model"], str(path))
-    preprocessing = about["preprocessing"]
-    size = int(about["model"]["image_size"])
-    module = _build(
-        about["model"], about["class_names"], size, Preprocessing(**preprocessing) if preprocessing else None
-    )
+    try:
+        preprocessing = Preprocessing(**about["preprocessing"]) if about["preprocessing"] else None
+        size, class_names = int(about["model"]["image_size"]), [str(name) for name in about["class_names"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise Galaxy10Error(
+            f"{path} describes its network in another way ({first_line(error)}); use a checkpoint that galaxy10 wrote"
+        ) from error
+    module = _build(about["model"], class_names, size, preprocessing)
     weights = {k: v for k, v in checkpoint["state_dict"].items() if not k.startswith(_TRAINING_ONLY)}
     own = {k for k in module.state_dict() if not k.startswith(_TRAINING_ONLY)}
     try:

@@ -5,6 +5,7 @@ from typing import Any
 import timm
 from torch import nn
 
+from galaxy10.errors import Galaxy10Error
 from galaxy10.models.classifier import Classifier
 
 
@@ -36,6 +37,12 @@ class TimmClassifier(Classifier):
         return list(classifier) if isinstance(classifier, tuple) else [classifier]
 
     def build(self, backbone: str) -> Any:
-        """Return the timm module, freshly initialised."""
+        """Return the timm module, freshly initialised.
+
+        Raises:
+            Galaxy10Error: the name is an address, such as hf-hub:…, which timm would open.
+        """
+        if ":" in backbone:
+            raise Galaxy10Error(f"model.backbone={backbone} is an address; give the name of a network of timm")
         options: dict[str, Any] = {"num_classes": self.num_classes, "drop_rate": self.dropout}
         return timm.create_model(backbone, pretrained=False, **options)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from galaxy10.errors import Galaxy10Error, first_line, system_reason
+from galaxy10.foreign_files import is_legacy_checkpoint
 from galaxy10.runs.files import RunFiles
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def read_weights(path: Path) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if is_legacy_checkpoint(path):
+        raise Galaxy10Error(f"{path} is a tar archive, which could run code; save it again with torch 1.6 or newer")
     try:
         if path.suffix == ".safetensors":
             return load_file(path, device="cpu")
@@ -71,14 +74,14 @@ def read_weights(path: Path) -> Any:
                 "only its tensors: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
             ) from error
         raise Galaxy10Error(f"{path} is damaged or no file of weights; copy or download it again") from error
-    except (KeyError, AttributeError, IndexError) as error:  # of the unpickler, whose message would not help
-        raise Galaxy10Error(f"{path} is damaged or no file of weights; copy or download it again") from error
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError) as error:
         if reason := system_reason(error):
             raise Galaxy10Error(f"{path} {reason}") from error
         raise Galaxy10Error(
             f"{path} is damaged or no file of weights ({first_line(error)}); copy or download it again"
         ) from error
+    except Exception as error:  # of the unpickler, whose message would not help
+        raise Galaxy10Error(f"{path} is damaged or no file of weights; copy or download it again") from error
 
 
 def tensors_in(content: Any, path: Path) -> "dict[str, Tensor]":

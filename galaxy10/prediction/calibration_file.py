@@ -9,6 +9,7 @@ import numpy as np
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
+from galaxy10.foreign_files import load_arrays
 from galaxy10.prediction.conformal import set_thresholds
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.runs.files import RunFiles
@@ -112,5 +113,5 @@ def load_validation_samples(
     path = RunFiles(run).validation_samples(mode.key)
     if not path.exists():
         raise Galaxy10Error(f"{path} does not exist any more; type galaxy10 calibrate {run}{mode.cli_options}")
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["rows"], arrays["labels"], arrays["samples"]
+    arrays = load_arrays(path)
+    return arrays["rows"], arrays["labels"], arrays["samples"]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from galaxy10.files import atomic_write
+from galaxy10.foreign_files import load_arrays
 
 _NEIGHBOURS = 10
 _BLOCK = 1_024  # rows of the table of distances that are in memory at once
@@ -62,10 +63,10 @@ class KNNDetector:
         """Return a saved detector; None if there is no such file."""
         if not path.exists():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            if "distances" not in arrays:  # of an older version
-                return cls.fit(torch.from_numpy(arrays["features"]))
-            return cls(arrays["features"], arrays["distances"], float(arrays["scale"]))
+        arrays = load_arrays(path)
+        if "distances" not in arrays:  # of an older version
+            return cls.fit(torch.from_numpy(arrays["features"]))
+        return cls(arrays["features"], arrays["distances"], float(arrays["scale"]))
 
 
 def _unit(features: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """The main table of a comparison in Markdown, for a README, an issue or a log."""
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def comparison_markdown(parts: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -
             cells = [_number(row["spreads"][key], row[f"best_{key}"]) for key in _COLUMNS]
             accuracy = f"{published.accuracy:.3f}" if published else ""
             lines.append(f"| {' | '.join([_cell(name), str(len(experiment.runs)), *cells, accuracy])} |")
-        tables.append("\n".join([f"{description}:", "", _HEAD, *lines, ""]))
+        tables.append("\n".join([f"{_plain(description)}:", "", _HEAD, *lines, ""]))
     return "\n".join(tables)
 
 
@@ -38,4 +39,9 @@ def _number(found: MeanStd | None, best: bool) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return _plain(text).replace("|", "\\|")
+
+
+def _plain(text: str) -> str:
+    """Return a text in one line and without HTML, which Markdown may hold."""
+    return html.escape(" ".join(text.split()), quote=False)

@@ -7,6 +7,7 @@ import yaml
 
 from galaxy10.errors import Galaxy10Error, first_line, system_reason
 from galaxy10.files import atomic_write, read_json, write_json
+from galaxy10.foreign_files import read_yaml_mapping
 from galaxy10.version import __version__
 
 if TYPE_CHECKING:
@@ -75,14 +76,13 @@ class RunFiles:
             Galaxy10Error: config.yaml is damaged.
         """
         try:
-            config = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            return read_yaml_mapping(self.config)
         except FileNotFoundError:
             return {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (OSError, ValueError) as error:
             if reason := system_reason(error):
                 raise Galaxy10Error(f"{self.config} {reason}") from error
             raise Galaxy10Error(f"{self.config} cannot be read ({first_line(error)}); restore the file") from error
-        return config if isinstance(config, dict) else {}
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the run's resolved configuration."""

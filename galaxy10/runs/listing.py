@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from galaxy10.errors import Galaxy10Error
+from galaxy10.console import printable
+from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.progress import duration
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles, check_format
@@ -46,7 +48,7 @@ def list_runs(folder: Path) -> list[RunSummary]:
     """
     if not folder.is_dir():
         raise Galaxy10Error(f"there is no folder {folder}; give the one that run.root names (default: runs)")
-    return [_line(path) for path in _run_directories(folder)]
+    return [_line_or_damage(path) for path in _run_directories(folder)]
 
 
 def _run_directories(folder: Path) -> Iterator[Path]:
@@ -55,6 +57,14 @@ def _run_directories(folder: Path) -> Iterator[Path]:
         if _NAMES.status.name in files and _NAMES.config.name in files:
             folders.clear()  # no runs inside a run
             yield Path(place)
+
+
+def _line_or_damage(path: Path) -> RunSummary:
+    try:
+        return _line(path)
+    except (TypeError, ValueError, AttributeError, LookupError, OverflowError) as error:  # a value of another kind
+        why = f"has a file with a value that no run writes ({first_line(error)})"
+        return RunSummary(path, UNREADABLE, None, None, None, None, why)
 
 
 def _line(path: Path) -> RunSummary:
@@ -76,15 +86,15 @@ def _line(path: Path) -> RunSummary:
     done = int(status["epoch"]) + 1 if status.get("epoch") is not None else 0
     recent = [row.get("profile/seconds", 0) + row.get("profile/validation_seconds", 0) for row in rows[-_RATE_FROM:]]
     left = sum(recent) / len(recent) * (wanted - done) if state == "running" and recent and wanted else None
-    best = status.get("best") or {}
+    best: dict[str, Any] = status.get("best") or {}
     return RunSummary(
         path=path,
         state=state,
         epochs=None if "trained_run" in provenance else (done, wanted),
-        best=(best["metric"], float(best["value"])) if "value" in best else None,
+        best=(str(best["metric"]), float(best["value"])) if "value" in best else None,
         seconds_left=left,
-        job=status.get("job"),
-        error=status.get("error"),
+        job=str(status["job"]) if status.get("job") else None,
+        error=str(status["error"]) if status.get("error") else None,
     )
 
 
@@ -95,8 +105,8 @@ def print_runs(folder: Path) -> None:
         Galaxy10Error: there is no such folder.
     """
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     lines = list_runs(folder)
     console = Console()
@@ -107,15 +117,16 @@ def print_runs(folder: Path) -> None:
         return
     table = Table("run", "state", "epoch", "best", "left", "SLURM job", "why", box=None, pad_edge=False)
     for line in lines:
-        table.add_row(
-            escape(str(line.path.relative_to(folder)) if line.path != folder else str(folder)),
+        cells = (
+            str(line.path.relative_to(folder)) if line.path != folder else str(folder),
             line.state,
             "/".join(str(n) for n in line.epochs if n is not None) if line.epochs else "–",
             f"{line.best[0]} {line.best[1]:.3f}" if line.best else "–",
             duration(line.seconds_left) if line.seconds_left is not None else "–",
             line.job or "–",
-            escape(line.error or "") if line.state != KILLED else "its state is running, but no process holds its lock",
+            (line.error or "") if line.state != KILLED else "its state is running, but no process holds its lock",
         )
+        table.add_row(*(Text(printable(cell)) for cell in cells))  # no markup, whatever a run directory says
     console.print(table)
     if any(line.state in (KILLED, "interrupted") for line in lines):
         console.print("\nto resume a killed or interrupted run, repeat its command with run.dir=RUN", markup=False)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from galaxy10.classes import slugs
 from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.foreign_files import check_parquet, check_values, load_arrays, read_yaml_mapping
 from galaxy10.runs.files import RunFiles, check_format
 
 SUBSETS = ("test", "val")
@@ -131,7 +131,7 @@ def read_run(path: Path) -> RunRecord:
     files = RunFiles(path)
     provenance = read(files.provenance, _read_json)
     check_format(path, provenance or {})
-    config = read(files.config, _read_yaml)
+    config = read(files.config, read_yaml_mapping)
     status = read(files.status, _read_json)
     subsets = [s for s in SCORED_SUBSETS if s in SUBSETS or files.predictions(s).exists()]
     predictions = {s: read(files.predictions(s), _read_predictions) for s in subsets}
@@ -149,7 +149,7 @@ def read_run(path: Path) -> RunRecord:
         config=config or {},
         provenance=provenance or {},
         status=status or {},
-        split=read(files.split, pd.read_parquet),
+        split=read(files.split, _read_parquet),
         curves=read(files.metrics, _read_csv),
         profile=read(files.profile, _read_csv),
         distribution=distribution,
@@ -190,16 +190,10 @@ def _class_names(
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return _mapping(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    return _mapping(yaml.safe_load(path.read_text(encoding="utf-8")))
-
-
-def _mapping(value: Any) -> dict[str, Any]:
+    value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ValueError(f"expected a mapping, found {type(value).__name__}")
+    check_values(value)
     return value
 
 
@@ -210,8 +204,13 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return table
 
 
+def _read_parquet(path: Path) -> pd.DataFrame:
+    check_parquet(path)
+    return pd.read_parquet(path)
+
+
 def _read_predictions(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path)
+    table = _read_parquet(path)
     if lacking := _PREDICTION_COLUMNS - set(table):
         raise ValueError(f"it has no column {', '.join(sorted(lacking))}")
     if table.empty:
@@ -227,8 +226,7 @@ def _read_scree(path: Path) -> pd.DataFrame:
 
 
 def _read_samples(path: Path, needs: tuple[str, ...]) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    arrays = load_arrays(path)
     images = arrays.get("images")
     if images is None or images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise ValueError("expected `images` (n, h, w, 3) uint8")

@@ -1,7 +1,6 @@
 """Hydra's grammar and settings hold for every group and key: honoured, or refused in one line."""
 
 import re
-import shlex
 
 import pytest
 
@@ -9,7 +8,6 @@ from galaxy10.config.command_line import translate_arguments
 from galaxy10.config.compose import compose
 from galaxy10.config.explain import KnownSettings
 from galaxy10.config.groups import groups
-from galaxy10.config.paths import PATH_SETTINGS
 from galaxy10.config.sections import REQUIRED
 from galaxy10.errors import Galaxy10Error
 from galaxy10.training.settings import complete_and_check, known_keys
@@ -148,39 +146,6 @@ def test_a_launcher_that_a_file_of_ones_own_names_is_not_passed_over(tmp_path):
         composed("-m", "seed=0,1", "--config-dir", str(tmp_path), "--config-name", "own")
     words = ("-m", "seed=0,1", "--config-dir", str(tmp_path), "--config-name", "own", "hydra/launcher=joblib")
     assert (len(composed(*words).experiments), composed(*words).launcher) == (2, "joblib")
-
-
-PATHS = [
-    "/tmp/lo_é", "/d/a=b.h5", "/a (1)/b", "/a,b/c", "/a#b", "/it's", '/a"b', "/a{b}/[c].h5", "/a\\b=c", "/a!b;c&d",
-    "/銀河",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("key", ["run.dir", "data.path"])
-def test_a_path_that_hydra_cannot_read_is_answered_with_the_words_to_type(key, path):
-    with pytest.raises(Galaxy10Error) as refused:
-        config("data=hdf5", f"{key}={path}")
-    typed = str(refused.value).partition("type ")[2]
-    (word,) = shlex.split(typed)
-    section, _, name = key.partition(".")
-    assert config("data=hdf5", word)[section][name] == path
-
-
-@pytest.mark.parametrize("key", [key for key in PATH_SETTINGS if not key.startswith("sweep.")])
-@pytest.mark.parametrize("typed", ["{}=~/x y", "{}='~/x y'"])
-def test_the_home_directory_is_expanded_in_every_path(key, typed, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
-    section, _, name = key.partition(".")
-    assert config("data=hdf5", typed.format(key))[section][name] == "/home/me/x y"
-
-
-def test_several_paths_are_expanded_and_an_unknown_home_is_refused(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/me")
-    found = composed("-m", "data=hdf5", "data.path=~/a,~/b").experiments
-    assert [each["data"]["path"] for each, _ in found] == ["/home/me/a", "/home/me/b"]
-    with pytest.raises(Galaxy10Error, match="there is no home directory ~nobody_here; type the whole path"):
-        config("data=hdf5", "data.path=~nobody_here/x")
 
 
 def test_files_that_disappear_or_cannot_be_read_stop_no_command(tmp_path, here):

@@ -8,12 +8,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 
 from galaxy10.data.inputs import find_inputs, images_below
 from galaxy10.data.path_tables import read_path_table
-from galaxy10.errors import Galaxy10Error
 from tests.galaxies import galaxy
 
 
@@ -109,49 +107,3 @@ def test_linked_folders_count_once_and_loops_end(tmp_path):
     (tmp_path / "disk/back").symlink_to(tmp_path / "cutouts")
     found = [os.path.relpath(path, tmp_path) for path in images_below(tmp_path / "cutouts")]
     assert found == ["cutouts/a.png", "cutouts/linked/north/b.png"]
-
-
-def test_folders_that_cannot_be_listed_and_names_that_are_no_text_are_said(tmp_path, monkeypatch):
-    (tmp_path / "images/locked").mkdir(parents=True)
-    (tmp_path / "images/a.png").touch()
-    scandir = os.scandir
-
-    def refusing(path):  # permissions do not keep root out
-        if str(path).endswith("locked"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return scandir(path)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(os, "scandir", refusing)
-        with pytest.raises(Galaxy10Error, match=r"images/locked cannot be listed \(Permission denied\)"):
-            find_inputs([str(tmp_path / "images")])
-    for name in (b"b\xff.png", b"s\xff.h5"):
-        path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
-        if path.endswith("h5"):
-            with h5py.File(tmp_path / "s.h5", "w") as file:
-                file["images"] = galaxy()[None]
-            os.rename(tmp_path / "s.h5", path)
-        else:
-            Image.fromarray(galaxy()).save(tmp_path / "b.png")
-            os.rename(tmp_path / "b.png", path)
-        inputs = find_inputs([path])
-        assert inputs.columns["path"][0].as_py().endswith(("b\\xff.png", "s\\xff.h5"))
-        assert np.array_equal(inputs.read(0).pixels, galaxy())
-
-
-@pytest.mark.parametrize(
-    ("name", "separator"), [("l.txt", ";"), ("l.tsv", "\t"), ("l.csv", "|"), ("l.parquet", ","), ("l.dat", ";")]
-)
-def test_the_kind_of_a_table_is_its_content(tmp_path, name, separator):
-    table = pd.DataFrame({"path": ["a,b.png", "c.png"], "ra": [1.5, 2.5]})
-    table.to_csv(tmp_path / name, index=False, sep=separator, encoding="utf-8-sig")
-    read = find_inputs([str(tmp_path / name)]).columns
-    assert read["path"].to_pylist() == ["a,b.png", "c.png"]
-    assert read["ra"].to_pylist() == [1.5, 2.5]
-    table.to_parquet(tmp_path / "real.csv")
-    assert find_inputs([str(tmp_path / "real.csv")]).columns["ra"].to_pylist() == [1.5, 2.5]
-    (tmp_path / "l.tsv").write_bytes(b"\0\1\2")
-    with pytest.raises(Galaxy10Error, match=r"l.tsv is no table; give a CSV, Parquet or FITS file"):
-        find_inputs([str(tmp_path / "l.tsv")])
-    (tmp_path / "notes.txt").write_text("remarks among the images of a glob")
-    assert len(find_inputs([str(tmp_path / "notes.txt")])) == 1  # an image that cannot be read, listed as such

@@ -119,20 +119,6 @@ def test_positions_link_across_right_ascension_zero():
     assert len(sky_pairs(ra, np.zeros(2), 67.0)) == 1
 
 
-def test_the_field_is_pixel_scale_times_size():
-    # 300 galaxies of 48 px at 0.03″ within 12′: fields of 1.44″
-    rng = np.random.default_rng(0)
-    labels, ra, dec = np.repeat([0, 1], 150), 180 + rng.uniform(0, 0.2, 300), rng.uniform(0, 0.2, 300)
-    table = make_table(labels, ra, dec).assign(pxscale=0.03)
-    split = make_split(table, "x", ("a", "b"), size_px=48)
-    assert split.table["group"].nunique() > 290
-    assert not any("pixel scale" in note for note in split.notes)
-    with pytest.raises(Galaxy10Error, match="separate galaxies, too few"):
-        make_split(table, "x", ("a", "b"), size_px=48, group_radius_arcsec=3600)
-    unknown = make_split(table.assign(pxscale=np.where(labels, 0.03, np.nan)), "x", ("a", "b"), size_px=48)
-    assert any(note.startswith("150 images have no pixel scale (pxscale): a field of 67″") for note in unknown.notes)
-
-
 def test_fields_of_several_sizes_overlap_by_their_mean():
     rng = np.random.default_rng(1)
     ra, dec = rng.uniform(-0.1, 0.1, (2, 400))

@@ -71,13 +71,6 @@ def test_labels_are_sorted_in_the_real_shares(small: dict[str, np.ndarray]) -> N
     assert class_counts(10).tolist() == [1] * 10
 
 
-@pytest.mark.parametrize("number", [30, 60, 100, 160])
-def test_every_class_of_a_small_survey_can_be_split(number: int) -> None:
-    counts = class_counts(number)
-    assert counts.sum() == number
-    assert counts.min() >= min(5, number // 10)
-
-
 def test_duplicates_have_one_position_and_two_labels(small: dict[str, np.ndarray]) -> None:
     first, second = np.nonzero(np.triu(separations_arcsec(small) < 0.5))
     assert len(first) >= 2

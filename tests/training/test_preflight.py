@@ -3,7 +3,6 @@
 import inspect
 import subprocess
 import sys
-from contextlib import nullcontext
 
 import pytest
 import yaml
@@ -14,10 +13,7 @@ from galaxy10.config.compose import to_container
 from galaxy10.config.fields import find_field, iter_settings
 from galaxy10.config.paths import CONF
 from galaxy10.errors import Galaxy10Error
-from galaxy10.runs import devices
-from galaxy10.runs.devices import check_devices
 from galaxy10.training import preflight
-from galaxy10.training.experiment import check_batches_of_epoch
 from galaxy10.training.settings import FIELDS, complete_and_check
 from tests.conftest import ROOT
 
@@ -111,45 +107,3 @@ def test_as_many_gpus_as_there_are_have_to_divide_the_batch(devices, monkeypatch
     preflight._check_batches({**config, "data": {"batch_size": 30}}, here=True)
     if devices != 3:  # a login node's GPUs are not the job's
         preflight._check_batches(config, here=False)
-
-
-@pytest.mark.parametrize(
-    ("system", "settings", "words"),
-    [
-        ("Linux", {"accelerator": "mps"}, "needs a Mac with Apple silicon; type trainer.accelerator=auto"),
-        ("Linux", {"accelerator": "tpu"}, "needs torch_xla"),
-        ("Linux", {"strategy": "fsdp"}, "needs NVIDIA GPUs; type trainer.strategy=auto"),
-        ("Linux", {"accelerator": "cpu", "strategy": "deepspeed_stage_2"}, "needs NVIDIA GPUs"),
-        ("Darwin", {"strategy": "ddp"}, "does not work on an Apple GPU"),
-    ],
-    ids=str,
-)
-def test_what_this_machine_cannot_do_is_refused(system, settings, words, monkeypatch):
-    monkeypatch.setattr(devices, "visible_gpus", lambda: 0)
-    monkeypatch.setattr(devices.platform, "system", lambda: system)
-    monkeypatch.setattr(devices.platform, "machine", lambda: "arm64")
-    with pytest.raises(Galaxy10Error, match=words):
-        check_devices({"accelerator": "auto", "devices": "auto", "strategy": "auto", **settings})
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"val_check_interval": 100}, "an epoch has 5 batches; type trainer.val_check_interval=5"),
-        ({"val_check_interval": 4, "limit_train_batches": 3}, "type trainer.val_check_interval=3"),
-        ({"limit_train_batches": 0.1}, "limit_train_batches=0.1 of 5 batches is less than one"),
-        ({"val_check_interval": 100, "check_val_every_n_epoch": None}, None),
-        ({"val_check_interval": 5}, None),
-        ({"val_check_interval": 0.2}, None),
-        ({}, None),
-    ],
-    ids=str,
-)
-def test_numbers_of_batches_are_compared_with_those_of_an_epoch(settings, words):
-    trainer = {
-        **dict.fromkeys(("limit_train_batches", "val_check_interval")),
-        **{"check_val_every_n_epoch": 1, "fast_dev_run": False, "overfit_batches": 0.0},
-        **settings,
-    }
-    with pytest.raises(Galaxy10Error, match=words) if words else nullcontext():
-        check_batches_of_epoch(trainer, 5)

@@ -1,4 +1,4 @@
-"""Folders of labelled images: the usual layouts are recognised, the others refused with what they could mean."""
+"""Layouts of folders"""
 
 import h5py
 import numpy as np
@@ -25,7 +25,8 @@ def tree(folder, *patterns, number=2):
 SPLIT = [f"{subset}/{name}" for subset in ("train", "Validation", "test") for name in ("smooth", "spiral")]
 
 
-def test_split_folders_are_no_classes_and_their_split_can_be_used(tmp_path):
+def test_split_folders_are_no_classes_and_their_split_can_be_used(tmp_path, says):
+    """`galaxy10 pack set` of `set/{train,Validation,test}/{smooth,spiral}/*.png`."""
     pack(tree(tmp_path / "set", *SPLIT), tmp_path / "p.h5")
     source = open_source(tmp_path / "p.h5")
     assert source.names == ("smooth", "spiral")
@@ -34,12 +35,15 @@ def test_split_folders_are_no_classes_and_their_split_can_be_used(tmp_path):
     split = make_split(table, "x", source.names, protocol="file")
     assert (split.table["subset"] == table["given_subset"]).all()
     assert not any("split" in note for note in split.notes)
+    says("classes smooth and spiral; data.protocol=file keeps the split of the folders")
 
 
-def test_class_folders_may_hold_split_folders(tmp_path):
+def test_class_folders_may_hold_split_folders(tmp_path, says):
+    """`set/{a,b}/{train,test}/*.png`."""
     found = find_classes(tree(tmp_path, "a/train", "a/test", "b/train", "b/test"))
     assert found.names == ["a", "b"]
     assert found.subsets == ["test", "test", "train", "train"] * 2
+    says("classes a and b; train and test are their split")
 
 
 @pytest.mark.parametrize(
@@ -49,8 +53,10 @@ def test_class_folders_may_hold_split_folders(tmp_path):
         (["spiral", "smooth", "test"], "could be classes .* or subsets, and smooth, spiral is not", 1),
         (["north/a", "north/b", "south/a", "south/b"], "or the classes are a, b", 2),
     ],
+    ids=["train/*.png", "test beside classes", "north/a, south/a"],
 )
-def test_what_could_mean_several_things_is_refused_and_can_be_said(tmp_path, folders, message, level):
+def test_what_could_mean_several_things_is_refused_and_can_be_said(tmp_path, folders, message, level, says):
+    """A tree of folders that could mean several things."""
     folder = tree(tmp_path, *folders)
     with pytest.raises(Galaxy10Error, match=message) as caught:
         find_classes(folder)
@@ -58,40 +64,17 @@ def test_what_could_mean_several_things_is_refused_and_can_be_said(tmp_path, fol
     found = find_classes(folder, level)
     assert found.names == sorted({path.split("/")[level - 1] for path in folders})
     assert found.subsets is None
+    says(str(caught.value))
 
 
-def test_folders_inside_class_folders_are_no_matter(tmp_path):
+def test_folders_inside_class_folders_are_no_matter(tmp_path, says):
+    """Class folders with folders of their own: `a/x`, `a/y`, `b/x`, `b`."""
     assert find_classes(tree(tmp_path, "a/x", "a/y", "b/x", "b")).names == ["a", "b"]
+    says("classes a and b")
 
 
-def split_of(given, labels, drop="redshift", **columns):
-    number = len(given)
-    table = pd.DataFrame(
-        {"row": range(number), "label": labels, "ra": np.nan, "redshift": 0.1, "dec": np.nan, "blank": False}
-    )
-    table = table.assign(pixel_hash=np.arange(number), given_subset=given).assign(**columns).drop(columns=drop)
-    return make_split(table, "x", ("a", "b"), protocol="file")
-
-
-def test_the_split_of_a_file_is_kept_and_checked():
-    given = ["train"] * 40 + ["test"] * 10
-    split = split_of([*given, ""], [*[0, 1] * 25, 0])
-    assert split.counts() == {"train": 36, "val": 4, "test": 10, "dropped": 1}
-    assert any("a tenth of its training images" in note for note in split.notes)
-    spread = split_of(["train"] * 8 + ["val", "test"], [0, 1] * 5, group=[0, *range(1, 9), 1])
-    assert any(note.startswith("2 images overlap with images in another subset") for note in spread.notes)
-    with pytest.raises(Galaxy10Error, match="no test images"):
-        split_of(["train"] * 9 + ["val"], [0, 1] * 5)
-    with pytest.raises(Galaxy10Error, match="class 'b' has no training images"):
-        split_of(["train"] * 5 + ["val"] * 3 + ["test"] * 2, [0] * 5 + [1] * 5)
-
-
-def test_a_file_without_a_split_has_none_to_use():
-    with pytest.raises(Galaxy10Error, match=r"needs a data set or column `subset`.*type data.protocol=default"):
-        split_of(["train", "test"], [0, 1], drop="given_subset")
-
-
-def test_the_split_of_a_table_is_kept(tmp_path):
+def test_the_split_of_a_table_is_kept(tmp_path, says):
+    """A table has a column `split` with Training, test, train and dev."""
     tree(tmp_path, "a", "b")
     paths = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
     pd.DataFrame({"path": paths, "label": list("aabb"), "split": ["Training", "test", "train", "dev"]}).to_csv(
@@ -103,3 +86,4 @@ def test_the_split_of_a_table_is_kept(tmp_path):
         del file["subset"]
         file["subset"] = np.arange(4)  # something else of this name
     assert "given_subset" not in open_source(tmp_path / "p.h5").table
+    says("kept as train, test, train and val; other columns of this name are ignored")

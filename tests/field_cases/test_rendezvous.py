@@ -1,4 +1,4 @@
-"""The wait for the other processes of a run is limited, says what it waits for, and hears signals."""
+"""Waiting for the other processes of a run; children left behind"""
 
 import logging
 import os
@@ -38,23 +38,28 @@ def ended(monkeypatch):
     return wait
 
 
-def test_processes_that_others_start_are_waited_for_up_to_a_limit(ended, monkeypatch):
+def test_processes_that_others_start_are_waited_for_up_to_a_limit(ended, monkeypatch, says):
+    """Processes of another node never come."""
     monkeypatch.setattr(rendezvous, "rendezvous_limit_s", lambda: 0.1)
     monkeypatch.setenv("MASTER_ADDR", "node17.cluster")
     ((message, number),) = ended("srun")
     assert number == 0
     assert "waited 0.1 s for the others at node17.cluster:" in message
     assert ended("lightning", seconds=0.5) == []
+    says(message)
 
 
-def test_the_limit_is_two_minutes_or_as_the_environment_says(monkeypatch):
+def test_the_limit_is_two_minutes_or_as_the_environment_says(monkeypatch, says):
+    """The wait for other processes has no limit."""
     monkeypatch.delenv("GALAXY10_RENDEZVOUS_S", raising=False)
     assert launcher.rendezvous_limit_s() == 120
     monkeypatch.setenv("GALAXY10_RENDEZVOUS_S", "7")
     assert launcher.rendezvous_limit_s() == 7
+    says("the limit is 120 s, or GALAXY10_RENDEZVOUS_S")
 
 
-def test_what_is_waited_for_is_said(ended, monkeypatch, caplog):
+def test_what_is_waited_for_is_said(ended, monkeypatch, caplog, says):
+    """Other processes are late."""
     monkeypatch.setattr(rendezvous, "SAY_AFTER_S", 0.05)
     monkeypatch.setattr(logging.getLogger("galaxy10"), "propagate", True)
 
@@ -63,17 +68,21 @@ def test_what_is_waited_for_is_said(ended, monkeypatch, caplog):
 
     with caplog.at_level(logging.INFO):
         ended(None, lambda: wait_for(is_said, "the message"), seconds=0)
+    says(next(message for message in caplog.messages if "waiting" in message))
 
 
-def test_a_signal_ends_the_wait(ended):
+def test_a_signal_ends_the_wait(ended, says):
+    """SIGTERM arrives while other processes are waited for."""
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         assert ended(None, lambda: os.kill(os.getpid(), signal.SIGTERM)) == [("stopped by SIGTERM", signal.SIGTERM)]
     finally:
         signal.signal(signal.SIGTERM, before)
+    says("stopped by SIGTERM")
 
 
-def test_a_taken_port_is_named_and_the_children_are_ended(monkeypatch):
+def test_a_taken_port_is_named_and_the_children_are_ended(monkeypatch, says):
+    """The port of the rendezvous is taken, and a child process has been started."""
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "29500")
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"]) as child:
@@ -81,6 +90,7 @@ def test_a_taken_port_is_named_and_the_children_are_ended(monkeypatch):
         message = distributed.explain_dist_error(RuntimeError("code: -98, name: EADDRINUSE"))
         assert child.wait(PATIENCE_S) == -signal.SIGKILL
     assert message.startswith("another program uses 127.0.0.1:29500,")
+    says(message)
 
 
 CHILD = """
@@ -92,8 +102,10 @@ time.sleep(3600)
 """
 
 
-def test_a_child_ends_with_rank_zero_and_lets_go_of_standard_output():
+def test_a_child_ends_with_rank_zero_and_lets_go_of_standard_output(says):
+    """Rank 0 is killed; `… | tee` waits for its children."""
     with subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout.readline() == "up\n"
         parent.kill()
         assert parent.stdout.read() == ""  # ends when nobody holds it: the child sleeps for an hour
+    says("the child ends with rank 0, and standard output is closed")
