@@ -98,19 +98,6 @@ def continue_trial(study: optuna.Study, frozen: optuna.trial.FrozenTrial) -> opt
     return Trial(study, frozen._trial_id)
 
 
-def limit_hub_client(chunk_bytes: int) -> None:
-    """Make huggingface_hub download over plain HTTPS, in chunks of `chunk_bytes` bytes.
-
-    huggingface_hub (2.4.0) reads its constants from the environment at import, which may have happened already; the
-    chunk size has no environment variable.
-    """
-    from huggingface_hub import constants
-
-    client: Any = constants
-    client.HF_HUB_DISABLE_XET = True
-    client.DOWNLOAD_CHUNK_SIZE = chunk_bytes
-
-
 def wandb_netrc_key(address: str) -> str | None:
     """Return the API key that `wandb login` stored for a server; None without one.
 

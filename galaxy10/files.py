@@ -27,13 +27,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)  # a link of this name would be followed to another file
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        atomic_rename(part, path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def atomic_rename(part: Path, path: Path) -> None:
+    """Sync a complete file, then give it its name in the same folder.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, path)
 
 
 def make_directory(path: Path) -> None:

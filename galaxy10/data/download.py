@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import atomic_write, write_error
-from galaxy10.http import READ_S, DownloadError, download_file, find_unreachable, hostname
+from galaxy10.files import write_error
+from galaxy10.http import READ_S, DownloadError, find_unreachable, hostname
+from galaxy10.transfer import download_file, exclusive, own_part, part_of
 
 _STALE_S = 3600.0
 
@@ -115,8 +114,8 @@ def download_published(
 ) -> Path:
     """Return the published file in `data_dir`, downloaded if it is not there.
 
-    The file appears under its name only when it is complete and its checksum is right. Of several processes at once,
-    one downloads and the others wait.
+    The file appears under its name only when it is complete and its checksum is right. What came of an interrupted
+    download is kept beside it (`.part`) and continued. Of several processes at once, one downloads and the others wait.
 
     Args:
         timeout_s: seconds that a server may send nothing.
@@ -131,23 +130,22 @@ def download_published(
     target = data_dir / file.name
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(data_dir / f".{file.name}.lock")
-        with lock:
+        with exclusive(data_dir / f".{file.name}.lock") as alone:
             if locate_published(None, data_dir, variant, published=published) is not None:
                 return target
             _remove_stale(target)
             failed = find_unreachable(file.urls)
             for url in [u for u in file.urls if u not in failed]:
                 try:
-                    with atomic_write(target) as part:
-                        download_file(
-                            url,
-                            part,
-                            checksum=file.checksum,
-                            num_bytes=file.num_bytes,
-                            timeout_s=timeout_s,
-                            progress=progress,
-                        )
+                    download_file(
+                        url,
+                        target,
+                        checksum=file.checksum,
+                        num_bytes=file.num_bytes,
+                        timeout_s=timeout_s,
+                        progress=progress,
+                        part=None if alone else own_part(target),
+                    )
                     return target
                 except DownloadError as reason:
                     failed[url] = str(reason)
@@ -170,7 +168,9 @@ def _check_folder(data_dir: Path, file: PublishedFile) -> None:
     if not os.access(there, os.W_OK | os.X_OK):
         raise Galaxy10Error(f"data.dir={data_dir} cannot be written; give a writable folder, or data.path={file.name}")
     free = shutil.disk_usage(there).free
-    if file.num_bytes is not None and free < file.num_bytes:
+    part = part_of(data_dir / file.name)
+    came = part.stat().st_size if part.exists() else 0
+    if file.num_bytes is not None and free < file.num_bytes - came:
         raise Galaxy10Error(
             f"{file.name} needs {file.num_bytes / 1e9:.1f} GB, {there.absolute()} has {free / 1e9:.1f} GB free: "
             "free some space, or set data.dir to another folder (galaxy10 download: -o)"
@@ -178,10 +178,11 @@ def _check_folder(data_dir: Path, file: PublishedFile) -> None:
 
 
 def _remove_stale(target: Path) -> None:
-    """Delete the parts of killed downloads; younger ones may be in progress if file locks do not work."""
-    for part in target.parent.glob(f".{target.name}.*.part"):
-        if time.time() - part.stat().st_mtime > _STALE_S:
-            part.unlink(missing_ok=True)
+    """Delete the parts of killed downloads where file locks do not work; younger ones may be in progress."""
+    for pattern in (f".{target.name}.*.part", f".{target.name}.*.part.json"):
+        for part in target.parent.glob(pattern):
+            if time.time() - part.stat().st_mtime > _STALE_S:
+                part.unlink(missing_ok=True)
 
 
 def _unavailable(file: PublishedFile, data_dir: Path, variant: str, failed: Mapping[str, str]) -> Galaxy10Error:

@@ -3,23 +3,21 @@
 import errno
 import logging
 import os
-import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
-from threading import Thread
+from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from galaxy10.compat import limit_hub_client
 from galaxy10.errors import first_line
-from galaxy10.files import atomic_write, write_error
-from galaxy10.http import DownloadError, download_file, find_unreachable, hostname
+from galaxy10.files import write_error
+from galaxy10.http import DownloadError, find_unreachable, hostname
+from galaxy10.retries import TransientError, retry, status_error
+from galaxy10.transfer import download_file, exclusive, own_part
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfFileMetadata
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # files of timm's repositories, the better first
-START_TIMEOUT_S = 4.0  # without a first byte; a network that drops all packets is found here
-STALL_TIMEOUT_S = 10.0  # without a further byte
-_PIECE_BYTES = 1 << 16
+TIMEOUT_S = 10.0  # without a first or a further byte
 
 
 def hub_cache() -> Path:
@@ -56,7 +54,8 @@ def cached_weights() -> list[str]:
 
 def torch_cache_files() -> list[str]:
     """Return the names of the files in torch.hub's folder."""
-    return sorted(file.name for file in torch_cache().glob("*.pth*"))
+    files = torch_cache().glob("[!.]*.pth*")
+    return sorted(file.name for file in files if not file.name.endswith((".part", ".part.json")))
 
 
 def why_hub_unreachable() -> str | None:
@@ -72,16 +71,16 @@ def fetch_from_hub(
     hub_id: str,
     names: Iterable[str] = WEIGHT_FILES,
     *,
-    start_timeout_s: float = START_TIMEOUT_S,
-    stall_timeout_s: float = STALL_TIMEOUT_S,
+    timeout_s: float = TIMEOUT_S,
     progress: bool = True,
 ) -> Path:
     """Download the first of several files that a repository has into the hub's cache, and return its path.
 
-    Of several processes at once, one downloads and the others wait.
+    What came of an interrupted download is kept and continued. Of several processes at once, one downloads and the
+    others wait.
 
     Args:
-        start_timeout_s, stall_timeout_s: seconds without a first byte, and without a further byte, before giving up.
+        timeout_s: seconds that the server may send nothing.
 
     Raises:
         DownloadError: the hub cannot be reached, sends nothing, breaks off, or has no such file.
@@ -91,22 +90,30 @@ def fetch_from_hub(
     if unreachable_because:
         raise DownloadError(unreachable_because)
     repository = _folder(hub_id)
+    host = hostname(_endpoint())
     try:
         locks = hub_cache() / ".locks" / repository.name  # where the hub's client keeps its own
         locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / "galaxy10.lock"):
+        with exclusive(locks / "galaxy10.lock") as alone:
             names = list(names)
             found = cached_file(hub_id, names)
             if found is None:
-                found = _download_with_timeout(hub_id, names, start_timeout_s, stall_timeout_s, progress)
-                _verify(found)
+                _silence_client()
+                name, url, about = retry(lambda: _find_file(hub_id, names, timeout_s), host)
+                _download_blob(repository, url, about, timeout_s, progress, alone)
+                found = _link(hub_id, name)
             return found
+    except DownloadError as error:
+        raise DownloadError(f"{host}: {error}") from error
     except OSError as error:
         raise write_error(repository, error) from error
 
 
 def fetch_from_url(url: str, *, progress: bool = True) -> Path:
     """Download weights from a URL into torch.hub's folder, and return their path.
+
+    What came of an interrupted download is kept and continued. Of several processes at once, one downloads and the
+    others wait.
 
     Raises:
         DownloadError: the server cannot be reached, sends nothing, breaks off, or sends another file.
@@ -116,9 +123,17 @@ def fetch_from_url(url: str, *, progress: bool = True) -> Path:
     reasons = find_unreachable([url])
     if reasons:
         raise DownloadError(f"{hostname(url)}: {reasons[url]}")
-    with atomic_write(target) as part:
-        prefix = checksum_from_name(target.name)
-        download_file(url, part, checksum=prefix and f"sha256:{prefix}", progress=progress)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with exclusive(target.with_name(f".{target.name}.lock")) as alone:
+            if not target.is_file():
+                prefix = checksum_from_name(target.name)
+                checksum = prefix and f"sha256:{prefix}"
+                download_file(
+                    url, target, checksum=checksum, progress=progress, part=None if alone else own_part(target)
+                )
+    except OSError as error:
+        raise write_error(target, error) from error
     return target
 
 
@@ -140,105 +155,79 @@ def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def _download_with_timeout(
-    hub_id: str, names: list[str], start_timeout_s: float, stall_timeout_s: float, progress: bool
-) -> Path:
-    """Download with the hub's client, and stop waiting when no further byte arrives.
+def _silence_client() -> None:
+    """Keep the hub's own client quiet; its warnings are part of our own message."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
-    The client has no such timeout: it retries for up to several minutes. So it runs in a daemon thread, and the size
-    of its files shows whether it makes progress.
+
+def _find_file(hub_id: str, names: list[str], timeout_s: float) -> "tuple[str, str, HfFileMetadata]":
+    """Return name, URL and metadata of the first of several files that a repository has.
+
+    Raises:
+        TransientError: the hub sends nothing or is busy.
+        DownloadError: there is no such file or repository, or it is not for everyone.
     """
-    repository = _folder(hub_id)
-    outcome: list[Path | Exception] = []
-    unfinished = set(repository.glob("blobs/*.incomplete"))  # another program's
-    thread = Thread(target=_download, args=(hub_id, names, progress, outcome), daemon=True)
-    _prepare_client(progress)
-    thread.start()
-    held, moved, limit = _bytes_in(repository), time.monotonic(), start_timeout_s
-    while thread.is_alive():
-        thread.join(0.05)
-        now = _bytes_in(repository)
-        if now > held:  # more than ever before: the client may also start again from zero, for ever
-            held, moved, limit = now, time.monotonic(), stall_timeout_s
-        elif time.monotonic() - moved > limit and thread.is_alive():
-            for part in set(repository.glob("blobs/*.incomplete")) - unfinished:
-                part.unlink(missing_ok=True)
-            raise DownloadError(f"{hostname(_endpoint())} accepts the connection, but sends nothing for {limit:g} s")
-    result = outcome[0]
-    if isinstance(result, Path):
-        return result
-    if isinstance(result, OSError) and result.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-        raise result
-    raise DownloadError(f"{hostname(_endpoint())}: {_reason(result, hub_id)}") from result
-
-
-def _prepare_client(progress: bool) -> None:
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    # Xet is a second protocol to other hosts, with timeouts of its own; on a slow line, the client's own pieces of
-    # 10 MB take longer than the timeouts above.
-    limit_hub_client(_PIECE_BYTES)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its warnings are part of our own message
-    if not (progress and sys.stderr.isatty()):
-        disable_progress_bars()
-
-
-def _download(hub_id: str, names: list[str], progress: bool, outcome: list[Path | Exception]) -> None:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
 
     for name in names:
+        url = hf_hub_url(hub_id, name, endpoint=_endpoint())
         try:
-            file = hf_hub_download(hub_id, name, cache_dir=hub_cache(), endpoint=_endpoint(), library_name="galaxy10")
-            outcome.append(Path(file))
-            return
-        except Exception as error:  # of any kind; the waiting thread reports it
-            # LocalEntryNotFoundError is a subclass, but means that there was no connection.
-            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-                last: Exception = error
-                continue
-            outcome.append(error)
-            return
-    outcome.append(last)
+            return name, url, get_hf_file_metadata(url, timeout=timeout_s, library_name="galaxy10")
+        except EntryNotFoundError:
+            continue
+        except Exception as error:  # the client's HTTP library, and so its exceptions, depend on its version
+            raise _failure(error, hub_id, timeout_s) from error
+    raise DownloadError(f"{hub_id} holds no {' or '.join(names)}")
 
 
-def _reason(error: Exception, hub_id: str) -> str:
+def _download_blob(
+    repository: Path, url: str, about: "HfFileMetadata", timeout_s: float, progress: bool, alone: bool
+) -> None:
+    """Download a file to where the hub's client looks for it: its own downloads begin anew after a kill."""
+    from huggingface_hub import get_token
+
+    if not about.etag:
+        raise DownloadError("does not say which file it has (no ETag); set HF_ENDPOINT to another mirror")
+    blob = repository / "blobs" / about.etag
+    if blob.exists():
+        return
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    download_file(
+        url,
+        blob,
+        checksum=f"sha256:{about.etag}" if len(about.etag) == 64 else None,  # small files have other names
+        num_bytes=about.size,
+        timeout_s=timeout_s,
+        progress=progress,
+        headers={"Authorization": f"Bearer {token}"} if (token := get_token()) else None,
+        part=None if alone else own_part(blob),
+    )
+
+
+def _link(hub_id: str, name: str) -> Path:
+    """Let the hub's client enter a file, whose blob is here, in its cache; return the file's path."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(hub_id, name, cache_dir=hub_cache(), endpoint=_endpoint(), library_name="galaxy10"))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        raise _failure(error, hub_id, TIMEOUT_S) from error
+
+
+def _failure(error: Exception, hub_id: str, timeout_s: float) -> DownloadError:
+    """Return an error of the hub's client as one in a few words, transient or not."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        return f"{hub_id} is gated; accept its terms there and log in (`hf auth login`)"
+        return DownloadError(f"{hub_id} is gated; accept its terms there and log in (`hf auth login`)")
     if isinstance(error, errors.RepositoryNotFoundError):
-        return f"there is no {hub_id}, or it is private"
-    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
-        return f"{hub_id} holds no {' or '.join(WEIGHT_FILES)}"
+        return DownloadError(f"there is no {hub_id}, or it is private")
     response = getattr(error, "response", None) or getattr(error.__cause__, "response", None)
     if response is not None:
-        return f"responds with {response.status_code}"
-    return f"the download broke off ({first_line(error)})"
-
-
-def _bytes_in(folder: Path) -> int:
-    """Return the bytes of all files below a folder while another thread writes in it."""
-    total = 0
-    for directory, _, files in os.walk(folder):
-        for file in files:
-            try:
-                total += os.lstat(os.path.join(directory, file)).st_size
-            except OSError:  # gone in the meantime
-                continue
-    return total
-
-
-def _verify(file: Path) -> None:
-    """Compare a large file's SHA-256 with its name in the cache; delete the file if they differ."""
-    from hashlib import file_digest
-
-    blob = file.resolve()
-    if len(blob.name) != 64:  # small files have other names
-        return
-    with blob.open("rb") as data:
-        found = file_digest(data, "sha256").hexdigest()
-    if found != blob.name:
-        file.unlink()
-        blob.unlink(missing_ok=True)
-        raise DownloadError(f"sent a file with another checksum (sha256 {found[:12]}… instead of {blob.name[:12]}…)")
+        return status_error(response.status_code, "", response.headers.get("Retry-After"))
+    if any("Timeout" in kind.__name__ for kind in type(error).__mro__):
+        return TransientError(f"accepts the connection, then sends nothing for {timeout_s:g} s")
+    return TransientError(f"breaks the connection off ({first_line(error)})")

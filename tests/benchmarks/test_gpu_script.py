@@ -161,4 +161,4 @@ def test_wheels_are_what_the_machine_lacks(capsys):
     assert wheels.check() == 0  # of this environment
     assert "that galaxy10 needs are installed" in capsys.readouterr().out
     names = {requirement.name for requirement, _ in wheels.needed(lambda requirement: None, wheels.TARGET)}
-    assert {"hydra-core", "omegaconf", "wandb", "optuna", "pooch", "astropy"} <= names
+    assert {"hydra-core", "omegaconf", "wandb", "optuna", "requests", "astropy"} <= names

@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 import torch
+from huggingface_hub import HfFileMetadata
 from safetensors.torch import save
 
 from galaxy10.errors import Galaxy10Error
@@ -14,6 +15,12 @@ from tests.models.conftest import assert_loaded, load, resnet
 from tests.servers import refusing_address, serving, swallowing
 
 pytestmark = pytest.mark.usefixtures("no_hub")
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr("galaxy10.retries.WAITS_S", (0.01, 0.01))
+
 
 WAYS_OUT = ("`galaxy10 download --weights resnet18`", "model.weights=FILE", "model.pretrained=false")
 HUB_FILE = "/timm/resnet18.a1_in1k/resolve/main/model.safetensors"
@@ -63,24 +70,45 @@ def test_weights_in_the_older_form_are_taken_where_there_is_no_other(monkeypatch
 @pytest.mark.parametrize(
     ("behaviour", "said"),
     [
-        ("hang", "127.0.0.1 accepts the connection, but sends nothing for 1 s"),
-        ("stall", "127.0.0.1 accepts the connection, but sends nothing for 1.5 s"),
-        ("drop", "sends nothing for 1.5 s"),
-        ("broken", "sends nothing for 1 s"),
+        ("hang", "127.0.0.1: accepts the connection, then sends nothing for 0.5 s"),
+        ("stall", "127.0.0.1: accepts the connection, then sends nothing for 0.5 s; 10.0 MB came and are kept"),
+        ("drop", "127.0.0.1: breaks off in the middle of the file; 10.0 MB came and are kept"),
+        ("broken", "127.0.0.1: answers 500"),
         ("missing", "holds no model.safetensors or pytorch_model.bin"),
+        ("another file", "another checksum"),
     ],
 )
 def test_a_bad_hub_ends_in_one_message_and_leaves_nothing_to_load(behaviour, said, monkeypatch, capfd):
     files = {} if behaviour == "missing" else {HUB_FILE: bytes(20_000_000)}
-    with serving(files, "good" if behaviour == "missing" else behaviour) as server:
+    with serving(files, "good" if behaviour in ("missing", "another file") else behaviour) as server:
         monkeypatch.setenv("HF_ENDPOINT", server.address)
+        if behaviour == "another file":
+            wrong = hashlib.sha256(b"").hexdigest()
+            monkeypatch.setattr(HfFileMetadata, "__getattribute__", lambda about, name: _etag(about, name, wrong))
         with pytest.raises(DownloadError) as caught:
-            hub.fetch_from_hub("timm/resnet18.a1_in1k", start_timeout_s=1, stall_timeout_s=1.5)
+            hub.fetch_from_hub("timm/resnet18.a1_in1k", timeout_s=0.5)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert hub.cached_file("timm/resnet18.a1_in1k") is None
-    assert not list(hub.hub_cache().glob("models--*/blobs/*"))
-    assert capfd.readouterr() == ("", "")  # nothing of the hub's own client
+    assert [file for file in hub.hub_cache().glob("models--*/blobs/*") if ".part" not in file.name] == []
+    assert "huggingface" not in "".join(capfd.readouterr())  # nothing of the hub's own client
+
+
+def _etag(about, name, wrong):
+    return wrong if name == "etag" else object.__getattribute__(about, name)
+
+
+def test_weights_that_broke_off_are_continued(monkeypatch, pretrained):
+    content = save(pretrained)
+    with serving({HUB_FILE: content}, "drop", ranges=True) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.address)
+        monkeypatch.setattr("galaxy10.retries.WAITS_S", ())
+        with pytest.raises(Galaxy10Error, match="came and are kept: the same command continues there"):
+            download_weights("resnet18")
+        server.behaviour = "good"
+        assert download_weights("resnet18").read_bytes() == content
+        assert server.sent < len(content) + 2**16  # nearly no byte came twice
+    assert_loaded(load(None), pretrained)
 
 
 def test_weights_at_a_plain_address_go_to_torchs_cache(no_hub):
