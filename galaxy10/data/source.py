@@ -2,22 +2,18 @@
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
-from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS, GALAXY10_COUNTS_NO_DUPLICATES
 from galaxy10.data.folder_layout import find_classes
 from galaxy10.data.hdf5 import SourceFile, open_source
+from galaxy10.data.published import as_published, verify_published
 from galaxy10.data.readers import convert, converted_path, is_converted, reader_of
 from galaxy10.data.store import Store, open_store, store_directory
 from galaxy10.errors import Galaxy10Error
 from galaxy10.progress import progress
-
-PUBLISHED_PX = 256
 
 
 def check_source(data: Mapping[str, Any]) -> SourceFile | None:
@@ -82,34 +78,15 @@ def obtain_source(data: Mapping[str, Any]) -> SourceFile:
 def obtain_store(data: Mapping[str, Any], source: SourceFile) -> Store:
     """Return the store of the experiment's file; build it if it does not exist yet."""
     directory = store_directory(source.path, _path(data["store_dir"]), Path(data["dir"]))
-    return open_store(source, directory)
+    store = open_store(source, directory)
+    if data["name"] == "galaxy10":
+        verify_published(source, store.path)
+    return store
 
 
 def _open(data: Mapping[str, Any], path: Path) -> SourceFile:
     source = open_source(path, data["class_names"])
-    if data["name"] == "galaxy10":
-        if not is_published(source):
-            raise Galaxy10Error(
-                f"{path} is not Galaxy10 DECaLS ({source.num_images:,} images of {source.height}×{source.width} px in "
-                f"{source.num_classes} classes; expected {sum(GALAXY10_COUNTS):,} or "
-                f"{sum(GALAXY10_COUNTS_NO_DUPLICATES):,} of {PUBLISHED_PX}×{PUBLISHED_PX} px in the published "
-                f"classes); type data=hdf5 data.path={path}"
-            )
-        source = with_published_names(source)
-    return source
-
-
-def is_published(source: SourceFile) -> bool:
-    """Return whether a file is Galaxy10 DECaLS by its size and class counts, or a simulation of it by its names."""
-    counts = tuple(np.bincount(source.table["label"], minlength=source.num_classes).tolist())
-    as_published = counts in (GALAXY10_COUNTS, GALAXY10_COUNTS_NO_DUPLICATES)
-    size_px = (source.height, source.width)
-    return (as_published and size_px == (PUBLISHED_PX, PUBLISHED_PX)) or source.class_names == GALAXY10_CLASSES
-
-
-def with_published_names(source: SourceFile) -> SourceFile:
-    """Return a published file with its class names, which are not in the file."""
-    return source if source.class_names is not None else replace(source, class_names=GALAXY10_CLASSES)
+    return as_published(source, data["variant"]) if data["name"] == "galaxy10" else source
 
 
 def _path(text: str | None) -> Path | None:

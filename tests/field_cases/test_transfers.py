@@ -75,7 +75,7 @@ def test_busy(tmp_path, says, capsys, monkeypatch):
 
 
 def test_long_pause(tmp_path, says, monkeypatch):
-    """The server asks for a pause of an hour."""
+    """The server asks for a longer pause than two minutes."""
     monkeypatch.setattr("galaxy10.retries.LONGEST_WAIT_S", 0.5)
     with serving({PATH: CONTENT}, "busy") as server, pytest.raises(DownloadError, match="asks for a pause") as caught:
         download_file(server.address + PATH, tmp_path / NAME)

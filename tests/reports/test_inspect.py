@@ -71,9 +71,9 @@ def test_only_the_published_file_gets_its_class_names(tmp_path, monkeypatch):
     with h5py.File(file, "a") as opened:
         del opened["ans"].attrs["class_names"]
     assert "Round Smooth" not in inspect_file(file, tmp_path / "out").read_text()
-    monkeypatch.setattr("galaxy10.data.source.GALAXY10_COUNTS", (20, 20, 20))
-    monkeypatch.setattr("galaxy10.data.source.GALAXY10_CLASSES", ("Round Smooth", "b", "c"))
-    monkeypatch.setattr("galaxy10.data.source.PUBLISHED_PX", 32)
+    monkeypatch.setattr("galaxy10.data.published.VARIANTS", {"full": (20, 20, 20)})
+    monkeypatch.setattr("galaxy10.data.published.GALAXY10_CLASSES", ("Round Smooth", "b", "c"))
+    monkeypatch.setattr("galaxy10.data.published.PUBLISHED_PX", 32)
     assert "Round Smooth" in inspect_file(file, tmp_path / "out").read_text()
 
 
