@@ -203,7 +203,7 @@ class _Transfer:
             logger.info(f"continuing the download from {host} at {amount(have, response_length)}")
         else:
             if have:
-                logger.info(f"{host} has another file, or does not continue downloads: starting again from the beginning")
+                logger.info(f"{host} has another file, or cannot continue: starting again from the beginning")
             self.part.begin(response, response_length)
             have = 0
         total = response_length or self.num_bytes

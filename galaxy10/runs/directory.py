@@ -15,7 +15,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
 from galaxy10.runs.files import RunFiles, check_format
 from galaxy10.runs.launcher import launch, rendezvous_limit_s, started_together
-from galaxy10.runs.lock import RunLock, check_free, wait_for_lock, wait_for_main_process
+from galaxy10.runs.lock import RunLock, check_free, wait_for_heartbeat, wait_for_lock, wait_for_main_process
 from galaxy10.runs.signals import Interrupted
 from galaxy10.runs.slurm import job_name
 
@@ -197,6 +197,7 @@ def choose_run_directory(config: dict[str, Any], overrides: list[str]) -> RunDir
     directory = RunDirectory(path)
     if not path.exists() or not any(path.iterdir()):
         return directory
+    wait_for_heartbeat(path)
     check_free(path)
     if _was_killed_at_start(path):
         return directory

@@ -11,7 +11,8 @@ from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.progress import duration
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles, check_format
-from galaxy10.runs.lock import is_alive, read_holder
+from galaxy10.runs.liveness import is_alive
+from galaxy10.runs.lock import read_holder
 
 KILLED, UNREADABLE = "killed", "unreadable"
 _NAMES = RunFiles(Path())

@@ -13,21 +13,20 @@ from typing import Any
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write, read_json
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.liveness import BEAT_S, STALE_S, describe_process, heartbeat, is_alive, shares_processes
 from galaxy10.runs.slurm import job_name, restarts
 
 logger = logging.getLogger(__name__)
 
-BEAT_S = 10.0
 HANDOVER_S = 30.0  # longer than a beat and a training step
-STALE_S = 60.0  # a lock of another host that is older than this belongs to a dead process
 
 
 class RunLock:
     """The lock of a run directory: the file lock.json, renewed by a thread.
 
-    On the same host, a lock is stale if its process does not exist; across hosts, if it was not renewed for STALE_S
-    (clocks must agree to within a minute). A requeued SLURM job takes the lock over from its own earlier start, which
-    can still run if the daemon of its node died.
+    A lock is stale if its process does not exist; in another container or on another host, if it was not renewed for
+    STALE_S (the clocks of hosts must agree to within a minute). A requeued SLURM job takes the lock over from its own
+    earlier start, which can still run if the daemon of its node died.
 
     Attributes:
         lost: set once another process has taken over the lock; from then on this process must not write.
@@ -72,7 +71,7 @@ class RunLock:
             f"waiting for process {earlier.get('pid')} on {earlier.get('host')}, an earlier start of this job, to stop"
         )
         deadline = time.monotonic() + HANDOVER_S
-        while time.monotonic() < deadline and (_is_elsewhere(earlier) or is_alive(earlier)):
+        while time.monotonic() < deadline and (not shares_processes(earlier) or is_alive(earlier)):
             time.sleep(0.2)
 
     def still_held(self) -> bool:
@@ -92,13 +91,11 @@ class RunLock:
     def _content(self) -> dict[str, Any]:
         return {
             "token": self.token,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "started": _start_of(os.getpid()),
+            **describe_process(),
             "job": job_name(),
             "step": os.environ.get("SLURM_STEP_ID"),
             "restarts": restarts(),
-            "renewed": time.time(),
+            **heartbeat(),
         }
 
     def _renew(self) -> None:
@@ -125,11 +122,34 @@ def check_free(directory: Path) -> None:
     """
     holder = read_holder(directory)
     if holder and is_alive(holder) and not _is_earlier_start(holder):
-        job = f", SLURM job {holder['job']}" if holder.get("job") else ""
         raise Galaxy10Error(
-            f"{directory} is being written by process {holder.get('pid')} on {holder.get('host')}{job}; "
-            "wait for it, stop it, or give another run.dir"
+            f"{directory} is being written by {describe_holder(holder)}; wait for it, stop it, or give another run.dir"
         )
+
+
+def wait_for_heartbeat(directory: Path) -> None:
+    """If only a heartbeat can tell whether the holder of a lock still runs, wait for the next one, or until it is late.
+
+    A command that is repeated soon after its container or host died goes on without another try.
+    """
+    first = read_holder(directory)
+    if not first or shares_processes(first) or not is_alive(first) or _is_earlier_start(first):
+        return
+    logger.info(
+        f"{directory} was written by {describe_holder(first)}: waiting up to {STALE_S:g} s to see whether it still is"
+    )
+    while (now := read_holder(directory)) and is_alive(now):
+        if now.get("token") != first.get("token") or now.get("uptime") != first.get("uptime"):
+            return
+        time.sleep(0.2)
+
+
+def describe_holder(holder: dict[str, Any]) -> str:
+    """Return the holder of a lock in a few words: process, host, another container, SLURM job."""
+    job = f", SLURM job {holder['job']}" if holder.get("job") else ""
+    elsewhere = holder.get("host") == socket.gethostname() and not shares_processes(holder)
+    container = " in another container" if elsewhere else ""
+    return f"process {holder.get('pid')} on {holder.get('host')}{container}{job}"
 
 
 def is_held(directory: Path) -> bool:
@@ -141,22 +161,10 @@ def is_held(directory: Path) -> bool:
     return False
 
 
-def is_alive(holder: dict[str, Any]) -> bool:
-    """Return whether the process in a lock.json still runs; on another host, whether it renewed the lock recently."""
-    if holder.get("host") == socket.gethostname():
-        started = _start_of(int(holder.get("pid") or 0))
-        return started is not None and started == holder.get("started")
-    return time.time() - float(holder.get("renewed") or 0) < STALE_S
-
-
 def _is_earlier_start(holder: dict[str, Any]) -> bool:
     """Return whether a lock belongs to an earlier start of this SLURM job, before it was requeued."""
     job = job_name()
     return job is not None and holder.get("job") == job and int(holder.get("restarts") or 0) < restarts()
-
-
-def _is_elsewhere(holder: dict[str, Any]) -> bool:
-    return holder.get("host") != socket.gethostname()
 
 
 def wait_for_main_process(directory: Path) -> None:
@@ -183,24 +191,3 @@ def wait_for_lock(directory: Path, limit_s: float) -> None:
         if time.monotonic() > deadline:
             raise Galaxy10Error(f"rank 0 has not started a run in {directory} within {limit_s:g} s")
         time.sleep(0.2)
-
-
-def _start_of(pid: int) -> str | None:
-    """Return the start time of a process of this host, because pids are reused; None if there is no such process."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except FileNotFoundError:
-        return None if Path("/proc/self").exists() else _without_proc(pid)
-    except (OSError, IndexError):
-        return None
-    return None if fields[0] == "Z" else fields[19]
-
-
-def _without_proc(pid: int) -> str | None:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, ValueError):
-        return None
-    except PermissionError:
-        pass
-    return "alive"

@@ -20,7 +20,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode, signal_exit_code
 from galaxy10.files import make_directory, read_json, write_json
 from galaxy10.runs.files import RunFiles
-from galaxy10.runs.lock import RunLock
+from galaxy10.runs.lock import RunLock, describe_holder
 from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.best_trial import ranked, trial_overrides
 from galaxy10.sweeps.local import worker_environments
@@ -87,10 +87,9 @@ def _alone(sweep: Sweep) -> Iterator[RunLock]:
         lock.acquire()
     except Galaxy10Error as error:
         holder = read_json(lock.path)
-        who = f"process {holder.get('pid')} on {holder.get('host')}" if holder else "another process"
-        job = f" (SLURM job {holder['job']})" if holder.get("job") else ""
+        who = describe_holder(holder) if holder else "another process"
         raise Galaxy10Error(
-            f"{who}{job} already runs sweep.action=confirm of {sweep.directory}; wait for it or stop it "
+            f"{who} already runs sweep.action=confirm of {sweep.directory}; wait for it or stop it "
             "(to train several at once, type sweep.workers=…)"
         ) from error
     try:

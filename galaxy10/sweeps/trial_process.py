@@ -5,7 +5,6 @@ import math
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,8 @@ from galaxy10.config.overrides import quote
 from galaxy10.config.paths import galaxy10_command
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
-from galaxy10.runs.lock import is_alive, read_holder
+from galaxy10.runs.liveness import is_alive, shares_processes
+from galaxy10.runs.lock import read_holder
 from galaxy10.sweeps.trial_environment import trial_environment
 
 EXEC_WITH_PARENT = Path(__file__).with_name("exec_with_parent.py")
@@ -128,7 +128,7 @@ def bound_to_parent(command: Sequence[str]) -> list[str]:
 
 
 def wait_until_unlocked(directory: Path, should_stop: Callable[[], bool]) -> bool:
-    """Wait until no process holds the lock of a run directory; a process of a dead worker on this machine is stopped.
+    """Wait until no process holds the lock of a run directory; a process that a dead worker left is stopped.
 
     Returns:
         False if should_stop returned true before that.
@@ -137,7 +137,7 @@ def wait_until_unlocked(directory: Path, should_stop: Callable[[], bool]) -> boo
     while (holder := read_holder(directory)) and is_alive(holder):
         if should_stop():
             return False
-        if holder.get("host") == socket.gethostname():
+        if shares_processes(holder):
             with contextlib.suppress(ProcessLookupError):
                 if stopped_at is None:
                     stopped_at = time.monotonic()
