@@ -16,6 +16,7 @@ from galaxy10.cli.output import print_error, print_result
 from galaxy10.config.command_line import is_help_only, translate_arguments
 from galaxy10.config.explain import KnownSettings, check_setting_names
 from galaxy10.config.groups import help_text
+from galaxy10.config.overrides import typed_setting
 from galaxy10.config.paths import import_from_working_directory
 from galaxy10.config.user_code import chosen_code_location, describe_failure
 from galaxy10.console import set_up_logging
@@ -213,7 +214,7 @@ def _interrupt(directory: RunDirectory, number: int, progressed: bool) -> int:
         )
     else:
         directory.end("interrupted", error=f"stopped by {signal.Signals(number).name}")
-        logger.info(f"interrupted; to resume, run the same command with run.dir={directory.path}")
+        logger.info(f"interrupted; to resume, run the same command with {typed_setting('run.dir', directory.path)}")
     return signal_exit_code(number)
 
 

@@ -24,6 +24,7 @@ from galaxy10.config.command_line import (
 )
 from galaxy10.config.explain import KnownSettings, explain
 from galaxy10.config.launchers import check_launcher
+from galaxy10.config.overrides import quote
 from galaxy10.config.paths import CONF, PATH_SETTINGS, expand_home, program
 from galaxy10.config.sections import check_deletions, check_required_groups, complete
 from galaxy10.errors import Galaxy10Error
@@ -128,7 +129,7 @@ def compose(
             run_hydra([*options, *settings, f"hydra.help.app_name='{program(primary)}'"], primary, composed.capture)
         elif multirun:
             with TemporaryDirectory(prefix="galaxy10-") as folder:  # Hydra writes files of its own there
-                run_hydra([*options, *settings, f"hydra.sweep.dir={folder}"], primary, composed.capture)
+                run_hydra([*options, *settings, f"hydra.sweep.dir={quote(folder)}"], primary, composed.capture)
         else:
             run_hydra([*options, *settings], primary, composed.capture)
         if not (composed.captured or prints_only(options)):

@@ -1,7 +1,6 @@
 """Explain in one line why a command line cannot be composed: what was typed, and the nearest name that exists."""
 
 import re
-import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 from galaxy10.config.command_line import COMPLETION, config_name, is_multirun, split_options
 from galaxy10.config.fields import did_you_mean
 from galaxy10.config.groups import config_folders, groups, settings
+from galaxy10.config.overrides import typed_setting
 from galaxy10.config.paths import PATH_SETTINGS, program
 from galaxy10.errors import Galaxy10Error, first_line
 
@@ -117,16 +117,15 @@ def _explain_syntax(argument: str) -> str:
     return f"{argument!r} has a character that Hydra reads as syntax; type {quoted_argument(argument)}"
 
 
-def quoted_argument(argument: str) -> str:
-    """Return `key=value` as typed in a shell so that Hydra reads the value as text: 'key="value"'."""
-    key, _, value = argument.partition("=")
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)  # backslashes are special to Hydra before a quote only
-    return shlex.quote(f'{key}="{escaped}"')
-
-
 def _explain_primary(arguments: Sequence[str], known: KnownSettings) -> str:
     name = config_name(arguments, known.primary)
     return f"there is no {name}.yaml in the configuration folders; leave out --config-name, or add --config-dir FOLDER"
+
+
+def quoted_argument(argument: str) -> str:
+    """Return `key=value` as typed in a shell so that Hydra reads the value as text."""
+    key, _, value = argument.partition("=")
+    return typed_setting(key, value)
 
 
 def _explain_missing(error: Exception) -> str:
@@ -182,6 +181,7 @@ def _explain_choice(group: str, value: str, choices: list[str]) -> str | None:
     if not unknown:
         return None
     if group == "data" and ("." in unknown[0] or "/" in unknown[0]):
-        return f"there is no data={unknown[0]}; for your own file, type data=hdf5 data.path={Path(unknown[0])}"
+        own = typed_setting("data.path", Path(unknown[0]))
+        return f"there is no data={unknown[0]}; for your own file, type data=hdf5 {own}"
     hint = did_you_mean(unknown[0], choices)
     return f"there is no {group}={unknown[0]}{hint} (choices: {', '.join(choices)})"

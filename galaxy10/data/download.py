@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from galaxy10.config.overrides import typed_setting
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import write_error
 from galaxy10.http import READ_S, DownloadError, find_unreachable, hostname
@@ -82,7 +83,8 @@ def locate_published(
     if not target.is_file() or (file.num_bytes is not None and size != file.num_bytes):
         raise Galaxy10Error(
             f"{target} has {size:,} bytes, the published file {file.num_bytes or 0:,}; it is incomplete or "
-            f"another file: delete it and run the command again, or type data=hdf5 data.path={target} for your own file"
+            f"another file: delete it and run the command again, or type data=hdf5 "
+            f"{typed_setting('data.path', target)} for your own file"
         )
     return target
 

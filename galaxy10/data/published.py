@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from galaxy10.classes import GALAXY10_CLASSES, GALAXY10_COUNTS, GALAXY10_COUNTS_NO_DUPLICATES
+from galaxy10.config.overrides import typed_setting
 from galaxy10.data.download import PUBLISHED
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.errors import Galaxy10Error
@@ -50,7 +51,7 @@ def as_published(source: SourceFile, variant: str) -> SourceFile:
         raise Galaxy10Error(
             f"{source.path} is not Galaxy10 DECaLS ({source.num_images:,} images of {source.height}×{source.width} px "
             f"in {source.num_classes} classes; expected {expected} of {PUBLISHED_PX}×{PUBLISHED_PX} px in the "
-            f"published classes); type data=hdf5 data.path={source.path}"
+            f"published classes); type data=hdf5 {typed_setting('data.path', source.path)}"
         )
     found = variant_of(source)
     if found is not None and found != variant:
@@ -81,7 +82,7 @@ def verify_published(source: SourceFile, store: Path) -> None:
         raise Galaxy10Error(
             f"{source.path} has the galaxies of {PUBLISHED[variant].name} but another checksum ({algorithm} "
             f"{found[:12]}… instead of {expected[:12]}…): it is damaged or changed; download it again "
-            f"(`galaxy10 download`), or type data=hdf5 data.path={source.path} for a file of your own"
+            f"(`galaxy10 download`), or type data=hdf5 {typed_setting('data.path', source.path)} for a file of your own"
         )
     try:
         write_json(kept, {"variant": variant, algorithm: found})

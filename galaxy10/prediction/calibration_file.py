@@ -1,6 +1,7 @@
 """A run's calibration.json: one calibration for each prediction mode."""
 
 import hashlib
+import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def load_calibration(run: Path, mode: PredictMode) -> Calibration:
     """
     saved = read_json(RunFiles(run).calibration)
     found: dict[str, Any] | None = (saved.get("modes") or {}).get(mode.key)
-    command = f"galaxy10 calibrate {run}{mode.cli_options}"
+    command = _calibrate(run, mode)
     if found is None:
         raise Galaxy10Error(f"{run} is not calibrated for {mode.key}; type {command}")
     if saved.get("checkpoint") != checkpoint_hash(run):
@@ -98,6 +99,10 @@ def load_calibration(run: Path, mode: PredictMode) -> Calibration:
     )
 
 
+def _calibrate(run: Path, mode: PredictMode) -> str:
+    return f"galaxy10 calibrate {shlex.quote(str(run))}{mode.cli_options}"
+
+
 def load_validation_samples(
     run: Path, mode: PredictMode, default_views: int, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -112,6 +117,8 @@ def load_validation_samples(
         return table["row"].to_numpy(), table["label"].to_numpy(), probabilities[None]
     path = RunFiles(run).validation_samples(mode.key)
     if not path.exists():
-        raise Galaxy10Error(f"{path} does not exist any more; type galaxy10 calibrate {run}{mode.cli_options}")
-    arrays = load_arrays(path)
-    return arrays["rows"], arrays["labels"], arrays["samples"]
+        raise Galaxy10Error(
+            f"{path} does not exist any more; type galaxy10 calibrate {shlex.quote(str(run))}{mode.cli_options}"
+        )
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["rows"], arrays["labels"], arrays["samples"]

@@ -7,11 +7,12 @@ import socket
 import threading
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import atomic_write, read_json
+from galaxy10.files import atomic_write, read_json, write_error
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.liveness import BEAT_S, STALE_S, describe_process, heartbeat, is_alive, shares_processes
 from galaxy10.runs.slurm import job_name, restarts
@@ -53,12 +54,18 @@ class RunLock:
             aside.unlink()
         except FileNotFoundError:
             pass
+        except OSError as error:
+            raise write_error(self.path, error) from error
         try:
             with self.path.open("x") as file:
                 json.dump(self._content(), file)
         except FileExistsError:
             check_free(self.path.parent)
             raise Galaxy10Error(f"another process has just locked {self.path.parent}; give another run.dir") from None
+        except OSError as error:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)  # on a full disk, it is empty
+            raise write_error(self.path, error) from error
         logger.debug("acquired the lock of %s", self.path.parent)
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lock")
         self._thread.start()
