@@ -1,7 +1,6 @@
 """What benchmarks/fault_matrix.py disturbs: six commands, and what each must have made in the end."""
 
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from galaxy10.files import read_json
 from galaxy10.runs.listing import list_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,8 +113,10 @@ def _run(run: Path) -> Result:
     weights = {path.name: torch.load(path, weights_only=True) for path in (run / "checkpoints").glob("*.ckpt")}
     return {
         "metrics.csv": (run / "metrics.csv").read_text(),
-        "predictions": _table(run / "predictions" / "test.parquet"),
-        "calibration": json.loads((run / "calibration.json").read_text())["modes"],
+        **{
+            path.name: _table(path) for path in (run / "predictions").glob("*.parquet")
+        },  # a trial of a study has no test
+        "calibration": read_json(run / "calibration.json").get("modes"),
         **{name: _hash(b"".join(_bytes(state["state_dict"]))) for name, state in weights.items()},
     }
 

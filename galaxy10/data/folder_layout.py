@@ -1,5 +1,6 @@
 """The usual layouts of folders of labelled images: class folders, and split folders that hold class folders."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +27,17 @@ class LabelledFolder:
     subsets: list[str] | None
 
 
-def find_classes(origin: Path, class_level: int | None = None) -> LabelledFolder:
+# A listing of millions of files takes minutes; the check before a training hands it to the conversion.
+_kept: dict[tuple[str, int | None], tuple[dict[str, int], LabelledFolder]] = {}
+
+
+def find_classes(origin: Path, class_level: int | None = None, *, keep: bool = False) -> LabelledFolder:
     """Return the images of a folder with class folders, or with split folders (train, val, test) of class folders.
 
     Args:
         class_level: 1: the folders in `origin` are the classes; 2: the folders inside these are; None: 2 if the folders
             in `origin` are named as subsets, else 1.
+        keep: keep the listing for the next call, which uses it if no folder has changed.
 
     Raises:
         Galaxy10Error: there are fewer than two classes, or the folders could mean several things.
@@ -40,8 +46,12 @@ def find_classes(origin: Path, class_level: int | None = None) -> LabelledFolder
         raise Galaxy10Error(
             f"class_level={class_level} is not allowed; expected 1 (class folders) or 2 (one level deeper)"
         )
+    kept = _kept.pop((str(origin), class_level), None)
+    if kept is not None and _unchanged(kept[0]):
+        return kept[1]
+    changed = {str(origin): origin.stat().st_mtime_ns}
     folders = sorted(p for p in origin.iterdir() if p.is_dir() and not p.name.startswith("."))
-    inside = {folder.name: list(images_below(folder)) for folder in folders}
+    inside = {folder.name: list(images_below(folder, changed)) for folder in folders}
     inside = {name: paths for name, paths in inside.items() if paths}
     below = {name: [_first_folder(path, origin / name) for path in paths] for name, paths in inside.items()}
     level = class_level or _level(origin, below)
@@ -58,12 +68,23 @@ def find_classes(origin: Path, class_level: int | None = None) -> LabelledFolder
         )
     subsets = [subset_named(name) for name in sets]
     order = {name: number for number, name in enumerate(names)}
-    return LabelledFolder(
+    found = LabelledFolder(
         [path for paths in inside.values() for path in paths],
         np.array([order[name] for name in classes], dtype=np.int64),
         [decode_text(name) for name in names],
         [subset for subset in subsets if subset] if all(subsets) else None,
     )
+    if keep:
+        _kept[str(origin), class_level] = changed, found
+    return found
+
+
+def _unchanged(changed: Mapping[str, int]) -> bool:
+    """Return whether no file was added to folders or removed from them since these modification times (ns)."""
+    try:
+        return all(os.stat(folder).st_mtime_ns == before for folder, before in changed.items())
+    except OSError:
+        return False
 
 
 def _first_folder(path: str, folder: Path) -> str:

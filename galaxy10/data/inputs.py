@@ -120,10 +120,13 @@ def _expanded(argument: str) -> list[Path]:
     return [Path(path) for path in found]
 
 
-def images_below(folder: Path) -> Iterator[str]:
+def images_below(folder: Path, changed: dict[str, int] | None = None) -> Iterator[str]:
     """Yield the files below a folder with the suffix of an image, sorted, without hidden ones.
 
     Links are followed, but no folder is entered twice.
+
+    Args:
+        changed: gets the modification time of each folder, ns: it changes when files are added or removed.
 
     Raises:
         Galaxy10Error: a folder cannot be listed, so that its images would be missing without notice.
@@ -144,6 +147,8 @@ def images_below(folder: Path) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((about.st_dev, about.st_ino))
+        if changed is not None:
+            changed[where] = about.st_mtime_ns
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):

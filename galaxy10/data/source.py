@@ -37,7 +37,7 @@ def check_source(data: Mapping[str, Any]) -> SourceFile | None:
 
         check_published_available(_path(data["path"]), Path(data["dir"]), data["variant"])
     elif data["name"] == "hdf5" and data.get("reader") is None and Path(data["path"]).is_dir():
-        find_classes(Path(data["path"]))
+        find_classes(Path(data["path"]), keep=True)
     return None
 
 
@@ -61,7 +61,8 @@ def source_path(data: Mapping[str, Any]) -> Path | None:
         if reader is None:
             return path
         target = converted_path(reader, path, _converted_directory(data))
-        return target if is_converted(target, reader.key(path)) else None
+        # The key of a folder looks at every file, which is not needed if there is nothing to compare it with.
+        return target if target.exists() and is_converted(target, reader.key(path)) else None
     if data["name"] == "simulated":
         path = _simulated_path(data)
         return path if path.exists() else None
@@ -94,7 +95,9 @@ def _path(text: str | None) -> Path | None:
 
 
 def _simulated_path(data: Mapping[str, Any]) -> Path:
-    name = f"simulated-{data['num_images']}x{data['image_px']}px-seed{data['simulation_seed']}.h5"
+    from galaxy10.simulation.survey import VERSION
+
+    name = f"simulated-{data['num_images']}x{data['image_px']}px-seed{data['simulation_seed']}-v{VERSION}.h5"
     return Path(data["dir"]) / name
 
 
