@@ -4,10 +4,11 @@ import errno
 import json
 import math
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from galaxy10.errors import Galaxy10Error, first_line
 
@@ -22,7 +23,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
         Galaxy10Error: the disk is full or the folder cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A process number is unique in its container only.
+    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.unlink(missing_ok=True)  # a link of this name would be followed to another file
@@ -32,6 +34,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise write_error(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete the temporary files of killed processes below a folder that only this process writes."""
+    for part in folder.rglob(".*.part"):
+        with suppress(OSError):
+            part.unlink()
 
 
 def atomic_rename(part: Path, path: Path) -> None:
@@ -55,6 +64,11 @@ def make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def is_disk_error(error: BaseException) -> TypeGuard[OSError]:
+    """Return whether an error is a full or read-only disk, which is no bug wherever it is met."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def write_error(path: Path, error: OSError) -> Galaxy10Error:

@@ -3,7 +3,7 @@
 import errno
 import hashlib
 import logging
-import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def part_of(target: Path) -> Path:
 
 def own_part(target: Path) -> Path:
     """Return a file for the same that no other process writes, for file systems without locks."""
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
+    return target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
 
 
 def download_file(

@@ -22,6 +22,7 @@ from galaxy10.config.user_code import chosen_code_location, describe_failure
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.exit_codes import ExitCode, signal_exit_code
+from galaxy10.files import is_disk_error, write_error
 from galaxy10.runs.directory import (
     RunDirectory,
     choose_run_directory,
@@ -153,6 +154,8 @@ def run(config: dict[str, Any], directory: RunDirectory) -> int:
         signal_handler.ignore()
         return _interrupt(directory, getattr(interrupted, "number", signal.SIGINT), signal_handler.progressed)
     except Exception as error:
+        if writes and is_disk_error(error):
+            return _fail(directory, str(write_error(Path(getattr(error, "filename", None) or directory.path), error)))
         processes = sys.modules.get("galaxy10.training.distributed")  # it imports torch
         death = processes.explain_dist_error(error) if processes and writes else None
         if death:

@@ -12,7 +12,7 @@ from typing import Any
 
 from galaxy10.config.fields import format_value, iter_settings
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import read_json, write_json
+from galaxy10.files import read_json, remove_leftovers, write_json
 from galaxy10.runs.files import RunFiles, check_format
 from galaxy10.runs.launcher import launch, rendezvous_limit_s, started_together
 from galaxy10.runs.lock import RunLock, check_free, wait_for_heartbeat, wait_for_lock, wait_for_main_process
@@ -74,6 +74,7 @@ class RunDirectory:
         if is_main_process():
             self.lock = RunLock(self.path)
             self.lock.acquire()
+            remove_leftovers(self.path)
         elif launch().launcher == "srun":
             wait_for_main_process(self.path)
         elif launch().launcher == "torchrun":

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from galaxy10.errors import Galaxy10Error
+from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.lock import RunLock, check_free, is_alive
 from tests.waiting import PATIENCE_S
 
@@ -59,3 +60,13 @@ def test_only_a_later_start_of_the_same_job_may_take_a_living_ones_directory(tmp
     first.release()
     assert second.still_held()
     second.release()
+
+
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for name in (".status.json.7-abc.part", "checkpoints/.last.ckpt.7-abc.part", "checkpoints/last.ckpt"):
+        (tmp_path / name).touch()
+    directory = RunDirectory(tmp_path)
+    directory.acquire()
+    directory.release()
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["last.ckpt"]
