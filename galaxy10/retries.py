@@ -28,6 +28,13 @@ class TransientError(DownloadError):
         self.wait_s = wait_s
 
 
+class StallError(TransientError):
+    """A server accepts the connection, then sends nothing."""
+
+    def __init__(self, limit_s: float):
+        super().__init__(f"accepts the connection, then sends nothing for {limit_s:g} s")
+
+
 def retry(attempt: Callable[[], T], name: str, size: Callable[[], int] = lambda: 0) -> T:
     """Return what `attempt` returns; try again after growing waits when it raises TransientError.
 
@@ -70,7 +77,7 @@ def request_error(error: Exception, timeout_s: float) -> DownloadError:
         return DownloadError("the proxy does not let it through")
     # In the middle of a file, requests calls a timeout a ConnectionError around urllib3's own exception.
     if isinstance(error, requests.Timeout) or "Read timed out" in str(error):
-        return TransientError(f"accepts the connection, then sends nothing for {timeout_s:g} s")
+        return StallError(timeout_s)
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return TransientError("breaks off in the middle of the file")
     if isinstance(error, requests.ConnectionError):

@@ -188,7 +188,12 @@ class _Transfer:
             with self.session.get(self.part.url, headers=headers, stream=True, timeout=timeout) as response:
                 self._receive(response, have, known)
         except requests.RequestException as error:
-            raise request_error(error, self.timeout_s) from error
+            failure = request_error(error, self.timeout_s)
+            if (
+                "sends nothing" in str(failure) and self.part.size() <= have
+            ):  # not one byte: another try would wait, too
+                failure = DownloadError(str(failure))
+            raise failure from error
 
     def _receive(self, response: "Response", have: int, known: Mapping[str, object]) -> None:
         response_length = _length(response)

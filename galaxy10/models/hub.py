@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # files of timm's repositories, the better first
-TIMEOUT_S = 10.0  # without a first or a further byte
+START_TIMEOUT_S = 4.0  # without an answer; a network that drops all packets is found here
+TIMEOUT_S = 10.0  # without a first or a further byte of the file
 
 
 def hub_cache() -> Path:
@@ -164,8 +165,8 @@ def _find_file(hub_id: str, names: list[str], timeout_s: float) -> "tuple[str, s
     """Return name, URL and metadata of the first of several files that a repository has.
 
     Raises:
-        TransientError: the hub sends nothing or is busy.
-        DownloadError: there is no such file or repository, or it is not for everyone.
+        TransientError: the hub is busy, or breaks the connection off.
+        DownloadError: there is no such file or repository, it is not for everyone, or the hub sends nothing.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
@@ -173,11 +174,12 @@ def _find_file(hub_id: str, names: list[str], timeout_s: float) -> "tuple[str, s
     for name in names:
         url = hf_hub_url(hub_id, name, endpoint=_endpoint())
         try:
-            return name, url, get_hf_file_metadata(url, timeout=timeout_s, library_name="galaxy10")
+            limit_s = min(START_TIMEOUT_S, timeout_s)
+            return name, url, get_hf_file_metadata(url, timeout=limit_s, library_name="galaxy10")
         except EntryNotFoundError:
             continue
         except Exception as error:  # the client's HTTP library, and so its exceptions, depend on its version
-            raise _failure(error, hub_id, timeout_s) from error
+            raise _failure(error, hub_id, limit_s) from error
     raise DownloadError(f"{hub_id} holds no {' or '.join(names)}")
 
 
@@ -229,5 +231,5 @@ def _failure(error: Exception, hub_id: str, timeout_s: float) -> DownloadError:
     if response is not None:
         return status_error(response.status_code, "", response.headers.get("Retry-After"))
     if any("Timeout" in kind.__name__ for kind in type(error).__mro__):
-        return TransientError(f"accepts the connection, then sends nothing for {timeout_s:g} s")
+        return DownloadError(f"accepts the connection, then sends nothing for {timeout_s:g} s")
     return TransientError(f"breaks the connection off ({first_line(error)})")
