@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from galaxy10.files import atomic_rename, read_json, write_json
 from galaxy10.http import CONNECT_S, READ_S, DownloadError, hostname
 from galaxy10.progress import Progress
-from galaxy10.retries import TransientError, amount, request_error, retry
+from galaxy10.retries import StallError, TransientError, amount, request_error, retry
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -189,9 +189,7 @@ class _Transfer:
                 self._receive(response, have, known)
         except requests.RequestException as error:
             failure = request_error(error, self.timeout_s)
-            if (
-                "sends nothing" in str(failure) and self.part.size() <= have
-            ):  # not one byte: another try would wait, too
+            if isinstance(failure, StallError) and self.part.size() <= have:  # another try would only wait, too
                 failure = DownloadError(str(failure))
             raise failure from error
 

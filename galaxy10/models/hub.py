@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from galaxy10.errors import first_line
 from galaxy10.files import write_error
 from galaxy10.http import DownloadError, find_unreachable, hostname
-from galaxy10.retries import TransientError, retry, status_error
+from galaxy10.retries import StallError, TransientError, retry, status_error
 from galaxy10.transfer import download_file, exclusive, own_part
 
 if TYPE_CHECKING:
@@ -231,5 +231,5 @@ def _failure(error: Exception, hub_id: str, timeout_s: float) -> DownloadError:
     if response is not None:
         return status_error(response.status_code, "", response.headers.get("Retry-After"))
     if any("Timeout" in kind.__name__ for kind in type(error).__mro__):
-        return DownloadError(f"accepts the connection, then sends nothing for {timeout_s:g} s")
+        return DownloadError(str(StallError(timeout_s)))  # not one byte: another try would only wait, too
     return TransientError(f"breaks the connection off ({first_line(error)})")
