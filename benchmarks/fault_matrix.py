@@ -33,7 +33,7 @@ from tests.servers import serving
 from tests.warm import Warm, WarmServer
 
 CHILD = ROOT / "benchmarks" / "fault_child.py"
-ENDS_S, LEFT_S = 120.0, 20.0
+ENDS_S, LEFT_S = 300.0, 60.0
 SLOW_S = 20.0
 LINES = 3  # of a command's messages, in what is wrong
 OWN_CONTENT = bytes(range(256)) * 120_000  # 31 MB to download
