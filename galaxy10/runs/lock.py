@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 HANDOVER_S = 30.0  # longer than a beat and a training step
 
 
+class LockedError(Galaxy10Error):
+    """A running process holds the lock."""
+
+
 class RunLock:
     """The lock of a run directory: the file lock.json, renewed by a thread.
 
@@ -44,7 +48,8 @@ class RunLock:
         """Acquire the lock; replace the lock of a dead process.
 
         Raises:
-            Galaxy10Error: a running process holds the lock; names host, process and job.
+            LockedError: a running process holds the lock; names host, process and job.
+            Galaxy10Error: the directory cannot be written.
         """
         check_free(self.path.parent)
         before = read_json(self.path)
@@ -61,7 +66,7 @@ class RunLock:
                 json.dump(self._content(), file)
         except FileExistsError:
             check_free(self.path.parent)
-            raise Galaxy10Error(f"another process has just locked {self.path.parent}; give another run.dir") from None
+            raise LockedError(f"another process has just locked {self.path.parent}; give another run.dir") from None
         except OSError as error:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)  # on a full disk, it is empty
@@ -125,11 +130,11 @@ def check_free(directory: Path) -> None:
     """Check that no other running process holds the lock of a run directory.
 
     Raises:
-        Galaxy10Error: a running process holds the lock; names host, process and job.
+        LockedError: a running process holds the lock; names host, process and job.
     """
     holder = read_holder(directory)
     if holder and is_alive(holder) and not _is_earlier_start(holder):
-        raise Galaxy10Error(
+        raise LockedError(
             f"{directory} is being written by {describe_holder(holder)}; wait for it, stop it, or give another run.dir"
         )
 
@@ -163,7 +168,7 @@ def is_held(directory: Path) -> bool:
     """Return whether a running process holds the lock of a directory."""
     try:
         check_free(directory)
-    except Galaxy10Error:
+    except LockedError:
         return True
     return False
 

@@ -20,7 +20,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode, signal_exit_code
 from galaxy10.files import make_directory, read_json, write_json
 from galaxy10.runs.files import RunFiles
-from galaxy10.runs.lock import RunLock, describe_holder
+from galaxy10.runs.lock import LockedError, RunLock, describe_holder
 from galaxy10.runs.signals import collect_signals
 from galaxy10.sweeps.best_trial import ranked, trial_overrides
 from galaxy10.sweeps.local import worker_environments
@@ -85,7 +85,7 @@ def _alone(sweep: Sweep) -> Iterator[RunLock]:
     lock = RunLock(folder)
     try:
         lock.acquire()
-    except Galaxy10Error as error:
+    except LockedError as error:
         holder = read_json(lock.path)
         who = describe_holder(holder) if holder else "another process"
         raise Galaxy10Error(

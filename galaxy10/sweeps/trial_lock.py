@@ -8,8 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from galaxy10.compat import continue_trial
-from galaxy10.errors import Galaxy10Error
-from galaxy10.runs.lock import RunLock, is_held
+from galaxy10.runs.lock import LockedError, RunLock, is_held
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import is_spent, make_pruner, make_sampler, study_lock, suggest
 
@@ -65,7 +64,7 @@ def _lock(sweep: Sweep, number: int) -> RunLock | None:
     lock = RunLock(folder)
     try:
         lock.acquire()
-    except Galaxy10Error:
+    except LockedError:  # and not a folder that cannot be written: the worker would wait for ever
         return None
     return lock
 

@@ -1,5 +1,6 @@
 """One process at a time writes a run directory, whatever became of the one before."""
 
+import errno
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.directory import RunDirectory
-from galaxy10.runs.lock import RunLock, check_free, is_alive
+from galaxy10.runs.lock import LockedError, RunLock, check_free, is_alive
 from tests.waiting import PATIENCE_S
 
 
@@ -70,3 +71,13 @@ def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path):
     directory.acquire()
     directory.release()
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["last.ckpt"]
+
+
+def test_a_folder_that_cannot_be_written_is_not_taken_for_a_locked_one(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("galaxy10.runs.lock.os.rename", refuse)
+    with pytest.raises(Galaxy10Error, match="cannot be written") as caught:
+        RunLock(tmp_path).acquire()
+    assert not isinstance(caught.value, LockedError)  # for which a study's worker would wait
