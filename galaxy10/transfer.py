@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_BYTES = 16 * 2**30  # of a file of unknown length
 _CHUNK_BYTES = 1 << 16  # what a kill or a break loses at most
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -221,9 +222,11 @@ class _Transfer:
             with self.part.path.open("r+b") as file:
                 file.seek(have)
                 for chunk in response.iter_content(_CHUNK_BYTES):
+                    have += len(chunk)
+                    if have > (self.num_bytes or MAX_BYTES):
+                        raise DownloadError(f"sends more than {self.num_bytes or MAX_BYTES:,} bytes")
                     file.write(chunk)
                     file.flush()
-                    have += len(chunk)
                     if self.progress:
                         shown.update(have // 10**6)
         finally:
