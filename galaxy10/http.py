@@ -11,8 +11,6 @@ from urllib.request import getproxies, proxy_bypass
 PROBE_S = 2.0
 CONNECT_S = 5.0
 READ_S = 15.0  # between two chunks of a response; Zenodo takes several seconds for the first
-MAX_BYTES = 16 * 2**30  # of a file of unknown length
-_CHUNK_BYTES = 1 << 20
 _PORTS = {"https": 443, "http": 80}
 
 

@@ -103,25 +103,20 @@ def make_split(
         reasons = ", ".join(f"{number} {name}" for name, number in pd.Series(reason).value_counts().items())
         raise Galaxy10Error(f"no image is left to train on ({reasons}); type data.duplicates=keep data.blanks=keep")
     labels = table["label"].to_numpy()
-    if protocol == FROM_FILE and not num_folds:
-        subset, remarks = _subsets_of_file(table, kept, groups, class_names, split_seed)
-        reason[kept & (subset == "dropped")] = "in no subset of the file"
-        result = _result(table, subset, np.full(len(table), -1), groups, reason)
-        return Split(result, split_hash(result, content), (*_notes(table, result, assumed), *remarks))
-    shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
-    field = float(np.median(radius))
-    _check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS), field)
-    part = np.full(len(table), -1)
-    part[kept] = _assign(groups[kept], labels[kept], len(class_names), shares, np.random.default_rng(split_seed))
-    subset = np.full(len(table), "dropped", dtype=object)
-    if num_folds:
-        assert fold is not None
-        subset[kept] = "train"
-        subset[part == fold] = "test"
-        subset[part == (fold + 1) % num_folds] = "val"
+    if given is None and protocol == FROM_FILE and not num_folds:
+        given = GivenSplit.of_file(table)
+    remarks: list[str] = []
+    folds = np.full(len(table), -1)
+    if given is not None:
+        subset, folds, remarks = given_subsets(
+            given, labels, kept, groups, class_names, split_seed=split_seed, num_folds=num_folds, fold=fold
+        )
+        unused = kept & (subset == "dropped")
+        reason[unused] = given.reason[unused]
     else:
         shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
-        check_class_sizes(labels[kept], groups[kept], class_names, max(len(shares), MIN_GROUPS_PER_CLASS))
+        needed = max(len(shares), MIN_GROUPS_PER_CLASS)
+        check_class_sizes(labels[kept], groups[kept], class_names, needed, float(np.median(radius)))
         part = np.full(len(table), -1)
         part[kept] = assign_parts(
             groups[kept], labels[kept], len(class_names), shares, np.random.default_rng(split_seed)
@@ -183,58 +178,3 @@ def _notes(table: pd.DataFrame, result: pd.DataFrame, assumed: int) -> tuple[str
     for reason, count in result.loc[result["reason"] != "", "reason"].value_counts().items():
         notes.append(f"{count} images dropped: {reason}")
     return tuple(notes)
-
-
-def _check_class_sizes(
-    labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], needed: int, field_arcsec: float
-) -> None:
-    by_class = pd.Series(groups).groupby(labels)
-    for label, size in by_class.nunique().items():
-        if size >= needed:
-            continue
-        few = f"class {class_names[int(str(label))]!r} has {size} separate galaxies, too few for {needed} subsets"
-        images = int((labels == label).sum())
-        if images >= needed:
-            raise Galaxy10Error(
-                f"{few}: its {images} images are in {size} group{'s' if size != 1 else ''}, because images within a "
-                f"field of each other, here {field_arcsec:,.4g}″ (pxscale × size), of identical pixels or of one group "
-                "in the file stay in one subset; if pxscale is wrong, type data.group_radius_arcsec=67 (the side of "
-                "your images on the sky)"
-            )
-        raise Galaxy10Error(f"{few}; give it more images, merge it into another class, or leave it out of the file")
-
-
-def _assign(
-    groups: np.ndarray, labels: np.ndarray, num_classes: int, shares: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Return part numbers (N,): each group goes to a part drawn in proportion to the room left for its classes.
-
-    So groups of one image fill every part exactly. Large groups are assigned first, while all parts have room.
-    """
-    _, group, size = np.unique(groups, return_inverse=True, return_counts=True)
-    content = np.zeros((len(size), num_classes), dtype=np.int64)  # (G, C) images of each class in each group
-    np.add.at(content, (group, labels), 1)
-    missing = np.array([_targets(total, shares) for total in content.sum(axis=0)], dtype=float).T  # (P, C)
-    order = rng.permutation(len(size))
-    order = order[np.argsort(-size[order], kind="stable")]
-    part_of_group = np.empty(len(size), dtype=np.int64)
-    for g in order:
-        present = content[g] > 0
-        room = np.clip(missing[:, present], 0, None) @ content[g, present]
-        part = int(rng.choice(len(shares), p=room / room.sum()) if room.any() else rng.choice(len(shares), p=shares))
-        part_of_group[g] = part
-        missing[part] -= content[g]
-    return part_of_group[group]
-
-
-def _targets(total: int, shares: np.ndarray) -> np.ndarray:
-    """Return integers (P,) that add up to total, by largest remainder, each at least one if total allows it."""
-    wanted = total * shares
-    targets = np.floor(wanted).astype(np.int64)
-    for part in np.argsort(targets - wanted, kind="stable")[: total - targets.sum()]:
-        targets[part] += 1
-    if total >= len(shares):
-        while (targets == 0).any():
-            targets[np.argmin(targets)] += 1
-            targets[np.argmax(targets)] -= 1
-    return np.asarray(targets, dtype=np.int64)

@@ -6,19 +6,30 @@ import pandas as pd
 from galaxy10.errors import Galaxy10Error
 
 
-def check_class_sizes(labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], needed: int) -> None:
+def check_class_sizes(
+    labels: np.ndarray, groups: np.ndarray, class_names: tuple[str, ...], needed: int, field_arcsec: float
+) -> None:
     """Check that every class of N images has at least `needed` groups.
+
+    Args:
+        field_arcsec: the side of most images, within which they are grouped.
 
     Raises:
         Galaxy10Error: a class has fewer; names the first.
     """
-    sizes = pd.Series(groups).groupby(labels).nunique()
-    for label, size in sizes.items():
-        if size < needed:
+    for label, size in pd.Series(groups).groupby(labels).nunique().items():
+        if size >= needed:
+            continue
+        few = f"class {class_names[int(str(label))]!r} has {size} separate galaxies, too few for {needed} subsets"
+        images = int((labels == label).sum())
+        if images >= needed:
             raise Galaxy10Error(
-                f"class {class_names[int(str(label))]!r} has {size} separate galaxies, too few for {needed} subsets; "
-                "give it more images, merge it into another class, or leave it out of the file"
+                f"{few}: its {images} images are in {size} group{'s' if size != 1 else ''}, because images within a "
+                f"field of each other, here {field_arcsec:,.4g}″ (pxscale × size), of identical pixels or of one group "
+                "in the file stay in one subset; if pxscale is wrong, type data.group_radius_arcsec=67 (the side of "
+                "your images on the sky)"
             )
+        raise Galaxy10Error(f"{few}; give it more images, merge it into another class, or leave it out of the file")
 
 
 def assign_parts(

@@ -4,8 +4,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from galaxy10.data.published import is_published, with_published_names
 from galaxy10.data.settings import galaxy_data_settings
-from galaxy10.data.source import is_published, obtain_source, obtain_store, with_published_names
+from galaxy10.data.source import obtain_source, obtain_store
 from galaxy10.data.split_settings import split_of_settings
 from galaxy10.data.split_table import check_suffix, split_table, write_split_table
 

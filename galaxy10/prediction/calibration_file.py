@@ -80,7 +80,7 @@ def load_calibration(run: Path, mode: PredictMode) -> Calibration:
     """
     saved = read_json(RunFiles(run).calibration)
     found: dict[str, Any] | None = (saved.get("modes") or {}).get(mode.key)
-    command = _calibrate(run, mode)
+    command = f"galaxy10 calibrate {shlex.quote(str(run))}{mode.cli_options}"
     if found is None:
         raise Galaxy10Error(f"{run} is not calibrated for {mode.key}; type {command}")
     if saved.get("checkpoint") != checkpoint_hash(run):
@@ -97,10 +97,6 @@ def load_calibration(run: Path, mode: PredictMode) -> Calibration:
         (loss[0], loss[1]),
         (error[0], error[1]),
     )
-
-
-def _calibrate(run: Path, mode: PredictMode) -> str:
-    return f"galaxy10 calibrate {shlex.quote(str(run))}{mode.cli_options}"
 
 
 def load_validation_samples(
@@ -120,5 +116,5 @@ def load_validation_samples(
         raise Galaxy10Error(
             f"{path} does not exist any more; type galaxy10 calibrate {shlex.quote(str(run))}{mode.cli_options}"
         )
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["rows"], arrays["labels"], arrays["samples"]
+    arrays = load_arrays(path)
+    return arrays["rows"], arrays["labels"], arrays["samples"]

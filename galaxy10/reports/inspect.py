@@ -16,6 +16,7 @@ from galaxy10.data.dataset_stats import (
 )
 from galaxy10.data.groups import has_positions
 from galaxy10.data.hdf5 import SourceFile, open_source
+from galaxy10.data.labels import shortened
 from galaxy10.data.published import is_published, with_published_names
 from galaxy10.data.quality import stored_line
 from galaxy10.data.store import Store, file_identity, open_store, store_directory
