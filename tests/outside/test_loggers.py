@@ -23,6 +23,7 @@ def own(train, tmp_path):
     return run
 
 
+@pytest.mark.long
 def test_three_loggers_and_a_callback_that_uses_them(own, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

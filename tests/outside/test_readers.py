@@ -238,6 +238,7 @@ def test_a_folder_per_class_is_read_as_it_is(tmp_path):
         check_source(GalaxyData(path=tmp_path / "mine" / "bar").settings)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_memory_is_that_of_a_few_images(tmp_path):
     import subprocess

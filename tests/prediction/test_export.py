@@ -24,6 +24,7 @@ from tests.galaxies import galaxy
 SIZES = ((32, 32), (33, 60), (128, 100), (16, 16))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_path):
     done = galaxy10("export", run, "-o", "model.onnx")

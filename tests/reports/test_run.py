@@ -48,7 +48,8 @@ def test_a_whole_run_gives_every_figure_and_its_numbers_without_torch(make_run):
     # Self-contained: nothing is fetched, neither from the net nor from beside the page.
     assert 'src="' in text
     assert all(part.startswith("data:image/") for part in text.split('src="')[1:])
-    assert "http" not in text
+    assert "http:" not in text
+    assert "https:" not in text
     assert not [path for path in run.rglob("*") if ".part" in path.name]
 
 

@@ -26,6 +26,7 @@ def states(trials, *wanted):
     return sum(trial.state in wanted for trial in trials)
 
 
+@pytest.mark.long
 def test_a_study_runs_its_budget_prunes_and_goes_on_where_it_stopped(sweep, here, tmp_path):
     done = sweep("sweep.n_trials=8", "sweep.workers=2", "sweep.space.model.dropout.high=0.7")
     assert done.code == 0, done.err

@@ -21,6 +21,7 @@ def sbatch(tmp_path):
     return f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}", given
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("word", ["trainer.accelerator=gpu", "data.cache_on_device=true"])
 def test_a_study_for_gpus_is_submitted_from_where_there_are_none(word, sweep, sbatch, tmp_path):
     path, given = sbatch

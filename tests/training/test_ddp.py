@@ -69,6 +69,7 @@ def assert_one_experiment(alone, together):
     assert np.allclose(curves[0], curves[1], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_ends_the_run_as_failed_and_the_other_does_not_wait(start, tmp_path):
     write_galaxies(tmp_path / "g.h5", per_class=30)
     command = (ROOT / "train.py", *WORDS, TWO, "trainer.max_epochs=100000", "run.dir=r")

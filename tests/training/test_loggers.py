@@ -99,6 +99,7 @@ def test_it_can_be_switched_off(setting, command, train, alone, tmp_path):
     assert not (tmp_path / "r" / "wandb").exists()
 
 
+@pytest.mark.long
 def test_a_killed_run_is_marked_and_its_resumption_is_the_same_run(command, start, alone, tmp_path):
     """The second part goes on where the first ended, also when W&B could be reached by then."""
     words = [ROOT / "train.py", *command, "trainer.max_epochs=1000"]
@@ -262,6 +263,7 @@ def test_mode_online_is_refused_before_training_if_wandb_is_unreachable(command,
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.long
 def test_nothing_in_the_environment_sends_a_run_elsewhere(command, train, alone, tmp_path):
     """Nor does a folder that happens to be called wandb or yaml."""
     (tmp_path / "yaml.py").write_text("raise RuntimeError('not mine')")

@@ -164,6 +164,7 @@ def test_a_run_does_not_go_on_with_other_galaxies(galaxies, tmp_path, train):
     assert "was trained on another split" in done.err
 
 
+@pytest.mark.long
 def test_a_damaged_checkpoint_is_moved_aside_with_run_overwrite(galaxies, tmp_path, train, here):
     arguments = ["data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK, "trainer.max_epochs=1"]
     first = train(*arguments)

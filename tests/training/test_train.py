@@ -78,6 +78,7 @@ def test_checkpoints_are_plain(run):
     assert checkpoint["galaxy10"]["class_names"] == NAMES
 
 
+@pytest.mark.long
 def test_seed_moves_weights_and_never_the_split(trained, train, tmp_path):
     run, other = trained(0), trained(1)
     words = ("data=hdf5", f"data.path={run.parent / 'g.h5'}", "run.dir=again", *TRAINED, "run.report=false")
@@ -165,6 +166,7 @@ def test_what_an_epoch_does_not_measure_is_not_repeated_from_the_last(galaxies, 
     assert "the last 1 steps were not validated" in done.err
 
 
+@pytest.mark.long
 def test_early_stopping_knows_which_way_is_better_and_what_it_ended_stays_ended(galaxies, train, tmp_path):
     words = [*FILE, *QUICK, "trainer.max_epochs=12", "optimizer.lr=1e-2", "run.test=false"]
     words += ["callbacks=early_stopping", "callbacks.early_stopping.patience=1"]
