@@ -1,0 +1,37 @@
+"""The list of runs of make benchmark-accuracy: each is trained once, and the page has its table."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import QUIET, ROOT
+from tests.galaxies import write_galaxies
+
+
+@pytest.mark.long
+def test_a_run_is_trained_once_and_its_table_stands_between_the_marks(tmp_path, monkeypatch):
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    write_galaxies(tmp_path / "g.h5", per_class=20)
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- benchmark-accuracy: begin -->\nold\n<!-- benchmark-accuracy: end -->\nafter\n")
+    words = ["--data", "small=g.h5", "--seeds", "0", "--scratch-epochs", "1", "--image-px", "32", "--only", "D4 CNN"]
+
+    def measure(*more):
+        line = [sys.executable, ROOT / "benchmarks" / "accuracy" / "run.py", *words, "--out", tmp_path / "out", *more]
+        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
+
+    done = measure("--write", page)
+    assert done.returncode == 0, done.stderr
+    assert "g.h5 ours: D4 CNN seed 0:" in done.stdout
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| ours: D4 CNN | 0." in text
+    again = measure("--write", page)
+    assert "seed 0:" not in again.stdout  # nothing was trained
+    assert page.read_text() == text
+    words[1] = "small=nowhere.h5"
+    assert "there is no file 'nowhere.h5'; type --data NAME=FILE.h5" in measure().stderr
