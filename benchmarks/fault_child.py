@@ -11,6 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from tests.warm import run_as_python
+
 CLONE_NEWNET = 0x40000000
 CAPABILITY_VERSION, PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 0x20080522, 24, 1
 
@@ -40,14 +44,7 @@ def main(clock: str, network: str, words: list[str]) -> None:
         here = str(Path(__file__).with_name("fault_clock"))  # for the processes that the command starts
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
         runpy.run_path(f"{here}/sitecustomize.py")
-    if words[0] == "-m":
-        sys.argv = words[1:]
-        sys.path[0] = os.getcwd()
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = words
-        sys.path[0] = str(Path(words[0]).parent)
-        runpy.run_path(words[0], run_name="__main__")
+    run_as_python(words, os.getcwd())
 
 
 if __name__ == "__main__":

@@ -233,7 +233,7 @@ def _become(job: dict) -> None:
         os.close(file)
     code: object = 1
     try:
-        _run(job["arguments"], job["cwd"])
+        run_as_python(job["arguments"], job["cwd"])
         code = 0
     except SystemExit as end:
         code = end.code
@@ -247,7 +247,8 @@ def _become(job: dict) -> None:
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
-def _run(arguments: list[str], cwd: str) -> None:
+def run_as_python(arguments: list[str], cwd: str) -> None:
+    """Run a script or -m module with its arguments in this process, as `python` does."""
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         sys.path[0] = cwd

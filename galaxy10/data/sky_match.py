@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from galaxy10.data.groups import DUPLICATE_ARCSEC
+from galaxy10.data.groups import DUPLICATE_ARCSEC, chord, unit_vectors
 
 _APART = 10.0  # between labels, in units of the sphere's radius
 
@@ -22,15 +22,14 @@ def match_positions(ra: np.ndarray, dec: np.ndarray, labels: np.ndarray | None, 
     there, here = np.isfinite(places).all(axis=1), np.isfinite(sought).all(axis=1)
     found = np.full(len(sought), -1)
     if there.any() and here.any():
-        reach = np.radians(DUPLICATE_ARCSEC / 3600)  # so small that chord and arc are equal
-        distance, index = cKDTree(places[there]).query(sought[here], distance_upper_bound=reach)
+        tree = cKDTree(places[there])
+        distance, index = tree.query(sought[here], distance_upper_bound=chord(DUPLICATE_ARCSEC))
         near = np.isfinite(distance)
         found[np.flatnonzero(here)[near]] = np.flatnonzero(there)[index[near]]
     return found
 
 
 def _places(ra: np.ndarray, dec: np.ndarray, labels: np.ndarray | pd.Series | None) -> np.ndarray:
-    lon, lat = np.radians(np.asarray(ra, np.float64)), np.radians(np.asarray(dec, np.float64))
-    unit = [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]
-    apart = np.zeros(len(lon)) if labels is None else _APART * np.asarray(labels, np.float64)
-    return np.column_stack([*unit, apart])
+    points = unit_vectors(np.asarray(ra, np.float64), np.asarray(dec, np.float64))
+    apart = np.zeros(len(points)) if labels is None else _APART * np.asarray(labels, np.float64)
+    return np.column_stack([points, apart])
