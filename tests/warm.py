@@ -29,7 +29,7 @@ LIBRARIES = (
     "sklearn.decomposition", "sklearn.linear_model", "sklearn.model_selection",
     "timm", "torch", "torchmetrics", "torchvision", "typer",
     *("galaxy10." + name for name in (
-        "catalogue.predict", "catalogue.predictor", "cli.main", "cli.predict", "cli.train", "evaluation.with_options",
+        "catalogue.predict", "catalogue.predictor", "cli.main", "cli.train", "evaluation.with_options",
         "models.timm_classifier", "reports.run", "training.experiment", "training.preflight",
     )),
 )  # fmt: skip

@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from galaxy10.cli.composed import run_composed
+from galaxy10.cli.data import app as data_commands
+from galaxy10.cli.evaluate import app as evaluate_commands
+from galaxy10.cli.options import Output
 from galaxy10.cli.output import print_error
-from galaxy10.cli.predict import app as inference_commands
+from galaxy10.cli.predict import app as predict_commands
 from galaxy10.config.user_code import describe_failure, user_code_location
 from galaxy10.console import set_up_logging
 from galaxy10.errors import Galaxy10Error
@@ -26,8 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Galaxy morphology: train networks, evaluate them, make catalogues and reports.",
 )
-
-Output = Annotated[Path, typer.Option("-o", "--output", help="where to write")]
 
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 
@@ -52,41 +53,6 @@ def init(folder: Annotated[Path, typer.Argument(metavar="NAME", help="the new fo
     create_project(folder)
     print(folder)
     logger.info(f"cd {folder} && galaxy10 train --config-dir conf model=mine data=simulated debug=fast")
-
-
-@app.command()
-def simulate(
-    out: Annotated[Path, typer.Argument(help="the HDF5 file to write")],
-    images: Annotated[int, typer.Option(help="number of galaxies")] = 2000,
-    size: Annotated[int, typer.Option(help="side of each image in pixels")] = 256,
-    seed: Annotated[int, typer.Option(help="random seed; the same seed gives the same file")] = 0,
-) -> None:
-    """Simulate a survey, as an HDF5 file with the layout of the published one."""
-    from galaxy10.progress import progress
-    from galaxy10.simulation import simulate_survey
-
-    with progress("simulating galaxies", images) as update:
-        simulate_survey(out, num_images=images, size_px=size, seed=seed, progress=update)
-    print(out)
-
-
-@app.command()
-def download(
-    directory: Annotated[Path | None, typer.Option("-o", "--output", help="folder for the data file")] = None,
-    variant: Annotated[str, typer.Option(help="full or no_duplicates")] = "full",
-    weights: Annotated[str | None, typer.Option(help="download the pretrained weights of this model instead")] = None,
-) -> None:
-    """Download the published data file, or pretrained weights, for use on a machine without internet."""
-    import os
-
-    if weights is not None:
-        from galaxy10.models.weights import download_weights
-
-        print(download_weights(weights))
-        return
-    from galaxy10.data.download import download_published
-
-    print(download_published(directory or Path(os.environ.get("GALAXY10_DATA", "data")), variant))
 
 
 @app.command()
@@ -135,53 +101,6 @@ def runs(directory: Annotated[Path, typer.Argument(help="a folder of runs")] = P
 
 
 @app.command()
-def inspect(
-    file: Annotated[Path, typer.Argument(help="an HDF5 file of images")],
-    output: Output,
-    store_dir: Annotated[Path | None, typer.Option(help="folder of the file's memory-mapped store")] = None,
-) -> None:
-    """Show what is in a file: classes, duplicates, blank images, overlaps, statistics."""
-    from galaxy10.reports.inspect import inspect_file
-
-    print(inspect_file(file, output, store_dir=store_dir))
-
-
-@app.command()
-def split(
-    file: Annotated[Path, typer.Argument(help="a labelled HDF5 file, a folder, or a table of paths and labels")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="the table to write: .csv or .parquet")],
-    protocol: Annotated[str, typer.Option(help="default, baseline_80_20, baseline_90_10 or file")] = "default",
-    seed: Annotated[int, typer.Option(help="data.split_seed")] = 0,
-    folds: Annotated[int | None, typer.Option(help="also write a column of this many folds")] = None,
-    duplicates: Annotated[str, typer.Option(help="one galaxy under two labels: drop, first or keep")] = "drop",
-    blanks: Annotated[str, typer.Option(help="images of one colour: drop or keep")] = "drop",
-    group_radius_arcsec: Annotated[
-        float | None, typer.Option(help="images within it stay in one subset (default: the field of each image)")
-    ] = None,
-    store_dir: Annotated[Path | None, typer.Option(help="folder of the file's memory-mapped store")] = None,
-) -> None:
-    """Write the split of a labelled file as a table (row, ra, dec, label, class, subset, fold) for other projects.
-
-    `data.split_file=TABLE` trains on it.
-    """
-    from galaxy10.data.write_split import write_split
-
-    print(
-        write_split(
-            file,
-            output,
-            num_folds=folds,
-            protocol=protocol,
-            split_seed=seed,
-            duplicates=duplicates,
-            blanks=blanks,
-            group_radius_arcsec=group_radius_arcsec,
-            store_dir=store_dir,
-        )
-    )
-
-
-@app.command()
 def slurm(folder: Annotated[Path, typer.Argument(help="a new folder")] = Path("slurm")) -> None:
     """Copy the SLURM job scripts; then edit account, partition and time limit at the top of job.sbatch."""
     from galaxy10.config.paths import SLURM_SCRIPTS
@@ -199,7 +118,8 @@ def slurm(folder: Annotated[Path, typer.Argument(help="a new folder")] = Path("s
     print(folder)
 
 
-app.add_typer(inference_commands)
+for commands in (predict_commands, evaluate_commands, data_commands):
+    app.add_typer(commands)
 
 
 @app.callback()

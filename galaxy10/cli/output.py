@@ -1,7 +1,9 @@
-"""The output of a command at its end: one line of JSON, or one line with an error."""
+"""The output of a command at its end: one line of JSON, a path, or one line with an error."""
 
 import json
 import logging
+import sys
+from pathlib import Path
 from typing import Any
 
 from galaxy10.errors import Galaxy10Error
@@ -20,3 +22,10 @@ def print_error(error: Galaxy10Error) -> int:
     """Log an error as one line, and return the exit code of a refused command."""
     logger.error(f"error: {error}")
     return ExitCode.REFUSED
+
+
+def finish(path: Path, about: dict[str, Any]) -> None:
+    """Print the path of the output, and exit with code 3 if some inputs failed."""
+    print(path)
+    if about["failed"]:
+        sys.exit(ExitCode.PARTIAL)

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from galaxy10.cli.predict import _trust
+from galaxy10.cli.options import trust_packages
 from galaxy10.config.user_code import TRUST_VARIABLE
 from tests.conftest import ROOT
 
@@ -58,9 +58,9 @@ def test_so_is_one_that_is_trusted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(TRUST_VARIABLE, "")
     monkeypatch.setattr(sys, "path", list(sys.path[1:]))
-    _trust([])
+    trust_packages([])
     assert str(tmp_path) not in sys.path
-    _trust(["mypkg"])
+    trust_packages(["mypkg"])
     assert sys.path[0] == str(tmp_path)
 
 

@@ -1,0 +1,70 @@
+"""Options that several commands of `galaxy10` have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="where to write")]
+StoreDir = Annotated[Path | None, typer.Option(help="folder of the file's memory-mapped store")]
+PathColumn = Annotated[str | None, typer.Option(help="column of paths in an input table (default: path)")]
+TtaViews = Annotated[
+    int | None,
+    typer.Option(
+        "--tta-views",
+        help="number of flips and quarter turns to average: 1, 2, 4 or 8; default: model.tta_views of the run",
+        show_default=False,
+    ),
+]
+McDropout = Annotated[int, typer.Option(help="number of Monte Carlo dropout samples, such as 20; 0 for none")]
+Temperature = Annotated[bool, typer.Option("--temperature/--no-temperature", help="calibrate the probabilities")]
+Coverage = Annotated[float, typer.Option(help="fraction of galaxies whose prediction_set contains the true class")]
+PerClass = Annotated[
+    bool, typer.Option("--per-class", help="prediction sets whose coverage holds for each class, also for rare ones")
+]
+IncludeTrained = Annotated[
+    bool, typer.Option("--include-trained", help="evaluate galaxies that a run was trained or validated on, too")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
+Stretch = Annotated[
+    str,
+    typer.Option(
+        help="how raw flux values are stretched to 8 bits: auto (FITS: legacy, or asinh if BUNIT is "
+        "another unit; other floats: unit), legacy "
+        "(nanomaggies, as in the Legacy Surveys viewer), asinh (any unit), linear, unit (values from 0 to 1)"
+    ),
+]
+
+Hdu = Annotated[
+    str | None,
+    typer.Option(
+        help="name or number of the image in FITS files that have several, or three for blue, green and red: g,r,z "
+        "(default: SCI, or the extensions named g, r, z)",
+        show_default=False,
+    ),
+]
+
+
+def trust_packages(packages: list[str] | None) -> list[str] | None:
+    """Let checkpoints run code of these packages and of those that GALAXY10_TRUST names."""
+    from galaxy10.config.paths import import_from_working_directory
+    from galaxy10.config.trust import trust
+    from galaxy10.config.user_code import trusted_packages
+
+    trust(packages or [])
+    if trusted_packages():
+        import_from_working_directory()
+    return packages
+
+
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="PACKAGE",
+        help="allow a checkpoint to run code of this package (or set the environment variable GALAXY10_TRUST)",
+        callback=trust_packages,
+        show_default=False,
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing output")]
