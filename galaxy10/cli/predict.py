@@ -9,12 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from galaxy10.cli.options import (
-    PathColumn,
     Coverage,
     Device,
     Hdu,
     McDropout,
     Overwrite,
+    PathColumn,
     PerClass,
     Stretch,
     Temperature,

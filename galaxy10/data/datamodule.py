@@ -17,7 +17,7 @@ from galaxy10.data.batch_transform import BatchTransform
 from galaxy10.data.device_cache import upload, use_device_cache
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.loader import EpochSampler, GalaxyLoader, SequentialSampler
-from galaxy10.data.quality import augmented_line, stored_line
+from galaxy10.data.quality import TrainingImages, stored_line
 from galaxy10.data.settings import galaxy_data_settings
 from galaxy10.data.source import obtain_source, obtain_store
 from galaxy10.data.split import Split
@@ -117,7 +117,7 @@ class GalaxyData(L.LightningDataModule):
         self._own_preprocessing, self._preprocessing_of_module = preprocessing, None
         self._prepared_s = 0.0
         self._batches_done = 0
-        self._looked_at_augmented = False
+        self._first_images = TrainingImages()
 
     @classmethod
     def from_store(
@@ -298,16 +298,15 @@ class GalaxyData(L.LightningDataModule):
         start = time.perf_counter()
         batch = self.transform.train(batch, self.trainer.current_epoch, self._known_preprocessing)
         self._prepared_s += time.perf_counter() - start
-        if not self._looked_at_augmented:
+        if not self._first_images.complete:
             self._look_at_augmented(batch)
         return batch
 
     def _look_at_augmented(self, batch: dict[str, torch.Tensor]) -> None:
-        """Say if the augmentation spoils the images of the first batch."""
-        self._looked_at_augmented = True
+        """Say if the augmentation spoils the first images."""
         if self.trainer is not None and self.trainer.is_global_zero and "quality" in self.store.table:
             pixels = self._known_preprocessing.denormalize(batch["inputs"]).cpu().numpy()
-            line = augmented_line(pixels, self.store.table["quality"].iloc[batch["rows"].tolist()].tolist())
+            line = self._first_images.add(pixels, self.store.table["quality"].iloc[batch["rows"].tolist()].tolist())
             if line:
                 logger.info(f"note: {line}")
 

@@ -12,6 +12,7 @@ QUALITIES = (OK, SATURATED, EMPTY)
 MAX_SHARE = 0.2  # of pixels at one end; 0.14 at most in images of Galaxy10 DECaLS and the SDSS
 _PERCENT = f"{MAX_SHARE * 100:.0f} %"
 MIN_RANGE = 3  # grey levels between the darkest and the brightest value
+SEEN_IMAGES = 256  # training images that are looked at when a run begins
 
 
 def image_quality(pixels: np.ndarray) -> str:
@@ -69,22 +70,39 @@ def stored_line(table: pd.DataFrame) -> str:
     return quality_line(Counter(table.loc[~table["blank"], "quality"]))
 
 
-def augmented_line(pixels: np.ndarray, stored: Sequence[str]) -> str:
-    """Return a line if the augmentation makes images of a batch saturated or empty; else an empty text.
+class TrainingImages:
+    """A tally of saturated and empty images among the first training images of a run, as networks see them."""
 
-    Args:
-        pixels: (B, S, S, 3) uint8, the augmented images as networks see them.
-        stored: the quality of each image before.
-    """
-    found = [image_quality(image) for image in pixels]
-    spoilt = Counter(new for new, old in zip(found, stored, strict=True) if new != OK and old == OK)
-    if spoilt.total() <= MAX_SHARE * len(found):
-        return ""
-    numbers = " and ".join(f"{number:,} {name}" for name, number in sorted(spoilt.items()))
-    return (
-        f"of the first {len(found):,} training images, augmentation makes {numbers} (more than {_PERCENT} of the "
-        "pixels white or black): check augment.noise, augment.before and augment.after"
-    )
+    def __init__(self) -> None:
+        self._spoilt: Counter[str] = Counter()
+        self._seen = 0
+
+    @property
+    def complete(self) -> bool:
+        """Return whether enough images were seen; the tally can be left alone then."""
+        return self._seen >= SEEN_IMAGES
+
+    def add(self, pixels: np.ndarray, stored: Sequence[str] | None = None) -> str:
+        """Count a batch; return a line when more than 20 % of the images seen are spoilt, once, else an empty text.
+
+        Args:
+            pixels: (B, S, S, 3) uint8.
+            stored: the quality of each image before augmentation; images that were not ok do not count as spoilt.
+                None: not known, and the line does not speak of augmentation.
+        """
+        qualities = [image_quality(image) for image in pixels]
+        before = stored or [OK] * len(qualities)
+        self._spoilt.update(new for new, old in zip(qualities, before, strict=True) if new != OK and old == OK)
+        self._seen += len(qualities)
+        if self._spoilt.total() <= MAX_SHARE * self._seen:
+            return ""
+        numbers = " and ".join(f"{number:,} {name}" for name, number in sorted(self._spoilt.items()))
+        first = f"of the first {self._seen:,} training images"
+        what = f"(more than {_PERCENT} of the pixels white or black, or fewer than {MIN_RANGE} grey levels)"
+        self._seen = SEEN_IMAGES
+        if stored is None:
+            return f"{first}, {numbers} {what}: check what the data module makes of them"
+        return f"{first}, augmentation makes {numbers} {what}: check augment.noise, augment.before and augment.after"
 
 
 def quality_line(qualities: Mapping[str, int], remedy: str = "") -> str:

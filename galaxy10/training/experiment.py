@@ -44,6 +44,7 @@ from galaxy10.training.callbacks import (
     DescribeCheckpoint,
     EpochTotals,
     FiniteLoss,
+    InputQuality,
     RestoreEarlyStopping,
     RestorePlateau,
     StepSeed,
@@ -260,7 +261,13 @@ def build_trainer(
     options.pop("compile")  # the network is compiled already, in place
     options.pop("scheduler_interval")
     bar = options.pop("enable_progress_bar")
-    callbacks: list[L.Callback] = [StepSeed(config["seed"]), FiniteLoss(), EpochTotals(), DescribeCheckpoint()]
+    callbacks: list[L.Callback] = [
+        StepSeed(config["seed"]),
+        FiniteLoss(),
+        InputQuality(),
+        EpochTotals(),
+        DescribeCheckpoint(),
+    ]
     own = {name: build(node, context, f"callbacks.{name}") for name, node in config["callbacks"].items() if node}
     _check_kinds("callbacks", own, L.Callback)
     callbacks += own.values()

@@ -8,12 +8,15 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from astropy.io import fits
 from PIL import Image
 
 from galaxy10.data import GalaxyData
+from galaxy10.data.augment import Preprocessing
 from galaxy10.data.pack import pack
-from galaxy10.data.quality import image_quality
+from galaxy10.data.quality import TrainingImages, image_quality
+from galaxy10.training.callbacks import InputQuality
 from tests.galaxies import galaxy, sky, write_galaxies
 
 
@@ -80,12 +83,29 @@ def test_augmentation_that_makes_images_black(tmp_path, said, says):
         batch = next(iter(data.train_dataloader()))
         data.trainer = SimpleNamespace(training=True, current_epoch=0, is_global_zero=True, lightning_module=None)
         data.transform.custom = _Before(darker)
-        data._looked_at_augmented = False
+        data._first_images = TrainingImages()
         data.on_after_batch_transfer(batch, 0)
         data.trainer = None
         line = said("augmentation makes")
         assert bool(line) == spoilt
     assert "of the first 16 training images, augmentation makes 16 empty" in line
+    says(line)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_data_module_of_ones_own_that_feeds_black_images(known, said, says):
+    """a custom data module divides pixels by 255 twice: nearly black inputs, with preprocessing or without"""
+    galaxies = torch.rand(8, 3, 16, 16)
+    right, wrong = galaxies * 2 - 1, galaxies / 255 * 2 - 1
+    wrong[0] = right[0]  # so that the batch has a range
+    preprocessing = Preprocessing(16, [0.5] * 3, [0.5] * 3) if known else None
+    module, trainer = SimpleNamespace(preprocessing=preprocessing), SimpleNamespace(is_global_zero=True)
+    for inputs in (right, wrong):
+        InputQuality().on_train_batch_start(trainer, module, {"inputs": inputs}, 0)
+        assert bool(said("training images")) == (inputs is wrong)
+    line = said("training images")
+    assert "of the first 8 training images, 7 empty" in line
+    assert "check what the data module makes of them" in line
     says(line)
 
 

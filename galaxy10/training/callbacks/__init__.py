@@ -4,6 +4,7 @@ from galaxy10.training.callbacks.describe_checkpoint import DescribeCheckpoint
 from galaxy10.training.callbacks.early_stopping import EarlyStopping, RestoreEarlyStopping
 from galaxy10.training.callbacks.epoch_totals import EpochTotals
 from galaxy10.training.callbacks.finite_loss import FiniteLoss
+from galaxy10.training.callbacks.input_quality import InputQuality
 from galaxy10.training.callbacks.plateau import RestorePlateau
 from galaxy10.training.callbacks.progress import TrainingProgress
 from galaxy10.training.callbacks.seeding import StepSeed
@@ -14,6 +15,7 @@ __all__ = [
     "EarlyStopping",
     "EpochTotals",
     "FiniteLoss",
+    "InputQuality",
     "RestoreEarlyStopping",
     "RestorePlateau",
     "StepSeed",
