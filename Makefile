@@ -3,7 +3,7 @@
 # make test    run the tests                                               (ARGS="-k split")
 # make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
 # make bench   measure ours beside the alternatives, then print the table (half an hour; the machine idle)
-# make benchmark-accuracy   our networks and their rivals on one split   (ARGS="--data gz1=gz1.h5 --seeds 0,1,2"; resumes)
+# make benchmark-accuracy   our networks and their rivals on one split, into docs/records.md   (ARGS="--data gz1=gz1.h5"; resumes)
 # make check   format, lint, type-check, and who may import whom
 # make docs    build the documentation into build/docs                     (LINKCHECK=1 also opens the external links)
 # Each sets up .venv by itself, once. PYTHON=python3.12 chooses the interpreter.
@@ -54,7 +54,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/table.py
 
 benchmark-accuracy: $(READY)
-	@$(BIN)/python benchmarks/accuracy/run.py $(ARGS)
+	@$(BIN)/python benchmarks/accuracy/run.py --write docs/records.md $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff format $(if $(CI),--check) .

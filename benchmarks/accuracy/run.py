@@ -1,9 +1,10 @@
 """Train our networks and their rivals on one split of each data set, and write the records that docs/records.md shows.
 
-make benchmark-accuracy ARGS="--data gz1=gz1.h5 --data gz2=gz2.h5 --seeds 0,1,2"
+make benchmark-accuracy ARGS="--data 'Galaxy Zoo 1=gz1.h5' --seeds 0,1,2"
 
 Each run is a process of its own. Its result is kept in build/benchmark-accuracy as soon as it is there: after an
-interruption, run the same command again, and nothing is trained twice.
+interruption, run the same command again, and nothing is trained twice. A table holds everything that was kept of its
+data set, so that networks and seeds can be added by further commands.
 """
 
 import argparse
@@ -41,62 +42,72 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--epochs", type=int, default=5, help="of the pretrained networks")
     parser.add_argument("--scratch-epochs", type=int, default=20, help="of networks without pretrained weights")
-    parser.add_argument("--image-px", type=int, default=128)
+    parser.add_argument("--image-px", type=int, default=128, help="of the pretrained networks")
+    parser.add_argument("--scratch-image-px", type=int, default=64, help="of networks without pretrained weights")
     parser.add_argument("--only", default="", help="comma-separated parts of names, such as D4,plain loop")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "benchmark-accuracy")
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="put the tables into this page")
     given = parser.parse_args()
     wanted = [part for part in given.only.split(",") if part]
     names = [name for name in (*OURS, *RIVALS) if not wanted or any(part in name for part in wanted)]
-    tables = []
+    tables = {}
     for data in given.data:
         name, _, path = data.partition("=")
         if not Path(path).is_file():
             sys.exit(f"--data {data}: there is no file {path!r}; type --data NAME=FILE.h5")
-        folder = given.out / name
+        folder = given.out / slug(name)
         folder.mkdir(parents=True, exist_ok=True)
         split = folder / "split.csv"
         if not split.exists():
             run("-m", "galaxy10", "split", Path(path).absolute(), "-o", split, "--store-dir", given.out / "store")
-        results = {n: [measure(n, Path(path), folder, seed, given) for seed in given.seeds.split(",")] for n in names}
-        tables.append(table(name, results, given))
-        print("\n".join(tables[-1]), flush=True)
+        for network in names:
+            for seed in given.seeds.split(","):
+                measure(network, Path(path), folder, int(seed), given)
+        tables[name] = table([json.loads(kept.read_text()) for kept in sorted(folder.glob("*.json"))])
+        print("\n".join([f"### {name}", "", *tables[name]]), flush=True)
     if given.write:
         write(given.write, tables)
 
 
-def measure(name: str, path: Path, folder: Path, seed: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Return the result of one run; train it if it is not there yet."""
-    slug = "".join(c if c.isalnum() else "_" for c in name.lower())
+def measure(name: str, path: Path, folder: Path, seed: int, given: argparse.Namespace) -> None:
+    """Train one network with one seed and keep its result, unless it is there already."""
     pretrained = "Lite0" in name
     epochs = given.epochs if pretrained else given.scratch_epochs
-    kept = folder / f"{slug}-{given.image_px}px-{epochs}epochs-seed{seed}.json"
+    image_px = given.image_px if pretrained else given.scratch_image_px
+    kept = folder / f"{slug(name)}-{image_px}px-{epochs}epochs-seed{seed}.json"
     if kept.exists():
-        return json.loads(kept.read_text())
+        return
     data = [str(path.absolute()), str(folder / "split.csv")]
     if name in RIVALS:
-        words = ["--seed", seed, "--epochs", epochs, "--image-px", given.image_px]
-        result = last_json(run(HERE / "rivals.py", RIVALS[name], *data, *words))
+        shown = [RIVALS[name], "--epochs", str(epochs), "--image-px", str(image_px)]
+        result = last_json(run(HERE / "rivals.py", *shown, *data, "--seed", seed))
+        shown = ["benchmarks/accuracy/rivals.py", *shown]
     else:
-        words = ["data=hdf5", f"data.path={data[0]}", f"data.split_file={data[1]}", *OURS[name], f"seed={seed}"]
+        words = ["data=hdf5", f"data.path={data[0]}", f"data.split_file={data[1]}", f"seed={seed}"]
         words += [f"data.store_dir={given.out / 'store'}", "logger=csv", "run.report=false", "run.overwrite=true"]
         words += [f"run.dir={kept.with_suffix('')}"]
+        shown = OURS[name]
         if not name.startswith("PCA"):
-            words += [f"trainer.max_epochs={epochs}"]
-            words += [] if "simple" in name else [f"model.image_size={given.image_px}"]
-        found = last_json(run(ROOT / "train.py", *words))
+            shown = [*shown, f"trainer.max_epochs={epochs}"]
+            shown += [] if "simple" in name else [f"model.image_size={image_px}"]
+        found = last_json(run(ROOT / "train.py", *words, *shown))
         result = {
             "accuracy": found["test/accuracy"],
             "macro_f1": found["test/macro_f1"],
             "seconds": found["train/seconds"],
             "split": found["split_hash"],
         }
-    result |= {"command": " ".join(map(str, words)), "commit": commit(), "machine": machine()}
+        shown = ["train.py", *shown]
+    result |= {"network": name, "seed": seed, "command": " ".join(shown), "commit": commit(), "machine": machine()}
     part = kept.with_suffix(".part")
     part.write_text(json.dumps(result))
     part.rename(kept)
     print(f"{path.name} {name} seed {seed}: {result['accuracy']:.3f} / {result['macro_f1']:.3f}", flush=True)
-    return result
+
+
+def slug(name: str) -> str:
+    """Return a name as part of a file name."""
+    return "".join(c if c.isalnum() else "_" for c in name.lower())
 
 
 def commit() -> str:
@@ -106,26 +117,30 @@ def commit() -> str:
     ).stdout.strip()
 
 
-def table(data: str, results: dict[str, list[dict[str, Any]]], given: argparse.Namespace) -> list[str]:
-    """Return the Markdown table of one data set, the best accuracy first."""
-    epochs = [r["epoch_seconds"] for r in results.get("plain loop: EfficientNet-Lite0", [])]
+def table(results: list[dict[str, Any]]) -> list[str]:
+    """Return the Markdown table of one data set: a row for each network and command, the best accuracy first."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for result in results:
+        groups.setdefault((result["network"], result["command"]), []).append(result)
+    epochs = [result["epoch_seconds"] for result in results if result["network"] == "plain loop: EfficientNet-Lite0"]
     unit = statistics.median(epochs) if epochs else None
-    some = next(iter(results.values()))[0]
-    where = f"{some['machine']['cores']} cores {some['machine']['cpu']}"
-    head = "time, plain epochs" if unit else "time, s"
+    machines = sorted({f"{r['machine']['cores']} cores {r['machine']['cpu']}" for r in results})
+    splits = sorted({result["split"] for result in results if "split" in result})
+    about = [f"Split {', '.join(splits)}" if splits else "", "; ".join(machines)]
+    about += [f"one epoch of the plain loop: {unit:.0f} s" if unit else ""]
     lines = [
-        f"**{data}**, seeds {given.seeds}, inputs of {given.image_px} px, {where}"
-        + (f"; one epoch of the plain loop: {unit:.0f} s" if unit else ""),
+        ". ".join(filter(None, about)) + ".",
         "",
-        f"| network | accuracy | macro-F1 | {head} | commit |",
-        "|---|---|---|---|---|",
+        f"| network | accuracy | macro-F1 | seeds | {'time, plain epochs' if unit else 'time, s'} | command | commit |",
+        "|---" * 7 + "|",
     ]
-    for name, runs in sorted(results.items(), key=lambda item: -mean(r["accuracy"] for r in item[1])):
+    for (name, command), runs in sorted(groups.items(), key=lambda item: -mean(r["accuracy"] for r in item[1])):
         seconds = statistics.median(r["seconds"] for r in runs)
         time = f"{seconds / unit:.1f}" if unit else f"{seconds:.0f}"
-        commits = ", ".join(sorted({r["commit"] for r in runs}))
+        seeds, commits = (sorted({r[key] for r in runs}) for key in ("seed", "commit"))
         scores = " | ".join(spread([r[key] for r in runs]) for key in ("accuracy", "macro_f1"))
-        lines.append(f"| {name} | {scores} | {time} | {commits} |")
+        listed = [", ".join(map(str, x)) for x in (seeds, commits)]
+        lines.append(f"| {name} | {scores} | {listed[0]} | {time} | `{command}` | {listed[1]} |")
     return [*lines, ""]
 
 
@@ -140,15 +155,18 @@ def spread(values: list[float]) -> str:
     return f"{mean(values):.3f}{deviation}"
 
 
-def write(page: Path, tables: list[list[str]]) -> None:
-    """Replace what stands between the marks of a page."""
+def write(page: Path, tables: dict[str, list[str]]) -> None:
+    """Replace the tables of these data sets between the marks of a page, or add them; others stay."""
     text = page.read_text()
     if BEGIN not in text or END not in text:
         sys.exit(f"{page} has no lines {BEGIN} and {END}; add them where the tables belong")
     before, _, rest = text.partition(BEGIN)
-    content = "\n".join(line for lines in tables for line in lines)
+    old, _, after = rest.partition(END)
+    sections = {part.partition("\n")[0]: part.partition("\n")[2].strip() for part in f"\n{old}".split("\n### ")[1:]}
+    sections |= {name: "\n".join(lines).strip() for name, lines in tables.items()}
+    content = "".join(f"\n### {name}\n\n{section}\n" for name, section in sections.items())
     part = page.with_suffix(".part")
-    part.write_text(f"{before}{BEGIN}\n{content}{END}{rest.partition(END)[2]}")
+    part.write_text(f"{before}{BEGIN}\n{content}\n{END}{after}")
     part.rename(page)
 
 

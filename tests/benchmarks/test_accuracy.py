@@ -15,8 +15,20 @@ def test_a_run_is_trained_once_and_its_table_stands_between_the_marks(tmp_path, 
         monkeypatch.setenv(name, value)
     write_galaxies(tmp_path / "g.h5", per_class=20)
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- benchmark-accuracy: begin -->\nold\n<!-- benchmark-accuracy: end -->\nafter\n")
-    words = ["--data", "small=g.h5", "--seeds", "0", "--scratch-epochs", "1", "--image-px", "32", "--only", "D4 CNN"]
+    tables = "\n### other\n\nkept\n\n### small\n\nold\n\n"
+    page.write_text(f"before\n<!-- benchmark-accuracy: begin -->\n{tables}<!-- benchmark-accuracy: end -->\nafter\n")
+    words = [
+        "--data",
+        "small=g.h5",
+        "--seeds",
+        "0",
+        "--scratch-epochs",
+        "1",
+        "--scratch-image-px",
+        "32",
+        "--only",
+        "D4 CNN",
+    ]
 
     def measure(*more):
         line = [sys.executable, ROOT / "benchmarks" / "accuracy" / "run.py", *words, "--out", tmp_path / "out", *more]
@@ -29,7 +41,9 @@ def test_a_run_is_trained_once_and_its_table_stands_between_the_marks(tmp_path, 
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
+    assert "### other\n\nkept\n" in text  # the table of another data set
     assert "| ours: D4 CNN | 0." in text
+    assert "| `train.py model=d4_cnn model.network.size=small trainer.max_epochs=1 model.image_size=32` |" in text
     again = measure("--write", page)
     assert "seed 0:" not in again.stdout  # nothing was trained
     assert page.read_text() == text
