@@ -18,6 +18,7 @@ _ALIASES = {
     "dec": ("dec", "dej2000", "_dej2000", "dec_j2000", "delta_j2000", "dec_deg", "decdeg", "declination", "decj2000"),
 }
 COORDINATES = frozenset(name for names in _ALIASES.values() for name in names)
+_ENOUGH = 30  # positions to judge a unit by
 _MISSING = ("", "nan", "na", "n/a", "null", "none", "--", "<na>")
 
 
@@ -73,6 +74,23 @@ def read_degrees(values: Any, key: str, where: str) -> tuple[np.ndarray, str | N
         degrees,
         f"{where}: {unreadable.sum():,} of {there.sum():,} values of {key} cannot be read (the first is {first!r})",
     )
+
+
+def unit_remark(ra: np.ndarray, dec: np.ndarray) -> str | None:
+    """Return a remark if positions (N,) that are taken for degrees look like radians, or like hours of ra.
+
+    They fill a whole sky of radians or hours, and would be a small piece of one in degrees. In such a unit, images far
+    apart are taken for neighbours.
+    """
+    known = np.isfinite(ra) & np.isfinite(dec)
+    if known.sum() < _ENOUGH:
+        return None
+    ra, dec = ra[known], dec[known]
+    if ra.max() <= 2 * np.pi and np.abs(dec).max() <= np.pi / 2 and np.ptp(ra) > 4 and np.ptp(dec) > 1:
+        return "ra and dec may be radians, and are read as degrees: convert them, or rename the columns"
+    if ra.min() >= 0 and ra.max() <= 24 and np.ptp(ra) > 18 and np.ptp(dec) > 30:
+        return "ra may be in hours, and is read as degrees: multiply it by 15, or rename the columns"
+    return None
 
 
 def read_numbers(values: Any, key: str, where: str) -> tuple[np.ndarray, str | None]:

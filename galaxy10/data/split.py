@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from galaxy10.data.coordinates import unit_remark
 from galaxy10.data.given_split import GivenSplit, fold_subsets, given_subsets
 from galaxy10.data.groups import (
     FIELD_ARCSEC,
@@ -170,6 +171,8 @@ def _notes(table: pd.DataFrame, result: pd.DataFrame, assumed: int) -> tuple[str
         notes.append(f"the file has no sky positions (ra, dec): galaxies are grouped {by} only")
     elif missing := int((table["ra"].isna() | table["dec"].isna()).sum()):
         notes.append(f"{missing} images have no sky position (ra, dec): they are grouped {by} only")
+    if remark := unit_remark(table["ra"].to_numpy(), table["dec"].to_numpy()):
+        notes.append(remark)
     if assumed:
         notes.append(
             f"{assumed} images have no pixel scale (pxscale): a field of {FIELD_ARCSEC:g}″ is assumed, within which "

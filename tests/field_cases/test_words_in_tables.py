@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from galaxy10.data.coordinates import column_named, read_degrees
+from galaxy10.data.coordinates import column_named, read_degrees, unit_remark
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.inputs import find_inputs
 from galaxy10.data.pack import pack
@@ -140,3 +140,24 @@ def test_the_kind_of_a_table_is_its_content(tmp_path, name, separator, says):
     (tmp_path / "notes.txt").write_text("remarks among the images of a glob")
     assert len(find_inputs([str(tmp_path / "notes.txt")])) == 1  # an image that cannot be read, listed as such
     says("read: the kind of a table is its content")
+
+
+@pytest.mark.parametrize(
+    ("unit", "said"), [("degrees", None), ("radians", "may be radians"), ("hours", "may be in hours")]
+)
+def test_numbers_in_another_unit(unit, said, says):
+    """ra and dec are numbers in radians, or ra in hours: images far apart would be neighbours."""
+    rng = np.random.default_rng(0)
+    ra, dec = rng.uniform(0, 360, 200), rng.uniform(-60, 60, 200)
+    ra[0] = np.nan
+    factors = {"degrees": (1, 1), "radians": (np.pi / 180, np.pi / 180), "hours": (1 / 15, 1)}[unit]
+    found = unit_remark(ra * factors[0], dec * factors[1])
+    assert found is None if said is None else said in found
+    assert unit_remark(ra[:20], dec[:20]) is None  # too few to tell
+    says(found or "(nothing)")
+
+
+def test_a_stripe_of_the_sky_is_no_other_unit():
+    rng = np.random.default_rng(0)
+    assert unit_remark(rng.uniform(0, 24, 200), rng.uniform(-1, 1, 200)) is None
+    assert unit_remark(rng.uniform(0, 2, 200), rng.uniform(-1, 1, 200)) is None
