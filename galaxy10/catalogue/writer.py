@@ -9,7 +9,7 @@ NAME.parquet.parts/     plan.json and the parts, until the catalogue is complete
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -207,8 +207,13 @@ def check_catalogue_path(output: Path) -> None:
         raise Galaxy10Error(f"-o {output} has no known format; end it in {', '.join(CATALOGUE_SUFFIXES)}")
 
 
-def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
+def merge_shards(
+    output: Path, overwrite: bool, join_others: Callable[[Sequence[Path]], None] | None = None
+) -> dict[str, Any]:
     """Join the shards beside a catalogue into the catalogue, and return its record; the shards are kept.
+
+    Args:
+        join_others: joins the other files of the checked shards, before the catalogue is written.
 
     Raises:
         Galaxy10Error: a shard is missing, unfinished or of another command.
@@ -249,6 +254,8 @@ def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
     catalogue.check_name(overwrite)
     check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # -o of the shards may have been .parquet
     failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
+    if join_others is not None:
+        join_others(shards)
     rest = {
         k: v
         for k, v in records[0].items()
