@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy10.catalogue.writer import Catalogue, merge_shards, shard_path
+from galaxy10.data.array_files import join_arrays, write_array
 from galaxy10.data.sidecars import CATALOGUE_SUFFIXES, Failure, parts_path, record_path
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.files import atomic_write, read_json
+from galaxy10.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,8 +80,7 @@ class Embeddings(Catalogue):
         column = table[FEATURES]
         raw = b"".join(value.as_py() for value in column)
         features = np.frombuffer(raw, np.float16).reshape(len(table), column.type.byte_width // 2)
-        with atomic_write(self._features(number)) as part, part.open("wb") as file:
-            np.save(file, features)
+        write_array(self._features(number), features)
         super().add(number, table.drop_columns([FEATURES]), failures)
 
     def finish(self, number_of_parts: int, more: dict[str, Any]) -> dict[str, Any]:
@@ -90,23 +90,6 @@ class Embeddings(Catalogue):
 
     def _features(self, number: int) -> Path:
         return self._part(number).with_suffix(".npy")
-
-
-def join_arrays(path: Path, parts: Sequence[Path]) -> None:
-    """Join .npy files of (n, D) arrays of one type into one file (N, D), one in memory at a time."""
-    shapes = [np.load(part, mmap_mode="r").shape for part in parts]
-    first = np.load(parts[0])
-    with atomic_write(path) as target, target.open("wb") as file:
-        header = {
-            "descr": first.dtype.str,
-            "fortran_order": False,
-            "shape": (sum(s[0] for s in shapes), *shapes[0][1:]),
-        }
-        np.lib.format.write_array_header_1_0(file, header)
-        for part in parts:
-            array = np.load(part, mmap_mode="r")
-            for start in range(0, len(array), 4096):
-                file.write(np.ascontiguousarray(array[start : start + 4096]).tobytes())
 
 
 def merge_embeddings(folder: Path, overwrite: bool) -> dict[str, Any]:

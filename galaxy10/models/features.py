@@ -24,9 +24,13 @@ class FeatureHook:
         layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == num_classes]
         self.has_layer = bool(layers)
         if layers:
-            layers[-1].register_forward_pre_hook(self._keep_input)
+            self._handle = layers[-1].register_forward_pre_hook(self._keep_input)
         else:
-            network.register_forward_hook(self._keep_output)
+            self._handle = network.register_forward_hook(self._keep_output)
+
+    def remove(self) -> None:
+        """Remove the hook from the network."""
+        self._handle.remove()
 
     def _keep_input(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
         self.features = inputs[0].detach().flatten(1)

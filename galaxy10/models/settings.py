@@ -28,7 +28,7 @@ FIELDS: dict[str, Field] = {
     "model.scree_components": integer(1, 10_000),
     "model.components_from": choice("train", "each_subset"),
     "model.standardize": boolean(),
-    "model.C": number(0, above=True),
+    "model.C": optional(number(0, above=True)),
     "model.max_iter": integer(1),
     "loss._target_": optional(text()),
     "loss.label_smoothing": number(0, 0.99),

@@ -1,0 +1,217 @@
+"""A linear probe: a frozen pretrained network, and logistic regression on its features, solved in one epoch.
+
+The features of all images are computed once and kept beside the store (galaxy10.models.feature_cache), so that every
+further run on them takes seconds.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import log_softmax
+from torch import nn
+
+from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.resampling import repeats_per_row
+from galaxy10.errors import Galaxy10Error, TrainingError
+from galaxy10.files import atomic_write
+from galaxy10.models.feature_cache import cached_features, features_file
+from galaxy10.models.features import FeatureHook
+from galaxy10.models.logistic import Logistic, fit_logistic, moments, training_limit
+from galaxy10.models.timm_classifier import TimmClassifier
+from galaxy10.runs.files import RunFiles
+
+logger = logging.getLogger(__name__)
+
+# The values of C that are tried, from the strongest penalty on.
+GRID = tuple(float(f"{10 ** (k / 2):.1e}") for k in range(-10, 1))
+_WORSE_IN_A_ROW = 2  # values after the best one, then the rest of the grid is left out
+
+
+class LinearProbe(TimmClassifier):
+    """A timm network whose final linear layer is a logistic regression on the standardised features before it.
+
+    Rank 0 solves it at the start of the first epoch (L-BFGS, scikit-learn); the epoch's batches then only measure the
+    result, and training ends. The standardisation is folded into the layer, so that the checkpoint is that of any
+    timm network. The repeats of an image under `data.balance` become its weight in the regression.
+
+    Args:
+        backbone: timm's name, with or without the tag of its weights.
+        C: inverse strength of the L2 penalty, as in sklearn.linear_model.LogisticRegression; None: of GRID, the one
+            with the lowest loss on the validation images.
+        max_iter: as in sklearn.linear_model.LogisticRegression.
+        freeze: backbone.
+        others: arguments of Classifier.
+
+    Raises:
+        Galaxy10Error: the network's classifier is no linear layer, or freeze is not backbone.
+    """
+
+    def __init__(
+        self, backbone: str, *, C: float | None = None, max_iter: int = 1000, freeze: str = "backbone", **others: Any
+    ):
+        if freeze != "backbone":
+            raise Galaxy10Error(
+                f"model.freeze={freeze}: a linear probe trains only its last layer; type model.freeze=backbone, or "
+                f"model=timm model.backbone={backbone} to train the whole network"
+            )
+        super().__init__(backbone, freeze=freeze, **others)
+        if not (len(self.head) == 1 and isinstance(self.head[0], nn.Linear)):
+            raise Galaxy10Error(f"model.backbone={backbone} does not end in one linear layer; name another backbone")
+        self.C, self.max_iter = C, max_iter
+        self.automatic_optimization = False
+        self._features: np.ndarray | None = None  # (N, D) of the file that was trained on
+        self._features_of = ""  # its content
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """Return the final linear layer."""
+        layer = self.head[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return an optimizer that counts steps and changes no weight."""
+        return torch.optim.SGD([self.classifier.bias], lr=0.0)
+
+    def on_train_epoch_start(self) -> None:
+        """Compute or read the features, solve the regression on rank 0, and broadcast it.
+
+        Raises:
+            TrainingError: the data module is not galaxy10.data.GalaxyData.
+        """
+        if self.current_epoch > 0:
+            return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, GalaxyData):
+            raise TrainingError(
+                f"{type(self).__name__} needs the store of galaxy10.data.GalaxyData; type data=hdf5 or another model"
+            )
+        if self.trainer.is_global_zero:
+            self.read_features(data)
+            self._solve_and_write(data)
+        if self.trainer.world_size > 1:
+            for parameter in self.classifier.parameters():
+                torch.distributed.broadcast(parameter.data, src=0)
+            self.read_features(data)
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
+        """Return the loss and logits of one batch; no weight changes."""
+        self.optimizers().step()  # type: ignore[union-attr]
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            logits = self._known_logits(batch)
+            logits = self._logits(batch["inputs"].float()) if logits is None else logits
+            return {"loss": self.criterion(logits, batch["labels"]), "logits": logits}
+
+    def on_train_epoch_end(self) -> None:
+        """Stop after the first epoch."""
+        self.trainer.should_stop = True
+
+    def batch_probabilities(self, batch: dict[str, torch.Tensor], views: int) -> torch.Tensor:
+        """Return probabilities (B, C) of a batch, averaged over views; of one view, from the kept features."""
+        with torch.autocast(self.device.type, enabled=False):
+            logits = self._known_logits(batch) if views == 1 else None
+            return super().batch_probabilities(batch, views) if logits is None else logits.softmax(dim=1)
+
+    def _known_logits(self, batch: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """Return the logits (B, C) float32 of a batch by its rows; None if the features of its file are not at hand."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self._features is None or not isinstance(data, GalaxyData) or data.store.content != self._features_of:
+            return None
+        features = torch.from_numpy(self._features[batch["rows"].cpu().numpy()])
+        logits: torch.Tensor = self.classifier(features.to(self.device)).float()
+        return logits
+
+    # --- features and regression -----------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def read_features(self, data: GalaxyData) -> np.ndarray:
+        """Return the features (N, D) float32 of all images of the file; compute them if they are not kept yet.
+
+        Raises:
+            Galaxy10Error: they cannot be kept beside the store, or the network does not use its final layer.
+        """
+        preprocessing = self.known_preprocessing
+        path = features_file(data.store, preprocessing, self.network, self.head)
+        hook, mode = FeatureHook(self.network, self.num_classes), self.training
+        self.eval()
+
+        def compute(images: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(self.device.type, enabled=False):
+                inputs = preprocessing.eval_transform(images.to(self.device))
+                self._logits(inputs.to(memory_format=torch.channels_last))
+            if hook.features is None or hook.features.shape[1] != self.classifier.in_features:
+                raise TrainingError("the network does not use its final linear layer once per image; name another")
+            return hook.features
+
+        try:
+            self._features = cached_features(path, data.store, compute)
+        finally:
+            hook.remove()
+            self.train(mode)
+        self._features_of = data.store.content
+        return self._features
+
+    def solve(self, features: np.ndarray, data: GalaxyData, rows: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+        """Solve the regression into the network; return a table of the C tried: C, val_loss, converged, chosen.
+
+        Args:
+            features: (N, D) of all images of the file.
+            rows, labels: (n,) training images.
+        """
+        train = np.asarray(features[rows], np.float64)
+        mean, std = moments(train)
+        train = (train - mean) / std
+        val_rows, val_labels = data.split.rows("val"), data.labels("val")
+        val = (np.asarray(features[val_rows], np.float64) - mean) / std
+        repeats, balanced = repeats_per_row(labels, data.balance), data.balance == "weighted"
+        tried, best = [], (np.inf, Logistic(np.empty(0), np.empty(0), True))
+        for C in self._candidates(len(val_rows)):
+            found = fit_logistic(
+                train, labels, self.num_classes, C=C, max_iter=self.max_iter, repeats=repeats, balanced=balanced
+            )
+            loss = (
+                float(-log_softmax(found.logits(val), axis=1)[np.arange(len(val)), val_labels].mean())
+                if len(val)
+                else 0.0
+            )
+            tried.append({"C": C, "val_loss": loss, "converged": found.converged})
+            if loss < best[0]:
+                best = (loss, found)
+            elif all(line["val_loss"] > best[0] for line in tried[-_WORSE_IN_A_ROW:]):
+                break
+        best[1].unscaled(mean, std).copy_to(self.classifier)
+        table = pd.DataFrame(tried)
+        return table.assign(chosen=table["val_loss"] == best[0])
+
+    def _candidates(self, num_val: int) -> Iterator[float]:
+        if self.C is not None:
+            yield self.C
+        elif num_val:
+            yield from GRID
+        else:
+            raise TrainingError("there are no validation images to choose model.C on; type model.C=0.001")
+
+    def _solve_and_write(self, data: GalaxyData) -> None:
+        assert self._features is not None
+        rows, labels = data.split.rows("train"), data.labels("train")
+        limit = training_limit(
+            self.trainer.num_training_batches, len(data.loaders["train"]), data.batch_size, len(rows)
+        )
+        if limit < len(rows):
+            chosen = np.sort(np.random.default_rng(data.seed).permutation(len(rows))[:limit])
+            rows, labels = rows[chosen], labels[chosen]
+        start = time.perf_counter()
+        table = self.solve(self._features, data, rows, labels)
+        found = table[table["chosen"]].iloc[0]
+        seconds = time.perf_counter() - start
+        logger.info(f"solved  C={found['C']:g} of {len(table)} tried, {len(rows)} images in {seconds:.1f} s")
+        if not found["converged"]:
+            logger.info(f"        the regression did not converge within model.max_iter={self.max_iter}")
+        with atomic_write(RunFiles(Path(self.trainer.default_root_dir)).regularization) as part:
+            table.to_csv(part, index=False)
