@@ -27,7 +27,8 @@ from galaxy10.files import read_json
 if TYPE_CHECKING:
     import pandas as pd
 
-FEATURES = "features"  # the column of a part: D float16 as bytes; it becomes a file of its own
+# The column of a part that becomes a file of its own: D float16 as bytes. No input has a column of this name.
+FEATURES = "\0features"
 _SHARD = re.compile(r"index\.\d+-of-\d+\.parquet")
 
 
@@ -39,7 +40,7 @@ def index_path(folder: Path, shard: tuple[int, int] | None = None) -> Path:
 
 def features_path(index: Path) -> Path:
     """Return the path of the features that belong to an index."""
-    return index.with_name(FEATURES + index.stem.removeprefix("index") + ".npy")
+    return index.with_name("features" + index.stem.removeprefix("index") + ".npy")
 
 
 def has_shards(folder: Path) -> bool:

@@ -165,12 +165,13 @@ def join_parts(
         failed.unlink(missing_ok=True)
     with atomic_write(output) as part:
         catalogued = write_tables(part, output.suffix.lower(), parts)
-    counts = {
+    counts: dict[str, Any] = {
         "catalogued": catalogued,
         "failed": len(failures),
-        "trained_on": count_true(parts, "trained_on"),
         "quality": _count_qualities(parts),
     }
+    if "trained_on" in pq.read_schema(parts[0]).names:
+        counts["trained_on"] = count_true(parts, "trained_on")
     record = {"output": output.name, "plan": plan, **counts, **more}
     write_json(record_path(output), record)
     if leftover is not None:

@@ -75,6 +75,14 @@ class LinearProbe(TimmClassifier):
         assert isinstance(layer, nn.Linear)
         return layer
 
+    def compile_network(self) -> None:
+        """Refuse: the network sees each image once.
+
+        Raises:
+            Galaxy10Error: always.
+        """
+        raise Galaxy10Error("trainer.compile=true gains nothing in a linear probe; type trainer.compile=false")
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return an optimizer that counts steps and changes no weight."""
         return torch.optim.SGD([self.classifier.bias], lr=0.0)

@@ -32,7 +32,12 @@ def data(tmp_path):
 
 def probe(seed=0, **changes):
     """A probe whose frozen network has the random weights of a seed; the new last layer differs each time."""
-    options = {"class_names": NAMES, "preprocessing": Preprocessing(32, [0.1] * 3, [0.2] * 3), "tta_views": 1, **changes}
+    options = {
+        "class_names": NAMES,
+        "preprocessing": Preprocessing(32, [0.1] * 3, [0.2] * 3),
+        "tta_views": 1,
+        **changes,
+    }
     torch.manual_seed(seed)
     module = LinearProbe("test_resnet", **options)
     torch.nn.init.normal_(module.classifier.weight, std=np.random.default_rng().uniform(0.1, 1))
@@ -133,16 +138,16 @@ def test_batches_of_the_file_are_evaluated_from_the_kept_features_and_others_by_
 
 
 def test_what_it_cannot_do_is_said(data, tmp_path, here):
-    with pytest.raises(Galaxy10Error, match="type model.freeze=backbone, or model=timm model.backbone=test_resnet"):
+    with pytest.raises(Galaxy10Error, match=r"type model.freeze=backbone, or model=timm model.backbone=test_resnet"):
         probe(freeze="none")
     with pytest.raises(Galaxy10Error, match="does not end in one linear layer"):
         LinearProbe("deit_tiny_distilled_patch16_224", class_names=NAMES)  # it has two
     module = probe()
     data.split.table.loc[data.split.table["subset"] == "val", "subset"] = "test"
-    with pytest.raises(TrainingError, match="no validation images to choose model.C on; type model.C"):
+    with pytest.raises(TrainingError, match=r"no validation images to choose model.C on; type model.C"):
         module.solve(module.read_features(data), data, data.split.rows("train"), data.labels("train"))
     kept(data)[0].write_bytes(b"no array")
-    with pytest.raises(Galaxy10Error, match="is damaged .*; delete it, and it is made again"):
+    with pytest.raises(Galaxy10Error, match=r"is damaged .*; delete it, and it is made again"):
         module.read_features(data)
     done = here("train.py", "data=simulated", "model=linear_probe", "augment=affine")
     assert (done.code, "does not use augment; type augment=none" in done.message) == (2, True)
