@@ -101,5 +101,11 @@ def _batches(store: Store, start: int, compute: Callable[[torch.Tensor], torch.T
     stop = min(start + PART, len(store))
     for first in range(start, stop, BATCH):
         images = torch.from_numpy(np.array(store.images[first : min(first + BATCH, stop)]))
-        yield compute(images).float().cpu().numpy()
+        found = compute(images).float().cpu().numpy()
+        if not np.isfinite(found).all():
+            raise Galaxy10Error(
+                f"the network gives features that are not finite for images {first} to {first + len(found) - 1}; type "
+                "another model.backbone or model.weights"
+            )
+        yield found
         forget_pages(store.images)

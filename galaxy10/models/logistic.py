@@ -61,6 +61,11 @@ def fit_logistic(
         repeats: (n,) how often each image counts; None: once.
         balanced: whether every class has the same weight.
     """
+    weight, bias = np.zeros((num_classes, features.shape[1])), np.full(num_classes, _NEVER)
+    present = np.unique(labels)
+    if len(present) == 1:  # nothing to fit
+        bias[present] = 0
+        return Logistic(weight, bias, True)
     regression = LogisticRegression(C=C, max_iter=max_iter, class_weight="balanced" if balanced else None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
@@ -68,7 +73,6 @@ def fit_logistic(
     coefficients, intercept = regression.coef_, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn then gives only the logit of the second class
         coefficients, intercept = np.vstack([-coefficients, coefficients]) / 2, np.r_[-intercept, intercept] / 2
-    weight, bias = np.zeros((num_classes, features.shape[1])), np.full(num_classes, _NEVER)
     weight[regression.classes_], bias[regression.classes_] = coefficients, intercept
     return Logistic(weight, bias, not any(issubclass(w.category, ConvergenceWarning) for w in caught))
 

@@ -80,6 +80,13 @@ def test_two_classes_and_absent_classes(data):
         assert (predicted == labels[chosen]).mean() > 0.9
 
 
+def test_one_class_alone_is_always_predicted(data):
+    labels = data.labels("train")
+    module = classifier()
+    module.fit(data, data.split.rows("train")[labels == 1], labels[labels == 1])
+    assert (probabilities(module, data, data.split.rows("test"))[:, 1] > 0.999).all()
+
+
 def test_a_few_galaxies_give_as_many_components_as_they_can(data):
     few = np.random.default_rng(0).permutation(len(data.split.rows("train")))[:10]
     rows, labels = data.split.rows("train")[few], data.labels("train")[few]
