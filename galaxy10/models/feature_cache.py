@@ -7,7 +7,6 @@ process loses one part.
 
 import hashlib
 import json
-import logging
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,8 +23,6 @@ from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import remove_leftovers
 from galaxy10.progress import progress
 
-logger = logging.getLogger(__name__)
-
 FORMAT = 1  # part of the key
 PART, BATCH = 512, 64  # images
 
@@ -37,7 +34,9 @@ def features_file(store: Store, preprocessing: Preprocessing, network: nn.Module
         head: the layers after the features, whose weights do not count.
     """
     after = {id(tensor) for layer in head for tensor in layer.state_dict(keep_vars=True).values()}
-    about = {"format": FORMAT, "pixels": store.content, "preprocessing": preprocessing.to_dict()}
+    inputs = preprocessing.to_dict()
+    del inputs["noise_sigma"]  # of augmentation: it differs from split to split, and changes no feature
+    about = {"format": FORMAT, "pixels": store.content, "preprocessing": inputs}
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, tensor in network.state_dict(keep_vars=True).items():
         if id(tensor) not in after and not name.endswith("num_batches_tracked"):
@@ -76,7 +75,6 @@ def cached_features(path: Path, store: Store, compute: Callable[[torch.Tensor], 
         raise Galaxy10Error(
             f"{path} has {len(features)} lines for {len(store)} images; delete it, and it is made again"
         )
-    logger.info(f"features {path}: {features.shape[1]} of each image")
     return features
 
 

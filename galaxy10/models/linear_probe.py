@@ -106,7 +106,8 @@ class LinearProbe(TimmClassifier):
         if self.trainer.world_size > 1:
             for parameter in self.classifier.parameters():
                 torch.distributed.broadcast(parameter.data, src=0)
-            self.read_features(data)
+            if not self.trainer.is_global_zero:
+                self.read_features(data)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
         """Return the loss and logits of one batch; no weight changes."""
@@ -214,6 +215,8 @@ class LinearProbe(TimmClassifier):
         if limit < len(rows):
             chosen = np.sort(np.random.default_rng(data.seed).permutation(len(rows))[:limit])
             rows, labels = rows[chosen], labels[chosen]
+        kept = getattr(self._features, "filename", "memory")
+        logger.info(f"features {self._features.shape[1]} of each image, kept in {kept}")
         start = time.perf_counter()
         table = self.solve(self._features, data, rows, labels)
         found = table[table["chosen"]].iloc[0]

@@ -77,6 +77,8 @@ def test_the_features_are_computed_once_for_one_network_and_one_file(data, monke
     assert np.allclose(first, by_the_network(probe(), data, rows)[0], atol=1e-5)
     monkeypatch.setattr(LinearProbe, "forward", lambda *_: pytest.fail("the features were computed again"))
     assert np.array_equal(probe().read_features(data), first)
+    another_split = Preprocessing(32, [0.1] * 3, [0.2] * 3, noise_sigma=[0.3] * 3)  # σ is of the training images
+    assert np.array_equal(probe(preprocessing=another_split).read_features(data), first)
     assert len(kept(data)) == 1
     monkeypatch.undo()
     for other in (probe(seed=1), probe(preprocessing=Preprocessing(48, [0.1] * 3, [0.2] * 3))):
