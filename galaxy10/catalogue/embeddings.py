@@ -22,7 +22,7 @@ from galaxy10.catalogue.writer import Catalogue, merge_shards, shard_path
 from galaxy10.data.array_files import join_arrays, write_array
 from galaxy10.data.sidecars import CATALOGUE_SUFFIXES, Failure, parts_path, record_path
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.files import read_json
+from galaxy10.files import read_json, remove_leftovers_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +86,7 @@ class Embeddings(Catalogue):
 
     def finish(self, number_of_parts: int, more: dict[str, Any]) -> dict[str, Any]:
         """Join and remove the parts, and return the record."""
+        remove_leftovers_of(features_path(self.output))  # they may be large
         join_arrays(features_path(self.output), [self._features(number) for number in range(number_of_parts)])
         return super().finish(number_of_parts, more)
 

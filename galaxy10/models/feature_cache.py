@@ -20,7 +20,7 @@ from galaxy10.data.array_files import join_arrays, write_array
 from galaxy10.data.augment import Preprocessing
 from galaxy10.data.store import Store, forget_pages
 from galaxy10.errors import Galaxy10Error, first_line
-from galaxy10.files import remove_leftovers
+from galaxy10.files import remove_leftovers, remove_leftovers_of
 from galaxy10.progress import progress
 
 FORMAT = 1  # part of the key
@@ -82,6 +82,7 @@ def _compute(path: Path, store: Store, compute: Callable[[torch.Tensor], torch.T
     folder = path.with_suffix(".parts")
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
+    remove_leftovers_of(path)
     parts = {start: folder / f"{start:08d}.npy" for start in range(0, len(store), PART)}
     missing = [start for start, part in parts.items() if not part.exists()]
     done = len(store) - sum(min(PART, len(store) - start) for start in missing)

@@ -22,6 +22,7 @@ from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.options import PredictOptions
 from tests.galaxies import BAD, galaxy, write_folder
 
+FILES = {"features.npy", "index.parquet", "index.json", "index.failed.csv"}
 FAILURE = ("a.png", 0, "empty file (0 bytes)")
 
 
@@ -75,11 +76,12 @@ def test_features_are_in_the_order_of_the_index_also_after_a_kill_at_any_rename(
                 with pytest.raises(Galaxy10Error, match=r"not finished; run the same|holds no embeddings"):
                     read_embeddings(folder)
                 patched.undo()
+                (folder / ".features.npy.1-abc.part").touch()  # as SIGKILL leaves it
                 write(Embeddings(index_path(folder), {"weights": 1}), *parts, failures=[FAILURE])
             else:
                 pytest.fail("there were fewer renames: the range does not end with the last one")
         assert_lines_fit(folder, 9)
-        assert not (folder / "index.parquet.parts").exists()
+        assert {path.name for path in folder.iterdir()} - {".index.parquet.lock"} == FILES
         assert read_json(folder / "index.json")["failed"] == 1
 
 
