@@ -56,7 +56,7 @@ def embed(
     """
     check_folder(folder)
     check_options(options)
-    views = options.tta_views or 1
+    views = 1 if options.tta_views is None else options.tta_views
     if views not in _VIEWS:
         raise Galaxy10Error(f"--tta-views {views} is not allowed; type one of {', '.join(map(str, _VIEWS))}")
     shard = parse_shard(options.shard) if options.shard is not None else None

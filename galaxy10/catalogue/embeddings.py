@@ -75,6 +75,18 @@ class Embeddings(Catalogue):
         features = features_path(self.output)
         if features.exists() and not (overwrite or self.output.exists() or self.parts.exists()):
             raise Galaxy10Error(f"{features} exists already and has no index; give another -o, or --overwrite")
+        if not overwrite:
+            self._check_others()
+
+    def _check_others(self) -> None:
+        """Check that the whole and the shards in the folder come from one command but for --shard."""
+        for path in sorted(self.output.parent.glob("index*.json")):
+            plan = read_json(path).get("plan")
+            if isinstance(plan, dict) and (other := self._differing(plan | {"shard": self.plan.get("shard")})):
+                raise Galaxy10Error(
+                    f"{self.output.parent} holds embeddings of another command ({path.name}, {other}); give another "
+                    "-o, or --overwrite"
+                )
 
     def add(self, number: int, table: pa.Table, failures: Sequence[Failure]) -> None:
         """Write one part: its features, then its lines; the part counts once its lines are there."""

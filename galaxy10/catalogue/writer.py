@@ -81,7 +81,8 @@ class Catalogue:
             raise Galaxy10Error(f"{self.output} exists already{how}; give another -o, or --overwrite")
 
     def _differing(self, plan: dict[str, Any]) -> str:
-        return f"different: {', '.join(sorted(k for k in {*plan, *self.plan} if plan.get(k) != self.plan.get(k)))}"
+        names = sorted(k for k in {*plan, *self.plan} if plan.get(k) != self.plan.get(k))
+        return f"different: {', '.join(names)}" if names else ""
 
     @contextmanager
     def writing(self, overwrite: bool) -> Iterator[dict[str, Any] | None]:

@@ -106,6 +106,10 @@ def test_shards_joined_are_the_whole(tmp_path):
         read_embeddings(tmp_path)
     with pytest.raises(Galaxy10Error, match="shards 1 of 2"):
         merge_embeddings(tmp_path, False)
+    with pytest.raises(
+        Galaxy10Error, match=r"of another command \(index.0-of-2.json, different: weights\); .*--overwrite"
+    ):
+        Embeddings(index_path(tmp_path, (1, 2)), {"shard": [1, 2], "weights": 2}).check_name(overwrite=False)
     write(Embeddings(index_path(tmp_path, (1, 2)), {"shard": [1, 2]}), lines(5, 4))
     assert merge_embeddings(tmp_path, False)["failed"] == 1
     assert_lines_fit(tmp_path, 9)
@@ -199,7 +203,7 @@ def test_views_are_averaged_and_interrupted_work_is_resumed(run, tmp_path, monke
         (["RUN", "images", "--model", "resnet50", "-o", "out"], "are two networks; leave out one of them"),
         (["RUN", "images", "--image-size", "64", "-o", "out"], "--image-size belongs to --model"),
         (["RUN", "images", "-o", "out.parquet"], "is a file; give the folder to write, such as -o out"),
-        (["RUN", "images", "-o", "out", "--tta-views", "3"], "type one of 1, 2, 4, 8"),
+        (["RUN", "images", "-o", "out", "--tta-views", "0"], "type one of 1, 2, 4, 8"),
         (["RUN", "images", "-o", "out", "--shard", "4/4"], "i from 0 to n − 1"),
         (["--model", "simple_cnn", "images", "-o", "out"], "simple_cnn has no pretrained weights"),
         (["--model", "resnet5", "images", "-o", "out"], "there is no network resnet5: did you mean resnet50?"),
