@@ -1,8 +1,8 @@
 """Features of all images of a store, computed once and kept beside it for every run that has the same frozen network.
 
-The file is `<store>.features-<key>.npy`, (N, D) float32. Its key is a hash of the pixels, the network's weights and its
-preprocessing. It may be deleted: it is computed again. Parts wait in `<store>.features-<key>.parts/`, so that a killed
-process loses one part.
+The file is `<store>.features-<key>.npy`, (N, D) float32; that of another view ends in `-view1.npy` and so on. The key
+is a hash of the pixels, the network's weights and its preprocessing. A file may be deleted: it is computed again. Parts
+wait in a folder of the same name that ends in `.parts`, so that a killed process loses one part.
 """
 
 import hashlib
@@ -27,11 +27,14 @@ FORMAT = 1  # part of the key
 PART, BATCH = 512, 64  # images
 
 
-def features_file(store: Store, preprocessing: Preprocessing, network: nn.Module, head: list[nn.Module]) -> Path:
-    """Return the file of a network's features of a store.
+def features_files(
+    store: Store, preprocessing: Preprocessing, network: nn.Module, head: list[nn.Module], views: int = 1
+) -> list[Path]:
+    """Return the file of a network's features of a store, for each view.
 
     Args:
         head: the layers after the features, whose weights do not count.
+        views: number of flips and quarter turns, in the order of galaxy10.data.augment.tta_views.
     """
     after = {id(tensor) for layer in head for tensor in layer.state_dict(keep_vars=True).values()}
     inputs = preprocessing.to_dict()
@@ -42,7 +45,8 @@ def features_file(store: Store, preprocessing: Preprocessing, network: nn.Module
         if id(tensor) not in after and not name.endswith("num_batches_tracked"):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return store.path.with_name(f"{store.path.stem}.features-{digest.hexdigest()[:12]}.npy")
+    name = f"{store.path.stem}.features-{digest.hexdigest()[:12]}"
+    return [store.path.with_name(f"{name}-view{view}.npy" if view else f"{name}.npy") for view in range(views)]
 
 
 def cached_features(path: Path, store: Store, compute: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
@@ -51,7 +55,7 @@ def cached_features(path: Path, store: Store, compute: Callable[[torch.Tensor], 
     Of several processes at once, one computes and the others wait.
 
     Args:
-        path: of features_file.
+        path: of features_files.
         compute: images (B, H, W, 3) uint8 → features (B, D).
 
     Raises:

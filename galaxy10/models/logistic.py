@@ -49,7 +49,7 @@ def fit_logistic(
     *,
     C: float,
     max_iter: int,
-    repeats: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
     balanced: bool = False,
 ) -> Logistic:
     """Fit a regression by L-BFGS with an L2 penalty.
@@ -58,23 +58,23 @@ def fit_logistic(
         features: (n, K).
         labels: (n,). A class without any gets the logit −10,000.
         C, max_iter: as in sklearn.linear_model.LogisticRegression.
-        repeats: (n,) how often each image counts; None: once.
+        weight: (n,) of each image; None: 1.
         balanced: whether every class has the same weight.
     """
-    weight, bias = np.zeros((num_classes, features.shape[1])), np.full(num_classes, _NEVER)
+    coefficients, bias = np.zeros((num_classes, features.shape[1])), np.full(num_classes, _NEVER)
     present = np.unique(labels)
     if len(present) == 1:  # nothing to fit
         bias[present] = 0
-        return Logistic(weight, bias, True)
+        return Logistic(coefficients, bias, True)
     regression = LogisticRegression(C=C, max_iter=max_iter, class_weight="balanced" if balanced else None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
-        regression.fit(features, labels, sample_weight=repeats)
-    coefficients, intercept = regression.coef_, regression.intercept_
+        regression.fit(features, labels, sample_weight=weight)
+    fitted, intercept = regression.coef_, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn then gives only the logit of the second class
-        coefficients, intercept = np.vstack([-coefficients, coefficients]) / 2, np.r_[-intercept, intercept] / 2
-    weight[regression.classes_], bias[regression.classes_] = coefficients, intercept
-    return Logistic(weight, bias, not any(issubclass(w.category, ConvergenceWarning) for w in caught))
+        fitted, intercept = np.vstack([-fitted, fitted]) / 2, np.r_[-intercept, intercept] / 2
+    coefficients[regression.classes_], bias[regression.classes_] = fitted, intercept
+    return Logistic(coefficients, bias, not any(issubclass(w.category, ConvergenceWarning) for w in caught))
 
 
 def training_limit(batches: float, all_batches: int, batch_size: int, num_rows: int) -> int:

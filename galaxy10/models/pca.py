@@ -197,7 +197,7 @@ class PCAClassifier(Classifier):
             self.num_classes,
             C=self.C,
             max_iter=self.max_iter,
-            repeats=weight,
+            weight=weight,
             balanced=balance == "weighted",
         )
         found.copy_to(self.network.linear)

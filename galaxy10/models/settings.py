@@ -17,6 +17,7 @@ FIELDS: dict[str, Field] = {
     "model.freeze": choice("none", "backbone"),
     "model.dropout": number(0, 0.99),
     "model.tta_views": Field(lambda v: v in (1, 2, 4, 8) and not isinstance(v, bool), "1, 2, 4 or 8"),
+    "model.train_views": Field(lambda v: v in (1, 2, 4, 8) and not isinstance(v, bool), "1, 2, 4 or 8"),
     "model.recommended": anything(),
     "model.recommended.learning_rate": number(0, above=True),
     "model.recommended.label_smoothing": number(0, 0.99),

@@ -72,17 +72,17 @@ def test_it_agrees_with_scikit_learn_on_standardised_features(data):
 
 
 def test_the_features_are_computed_once_for_one_network_and_one_file(data, monkeypatch):
-    first = probe().read_features(data)
+    (first,) = probe().read_features(data)
     rows = np.arange(len(data.store))
     assert np.allclose(first, by_the_network(probe(), data, rows)[0], atol=1e-5)
     monkeypatch.setattr(LinearProbe, "forward", lambda *_: pytest.fail("the features were computed again"))
-    assert np.array_equal(probe().read_features(data), first)
+    assert np.array_equal(probe().read_features(data)[0], first)
     another_split = Preprocessing(32, [0.1] * 3, [0.2] * 3, noise_sigma=[0.3] * 3)  # σ is of the training images
-    assert np.array_equal(probe(preprocessing=another_split).read_features(data), first)
+    assert np.array_equal(probe(preprocessing=another_split).read_features(data)[0], first)
     assert len(kept(data)) == 1
     monkeypatch.undo()
     for other in (probe(seed=1), probe(preprocessing=Preprocessing(48, [0.1] * 3, [0.2] * 3))):
-        assert not np.allclose(other.read_features(data), first, atol=1e-3)
+        assert not np.allclose(other.read_features(data)[0], first, atol=1e-3)
     assert len(kept(data)) == 3
 
 
@@ -101,7 +101,7 @@ def test_a_killed_process_loses_one_part_of_the_features(data, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         probe().read_features(data)
     assert not kept(data)
-    features = probe().read_features(data)
+    (features,) = probe().read_features(data)
     assert calls == [25, 25, 25, 25, *[25] * 5, 5]  # the second part again, and no more
     assert not list(data.store.path.parent.glob("*.parts"))
     monkeypatch.undo()
@@ -110,9 +110,9 @@ def test_a_killed_process_loses_one_part_of_the_features(data, monkeypatch):
 
 def test_c_is_the_one_with_the_lowest_loss_on_the_validation_images(data):
     module = probe()
-    features = np.array(module.read_features(data))
+    features = np.array(module.read_features(data)[0])
     features += np.random.default_rng(0).normal(0, features.std(), features.shape).astype(np.float32)
-    table = module.solve(features, data, data.split.rows("train"), data.labels("train"))
+    table = module.solve([features], data, data.split.rows("train"), data.labels("train"))
     assert table["C"].tolist() == list(linear_probe.GRID[: len(table)])
     assert table["chosen"].tolist() == (table["val_loss"] == table["val_loss"].min()).tolist()
     chosen = table.loc[table["chosen"], "C"].item()
@@ -137,6 +137,26 @@ def test_batches_of_the_file_are_evaluated_from_the_kept_features_and_others_by_
         assert not np.allclose(module.batch_probabilities(blank, 2), expected, atol=1e-3)
         module._trainer = SimpleNamespace(datamodule=SimpleNamespace(store=data.store))  # another data module
         assert not np.allclose(module.batch_probabilities(blank, 1), expected, atol=1e-3)
+
+
+def test_all_views_of_training_images_are_learned_and_those_of_others_averaged(data):
+    module, rows, labels = probe(C=0.1, train_views=4, tta_views=4), data.split.rows("train"), data.labels("train")
+    kept_views = module.read_features(data)
+    assert len(kept(data)) == len(kept_views) == 4
+    module.solve(kept_views, data, rows, labels)
+    views = np.concatenate([np.array(features[rows]) for features in kept_views])
+    scaler = StandardScaler().fit(views)
+    regression = LogisticRegression(C=0.1, max_iter=1000)
+    regression.fit(scaler.transform(views), np.tile(labels, 4), sample_weight=np.full(len(views), 0.25))
+    test = data.split.rows("test").copy()
+    expected = np.mean([regression.predict_proba(scaler.transform(np.array(f[test]))) for f in kept_views], axis=0)
+    inputs = module.preprocessing.eval_transform(torch.from_numpy(data.store.images[test]))
+    module._trainer = SimpleNamespace(datamodule=data)
+    with torch.inference_mode():
+        blank = {"inputs": torch.zeros_like(inputs), "rows": torch.from_numpy(test)}
+        assert np.abs(module.batch_probabilities(blank, 4).numpy() - expected).max() < 0.005
+        by_network = module.eval()._averaged(inputs, 4)
+        assert np.allclose(module.batch_probabilities(blank, 4), by_network, atol=1e-5)
 
 
 def test_what_it_cannot_do_is_said(data, tmp_path, here):
