@@ -86,6 +86,7 @@ def quiet_libraries() -> None:
         ".*The ``compute`` method of metric.*",
         ".*recommended to use .*sync_dist.*",
         ".*across ranks.*",
+        ".*in eval mode at the start of training.*",  # a frozen backbone's batch norms are, on purpose
         ".*weights_only.*",
         ".*resuming from a checkpoint that ended before.*",
         ".*requested to overfit but enabled train dataloader shuffling.*",

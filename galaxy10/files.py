@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -39,6 +40,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files of killed processes below a folder that only this process writes."""
     for part in folder.rglob(".*.part"):
+        with suppress(OSError):
+            part.unlink()
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Delete the temporary files of killed processes beside a file that only this process writes."""
+    for part in path.parent.glob(f".{escape(path.name)}.*.part"):
         with suppress(OSError):
             part.unlink()
 

@@ -4,7 +4,16 @@ from importlib import import_module
 
 import pytest
 
-PACKAGES = ("data", "evaluation", "metrics", "models", "prediction", "training.callbacks", "training.loggers")
+PACKAGES = (
+    "catalogue",
+    "data",
+    "evaluation",
+    "metrics",
+    "models",
+    "prediction",
+    "training.callbacks",
+    "training.loggers",
+)
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -18,7 +27,7 @@ def test_public_names_are_there(name):
         package.Nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("name", PACKAGES[:5])
+@pytest.mark.parametrize("name", PACKAGES[:6])
 def test_a_name_has_no_other_meaning_as_a_file(name):
     package = import_module(f"galaxy10.{name}")
     for public in package.__all__:

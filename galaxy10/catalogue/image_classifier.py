@@ -10,7 +10,8 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
-from galaxy10.catalogue.predictor import Predictor, ReadImage
+from galaxy10.catalogue.parts import ReadImage
+from galaxy10.catalogue.predictor import Predictor
 from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
 from galaxy10.data.images import read_image

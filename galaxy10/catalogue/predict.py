@@ -1,30 +1,18 @@
 """Write a catalogue of predictions: `galaxy10 predict`."""
 
-import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from galaxy10.catalogue.table_io import check_columns
 from galaxy10.catalogue.writer import Catalogue, check_catalogue_path, shard_path
 from galaxy10.classes import slugs
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
-from galaxy10.data.quality import quality_line
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import checkpoint_hash
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
-from galaxy10.progress import progress
 from galaxy10.runs.files import RunFiles
 from galaxy10.version import __version__
-
-if TYPE_CHECKING:
-    from galaxy10.catalogue.predictor import Predictor
-    from galaxy10.prediction.trained_on import TrainedOn
-
-logger = logging.getLogger(__name__)
-
-BATCHES_PER_PART = 4
 
 
 def predict(
@@ -51,53 +39,14 @@ def predict(
     if record is not None:
         return target, record
     catalogue.check_name(options.overwrite)
-    from galaxy10.catalogue.predictor import Predictor  # imports torch; inputs and output are checked before
+    from galaxy10.catalogue.parts import fill  # imports torch; inputs and output are checked before
+    from galaxy10.catalogue.predictor import Predictor
 
     predictor = Predictor(runs, options)
     with catalogue.writing(options.overwrite) as record:
         if record is None:
-            record = _fill(catalogue, inputs, predictor, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
+            record = fill(catalogue, inputs, predictor, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
     return target, record
-
-
-def _fill(catalogue: Catalogue, inputs: Inputs, predictor: "Predictor", mine: range) -> dict[str, Any]:
-    """Write the missing parts, and finish the catalogue."""
-    size = predictor.options.batch_size * BATCHES_PER_PART
-    parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]
-    missing = [number for number in range(len(parts)) if not catalogue.has(number)]
-    done = before = sum(len(part) for part in parts) - sum(len(parts[number]) for number in missing)
-    if before:
-        logger.info(f"resuming: {before:,} of {len(mine):,} images are done")
-    start = time.perf_counter()
-    with progress("predicting", len(mine), done) as show:
-        for number, table, failures in predictor.parts(inputs, {number: parts[number] for number in missing}):
-            catalogue.add(number, table, failures)
-            logger.debug("part %d: %d images, %d could not be read", number, len(table), len(failures))
-            done += len(parts[number])
-            show(done)
-    rate = (done - before) / max(time.perf_counter() - start, 1e-9)
-    record = catalogue.finish(len(parts), {**predictor.record(), "images_per_s": round(rate, 1)})
-    for line in [
-        *predictor.notes.assumptions(),
-        quality_line(record["quality"], predictor.notes.remedy),
-        *_notes(record, predictor.trained_on),
-    ]:
-        if line:
-            logger.warning(f"note: {line}")
-    failed = f", {record['failed']:,} could not be read: {catalogue.failed_path}" if record["failed"] else ""
-    logger.info(f"{record['catalogued']:,} of {len(mine):,} images catalogued{failed} ({rate:,.1f} images/s)")
-    return record
-
-
-def _notes(record: dict[str, Any], trained_on: "TrainedOn") -> Iterator[str]:
-    """Yield what the record of a catalogue says about galaxies that the runs were trained or validated on."""
-    if why := trained_on.why_unchecked():
-        yield why
-    if record["trained_on"]:
-        yield (
-            f"the network was trained or validated on {record['trained_on']:,} of these {record['catalogued']:,} "
-            "galaxies (column trained_on): do not measure its accuracy on them"
-        )
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """Predict the rows of a catalogue from images, with an ensemble and its calibration."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from galaxy10.data.galaxy_image import GalaxyImage
-from galaxy10.data.inputs import Inputs
-from galaxy10.data.known_galaxies import positions
-from galaxy10.data.prefetch import read_ahead
-from galaxy10.data.quality import ReadingNotes
-from galaxy10.data.sidecars import Failure
-from galaxy10.data.store import pixel_hash
+from galaxy10.catalogue.parts import PartMaker, Prepared, ReadImage
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
@@ -24,59 +17,26 @@ from galaxy10.prediction.prediction_columns import prediction_columns
 from galaxy10.prediction.trained_on import TrainedOn
 
 TRAINED_ON = "trained_on"
-_NO_PIXELS = np.empty((0, 0, 3), dtype=np.uint8)
 
 
-@dataclass(frozen=True)
-class ReadImage:
-    """An image that has been read.
-
-    Attributes:
-        prepared: of Ensemble.prepare.
-        about: the image without its pixels.
-        pixel_hash: of the pixels, 64 bits.
-    """
-
-    prepared: tuple[list[torch.Tensor], int]
-    about: GalaxyImage
-    pixel_hash: int
-
-    @classmethod
-    def of(cls, image: GalaxyImage, networks: Ensemble) -> "ReadImage":
-        """Prepare an image for an ensemble."""
-        return cls(networks.prepare(image.pixels), replace(image, pixels=_NO_PIXELS), pixel_hash(image.pixels))
-
-
-def read_batches(
-    inputs: Inputs, networks: Ensemble, batches: Iterable[range], workers: int | None
-) -> Iterator[tuple[range, list[ReadImage | str]]]:
-    """Yield batches of images that have been read; for an image that cannot be read, the reason."""
-
-    def prepare(index: int) -> ReadImage:
-        return ReadImage.of(inputs.read(index), networks)
-
-    return read_ahead(prepare, batches, workers)
-
-
-class Predictor:
+class Predictor(PartMaker):
     """An ensemble of runs, with options, that predicts the rows of a catalogue.
 
     Args:
         runs: run directories of the same classes.
         options: the options of `galaxy10 predict` (galaxy10.prediction.options.PredictOptions).
 
-    Attributes:
-        notes: what is to be said about the images that were predicted.
-
     Raises:
         Galaxy10Error: a run does not support the options.
     """
 
+    networks: Ensemble
+
     def __init__(self, runs: Sequence[Path], options: Any):
+        super().__init__(options)
         self.networks = Ensemble(
             runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device
         )
-        self.options, self.notes = options, ReadingNotes()
         self.calibration = self._calibration()
         self.trained_on = TrainedOn(runs)
         self.thresholds = set_thresholds_of(self.calibration, self.networks.class_names, options)
@@ -89,6 +49,17 @@ class Predictor:
         except Galaxy10Error:  # without a calibration there are no prediction sets
             return None
 
+    def rows(
+        self,
+        prepared: Sequence[Prepared],
+        good: Sequence[int],
+        images: Sequence[ReadImage],
+        ra: np.ndarray,
+        dec: np.ndarray,
+    ) -> pa.Table:
+        """Return the columns of the catalogue for the images of a batch that could be read."""
+        return self.table(images, self.networks.predict(prepared).take(good), ra, dec)
+
     def table(self, images: Sequence[ReadImage], outputs: Outputs, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
         """Return the columns of the catalogue for N images with their outputs and positions (N,) in degrees, or NaN."""
         table = self.columns(outputs)
@@ -97,10 +68,7 @@ class Predictor:
         # A galaxy that no run is known to have used may still be one of a run that does not record its galaxies.
         unknown = ~known if self.trained_on.unchecked else np.zeros(len(images), bool)
         table = table.append_column(TRAINED_ON, pa.array(known, pa.bool_(), mask=unknown))
-        for image in images:
-            self.notes.add(image.about)
-        table = table.append_column("filled", pa.array([image.about.filled for image in images], pa.float32()))
-        return table.append_column("quality", pa.array([image.about.quality for image in images], pa.string()))
+        return self.with_quality(table, images)
 
     def columns(self, outputs: Outputs) -> pa.Table:
         """Return the prediction columns of the catalogue for the outputs of N images."""
@@ -108,49 +76,10 @@ class Predictor:
         names = self.networks.class_names
         return prediction_columns(outputs.samples, outputs.ood, names, temperature, self.thresholds)
 
-    def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
-        """Yield number, rows and unreadable images of each part.
-
-        A blank replaces an image that cannot be read, so that the predictions of the other images in its batch are
-        bitwise the same with and without it, and wherever an earlier command was killed.
-        """
-        size = self.options.batch_size
-        batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
-        reading = read_batches(inputs, self.networks, batches, self.options.workers)
-        ra, dec = positions(inputs.columns)
-        for number, part in parts.items():
-            lines, failures, tables = [], [], [self.empty_table()]
-            for _ in range(*_bounds(part, size)):
-                batch, images = next(reading)
-                good = {i: image for i, image in enumerate(images) if not isinstance(image, str)}
-                for i, reason in enumerate(images):
-                    if isinstance(reason, str):
-                        line = inputs.columns.slice(batch[i], 1)
-                        failures.append((line["path"][0].as_py() or "", line["row"][0].as_py(), reason))
-                if not good:
-                    continue
-                prepared = [self.networks.placeholder()] * len(batch)
-                for i, image in good.items():
-                    prepared[i] = image.prepared
-                outputs = self.networks.predict(prepared).take(list(good))
-                here = [batch[i] for i in good]
-                tables.append(self.table(list(good.values()), outputs, ra[here], dec[here]))
-                lines += here
-            yield number, self._beside(inputs, lines, pa.concat_tables(tables)), failures
-
     def empty_table(self) -> pa.Table:
         """Return the prediction columns of the catalogue without rows."""
         members = sum(max(1, member.mode.dropout) for member in self.networks.members)
         return self.table([], Outputs.empty(members, len(self.networks.class_names)), np.empty(0), np.empty(0))
-
-    @staticmethod
-    def _beside(inputs: Inputs, lines: list[int], predictions: pa.Table) -> pa.Table:
-        first = lines[0] if lines else 0
-        window = inputs.columns.slice(first, lines[-1] - first + 1 if lines else 0)
-        carried = window.take(pa.array(np.asarray(lines, dtype=np.int64) - first))
-        for name in predictions.column_names:
-            carried = carried.append_column(name, predictions[name])
-        return carried.combine_chunks()
 
     def _named_thresholds(self) -> float | dict[str, float] | None:
         """Return the one threshold of all classes, or with per_class that of each class by its name."""
@@ -173,6 +102,12 @@ class Predictor:
             "torch": torch.__version__,
         }
 
-
-def _bounds(part: range, size: int) -> tuple[int, int, int]:
-    return part.start, part.stop, size
+    def remarks(self, record: dict[str, Any]) -> Iterator[str]:
+        """Yield what a catalogue says about galaxies that the runs were trained or validated on."""
+        if why := self.trained_on.why_unchecked():
+            yield why
+        if record["trained_on"]:
+            yield (
+                f"the network was trained or validated on {record['trained_on']:,} of these {record['catalogued']:,} "
+                "galaxies (column trained_on): do not measure its accuracy on them"
+            )

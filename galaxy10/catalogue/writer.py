@@ -9,7 +9,7 @@ NAME.parquet.parts/     plan.json and the parts, until the catalogue is complete
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -81,7 +81,8 @@ class Catalogue:
             raise Galaxy10Error(f"{self.output} exists already{how}; give another -o, or --overwrite")
 
     def _differing(self, plan: dict[str, Any]) -> str:
-        return f"different: {', '.join(sorted(k for k in {*plan, *self.plan} if plan.get(k) != self.plan.get(k)))}"
+        names = sorted(k for k in {*plan, *self.plan} if plan.get(k) != self.plan.get(k))
+        return f"different: {', '.join(names)}" if names else ""
 
     @contextmanager
     def writing(self, overwrite: bool) -> Iterator[dict[str, Any] | None]:
@@ -165,12 +166,13 @@ def join_parts(
         failed.unlink(missing_ok=True)
     with atomic_write(output) as part:
         catalogued = write_tables(part, output.suffix.lower(), parts)
-    counts = {
+    counts: dict[str, Any] = {
         "catalogued": catalogued,
         "failed": len(failures),
-        "trained_on": count_true(parts, "trained_on"),
         "quality": _count_qualities(parts),
     }
+    if "trained_on" in pq.read_schema(parts[0]).names:
+        counts["trained_on"] = count_true(parts, "trained_on")
     record = {"output": output.name, "plan": plan, **counts, **more}
     write_json(record_path(output), record)
     if leftover is not None:
@@ -207,8 +209,13 @@ def check_catalogue_path(output: Path) -> None:
         raise Galaxy10Error(f"-o {output} has no known format; end it in {', '.join(CATALOGUE_SUFFIXES)}")
 
 
-def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
+def merge_shards(
+    output: Path, overwrite: bool, join_others: Callable[[Sequence[Path]], None] | None = None
+) -> dict[str, Any]:
     """Join the shards beside a catalogue into the catalogue, and return its record; the shards are kept.
+
+    Args:
+        join_others: joins the other files of the checked shards, before the catalogue is written.
 
     Raises:
         Galaxy10Error: a shard is missing, unfinished or of another command.
@@ -249,6 +256,8 @@ def merge_shards(output: Path, overwrite: bool) -> dict[str, Any]:
     catalogue.check_name(overwrite)
     check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # -o of the shards may have been .parquet
     failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
+    if join_others is not None:
+        join_others(shards)
     rest = {
         k: v
         for k, v in records[0].items()

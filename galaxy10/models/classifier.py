@@ -249,6 +249,10 @@ class Classifier(L.LightningModule):
         """Return probabilities (B, C), averaged over tta_views."""
         return self._averaged(batch["inputs"], self.tta_views)
 
+    def batch_probabilities(self, batch: dict[str, torch.Tensor], views: int) -> torch.Tensor:
+        """Return the probabilities (B, C) with which a batch is evaluated, averaged over views."""
+        return self._averaged(batch["inputs"], views)
+
     def _averaged(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
         return torch.stack([self.probabilities(view) for view in tta_views(inputs, number)]).mean(dim=0)
 
@@ -257,7 +261,7 @@ class Classifier(L.LightningModule):
         # views in float32, so that its numbers are equal on every machine, in a catalogue, and in an export.
         during_fit = self.trainer.state.fn == "fit"
         with nullcontext() if during_fit else torch.autocast(self.device.type, enabled=False):
-            probabilities = self._averaged(batch["inputs"], 1 if during_fit else self.tta_views)
+            probabilities = self.batch_probabilities(batch, 1 if during_fit else self.tta_views)
         self._scored.append((batch["rows"].cpu(), batch["labels"].cpu(), probabilities.cpu()))
 
     def _finish_scoring(self, subset: str) -> None:

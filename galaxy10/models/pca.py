@@ -6,7 +6,6 @@ memory is bounded by the size of a batch, not of the file.
 
 import logging
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.decomposition import IncrementalPCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from galaxy10.data.datamodule import GalaxyData
@@ -25,9 +22,10 @@ from galaxy10.data.loader import GalaxyLoader, SequentialSampler
 from galaxy10.data.resampling import repeats_per_row
 from galaxy10.data.store import forget_pages
 from galaxy10.data.thumbnails import save_arrays, thumbnails
-from galaxy10.errors import TrainingError
+from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.files import atomic_write
 from galaxy10.models.classifier import Classifier
+from galaxy10.models.logistic import fit_logistic, moments, training_limit
 from galaxy10.runs.files import RunFiles
 
 logger = logging.getLogger(__name__)
@@ -37,7 +35,6 @@ logger = logging.getLogger(__name__)
 STEP_PER_COMPONENT = 2
 MIN_STEP = 64
 COMPONENTS_SHOWN = 20
-_NEVER = -1e4  # the logit of a class without training galaxies
 
 
 @dataclass(frozen=True)
@@ -102,6 +99,8 @@ class PCAClassifier(Classifier):
         max_iter: int = 1000,
         **others: Any,
     ):
+        if C is None:
+            raise Galaxy10Error("model.C=null: this model chooses none itself; type model.C=1.0")
         super().__init__(**others)
         self.num_components, self.scree_components = num_components, scree_components
         self.standardize, self.C, self.max_iter = standardize, C, max_iter
@@ -188,25 +187,21 @@ class PCAClassifier(Classifier):
     def _regress(self, projections: np.ndarray, labels: np.ndarray, weight: np.ndarray | None, balance: str) -> bool:
         """Fit the regression of projections (n, K) to labels (n,) into the network; return whether it converged."""
         if self.standardize:
-            self.network.projection_mean.copy_(torch.from_numpy(projections.mean(axis=0)))
-            self.network.projection_std.copy_(torch.from_numpy(np.maximum(projections.std(axis=0), 1e-6)))
-            projections = (projections - projections.mean(axis=0)) / np.maximum(projections.std(axis=0), 1e-6)
-        regression = LogisticRegression(
+            mean, std = moments(projections)
+            self.network.projection_mean.copy_(torch.from_numpy(mean))
+            self.network.projection_std.copy_(torch.from_numpy(std))
+            projections = (projections - mean) / std
+        found = fit_logistic(
+            projections,
+            labels,
+            self.num_classes,
             C=self.C,
             max_iter=self.max_iter,
-            class_weight="balanced" if balance == "weighted" else None,
+            weight=weight,
+            balanced=balance == "weighted",
         )
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", ConvergenceWarning)
-            regression.fit(projections, labels, sample_weight=weight)
-        coefficients, intercept = regression.coef_, regression.intercept_
-        if len(regression.classes_) == 2:  # scikit-learn then gives only the logit of the second class
-            coefficients, intercept = np.vstack([-coefficients, coefficients]) / 2, np.r_[-intercept, intercept] / 2
-        self.network.linear.weight.zero_()
-        self.network.linear.bias.fill_(_NEVER)
-        self.network.linear.weight[regression.classes_] = torch.from_numpy(coefficients).float()
-        self.network.linear.bias[regression.classes_] = torch.from_numpy(intercept).float()
-        return not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+        found.copy_to(self.network.linear)
+        return found.converged
 
     def _decompose(self, data: GalaxyData, rows: np.ndarray, num_components: int) -> Components:
         """Return the leading principal components of galaxies, computed in steps of a few hundred galaxies."""
@@ -274,14 +269,6 @@ class PCAClassifier(Classifier):
     def on_test_end(self) -> None:
         """Restore the components of the training images."""
         self._restore()
-
-
-def training_limit(batches: float, all_batches: int, batch_size: int, num_rows: int) -> int:
-    """Return the number of training images that Lightning's limits leave, 1 to num_rows.
-
-    batches: how many of all_batches Lightning trains on; the last, incomplete batch is not among them.
-    """
-    return num_rows if batches >= all_batches else max(1, min(num_rows, int(batches * batch_size)))
 
 
 def write_components(found: Components, module: PCAClassifier, files: RunFiles) -> None:

@@ -153,6 +153,25 @@ def _is_cached(backbone: str) -> bool:
     ) or any(file in text for file in hub.torch_cache_files())
 
 
+def known_backbone(model: str) -> str:
+    """Return timm's name of a network with pretrained weights, without importing torch or timm.
+
+    Args:
+        model: a name of this project (resnet50, inceptionv3, efficientnet_lite0) or of timm.
+
+    Raises:
+        Galaxy10Error: there is no such network, or it has no weights.
+    """
+    backbone = backbone_of(model)
+    known = timm_names()
+    if model == "simple_cnn":
+        raise Galaxy10Error("simple_cnn has no pretrained weights; name another network, such as resnet50")
+    if architecture_of(backbone) not in known:
+        nearest = did_you_mean(model, [*MODEL_BACKBONES, *known])
+        raise Galaxy10Error(f"there is no network {model}{nearest} ({', '.join(MODEL_BACKBONES)}, or a name of timm)")
+    return backbone
+
+
 def download_weights(model: str, *, progress: bool = True) -> Path:
     """Return the file of a network's pretrained weights, downloaded into the local cache if it is not on this machine.
 
@@ -162,13 +181,7 @@ def download_weights(model: str, *, progress: bool = True) -> Path:
     Raises:
         Galaxy10Error: there is no such network, it has no weights, or they cannot be downloaded.
     """
-    backbone = backbone_of(model)
-    known = timm_names()
-    if model == "simple_cnn":
-        raise Galaxy10Error("simple_cnn has no pretrained weights; name another network, such as resnet50")
-    if architecture_of(backbone) not in known:
-        nearest = did_you_mean(model, [*MODEL_BACKBONES, *known])
-        raise Galaxy10Error(f"there is no network {model}{nearest} ({', '.join(MODEL_BACKBONES)}, or a name of timm)")
+    backbone = known_backbone(model)
     check_weights_reachable(backbone)
     source = find_weights(backbone)
     return source.path or _fetch(source, progress=progress)

@@ -13,11 +13,12 @@ from galaxy10.data.store import Store, forget_pages, open_store, store_of_run
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write
 from galaxy10.models.factory import load_classifier
+from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.calibration_file import Calibration, save_calibration
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.mode import PredictMode, resolve_mode
-from galaxy10.prediction.ood import FeatureHook, KNNDetector
+from galaxy10.prediction.ood import KNNDetector
 from galaxy10.progress import progress
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import run_config

@@ -14,11 +14,12 @@ from galaxy10.data.augment import Preprocessing, tta_views
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.factory import load_classifier
+from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.calibration_file import Calibration, load_calibration, load_validation_samples
 from galaxy10.prediction.mc_dropout import dropout_layers, image_key, sampled_logits
 from galaxy10.prediction.mode import PredictMode, resolve_mode
-from galaxy10.prediction.ood import FeatureHook, KNNDetector
+from galaxy10.prediction.ood import KNNDetector
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run
 from galaxy10.system import keep_freed_memory

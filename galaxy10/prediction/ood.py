@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from galaxy10.files import atomic_write
 from galaxy10.foreign_files import load_arrays
@@ -85,21 +83,3 @@ def _kth_distance(first: torch.Tensor, second: torch.Tensor, k: int, to_others: 
             squared.diagonal(start).fill_(float("inf"))
         nearest.append(squared.kthvalue(k, dim=1).values.clamp_min(0).sqrt())
     return torch.cat(nearest) if nearest else first.new_empty(0)
-
-
-class FeatureHook:
-    """A forward hook that keeps the input (B, D) of a network's final linear layer, or else the network's output."""
-
-    def __init__(self, network: nn.Module, num_classes: int):
-        self.features: torch.Tensor | None = None
-        layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == num_classes]
-        if layers:
-            layers[-1].register_forward_pre_hook(self._keep_input)
-        else:
-            network.register_forward_hook(self._keep_output)
-
-    def _keep_input(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.features = inputs[0].detach().flatten(1)
-
-    def _keep_output(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        self.features = output.detach().flatten(1)

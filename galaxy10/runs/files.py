@@ -36,6 +36,7 @@ class RunFiles:
         self.metrics = path / "metrics.csv"
         self.profile = path / "profile.csv"
         self.scree = path / "scree.csv"
+        self.regularization = path / "regularization.csv"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"

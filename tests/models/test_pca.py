@@ -16,7 +16,8 @@ from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.split import make_split
 from galaxy10.data.store import open_store
-from galaxy10.models.pca import PCAClassifier, training_limit
+from galaxy10.models.logistic import training_limit
+from galaxy10.models.pca import PCAClassifier
 from tests.galaxies import write_galaxies
 
 NAMES = ("a", "b", "c")
@@ -77,6 +78,13 @@ def test_two_classes_and_absent_classes(data):
         predicted = probabilities(module, data, data.split.rows("train")[chosen]).argmax(1)
         assert set(predicted) == set(present)
         assert (predicted == labels[chosen]).mean() > 0.9
+
+
+def test_one_class_alone_is_always_predicted(data):
+    labels = data.labels("train")
+    module = classifier()
+    module.fit(data, data.split.rows("train")[labels == 1], labels[labels == 1])
+    assert (probabilities(module, data, data.split.rows("test"))[:, 1] > 0.999).all()
 
 
 def test_a_few_galaxies_give_as_many_components_as_they_can(data):

@@ -1,0 +1,162 @@
+"""Compute the features of images, with a trained run or with a pretrained backbone alone."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from galaxy10.catalogue.embeddings import FEATURES
+from galaxy10.catalogue.parts import PartMaker, Prepared, ReadImage
+from galaxy10.data.augment import Preprocessing, tta_views
+from galaxy10.errors import Galaxy10Error
+from galaxy10.metrics.predictions import class_columns
+from galaxy10.models.factory import load_classifier
+from galaxy10.models.features import RunFeatures
+from galaxy10.prediction.ensemble import choose_device
+from galaxy10.runs.files import RunFiles
+from galaxy10.system import keep_freed_memory
+
+_LARGEST = float(np.finfo(np.float16).max)
+
+Extract = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
+
+
+class FeatureNetwork:
+    """A network that gives features, with its preprocessing.
+
+    Args:
+        name: of the network, for the record and for messages.
+        extract: inputs (B, 3, S, S) → features (B, D) and, of a trained run, probabilities (B, C).
+        pooling: how the features are taken, in words.
+        class_names: of a trained run.
+        views: flips and quarter turns to average.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        extract: Extract,
+        pooling: str,
+        preprocessing: Preprocessing,
+        device: torch.device,
+        views: int,
+        class_names: Sequence[str] = (),
+    ):
+        self.name, self.pooling, self.preprocessing, self.class_names = name, pooling, preprocessing, class_names
+        self._extract, self._device, self._views = extract, device, views
+
+    @classmethod
+    def of_run(cls, run: Path, device: str, views: int) -> "FeatureNetwork":
+        """Return the network of a trained run.
+
+        Raises:
+            Galaxy10Error: the run cannot be loaded, or its network has no features.
+        """
+        keep_freed_memory()
+        module = load_classifier(RunFiles(run).best).to(choose_device(device))
+        extract, name = RunFeatures(module), str((module.model_config or {}).get("name"))
+        preprocessing = module.known_preprocessing
+        return cls(name, extract, extract.pooling, preprocessing, module.device, views, module.class_names)
+
+    @classmethod
+    def of_backbone(cls, backbone: Any, device: str, views: int) -> "FeatureNetwork":
+        """Return the network of a galaxy10.models.backbone.Backbone.
+
+        Raises:
+            Galaxy10Error: the weights are damaged or do not fit.
+        """
+        from galaxy10.models.backbone import BackboneFeatures  # imports timm
+
+        keep_freed_memory()
+        where = choose_device(device)
+        extract = BackboneFeatures(backbone.load().to(where, memory_format=torch.channels_last))
+        return cls(backbone.source.backbone, extract, extract.pooling, backbone.preprocessing, where, views)
+
+    def prepare(self, pixels: np.ndarray) -> Prepared:
+        """Return an image (H, W, 3) uint8 as input (3, S, S) float32."""
+        return [self.preprocessing.eval_transform(torch.from_numpy(pixels)[None])[0]], 0
+
+    def placeholder(self) -> Prepared:
+        """Return a prepared black image."""
+        size = self.preprocessing.image_size
+        return [torch.zeros(3, size, size)], 0
+
+    @torch.inference_mode()
+    def compute(self, prepared: Sequence[Prepared]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return features (B, D) float16 and probabilities (B, C) float32, averaged over the views.
+
+        Raises:
+            Galaxy10Error: a feature is not finite or too large for float16.
+        """
+        inputs = torch.stack([image[0][0] for image in prepared])
+        inputs = inputs.to(self._device, memory_format=torch.channels_last)
+        found = [self._extract(view) for view in tta_views(inputs, self._views)]
+        features = torch.stack([of_view for of_view, _ in found]).mean(dim=0).cpu().numpy()
+        largest = float(np.abs(features).max(initial=0))
+        if not largest <= _LARGEST:
+            raise Galaxy10Error(
+                f"{self.name} gives features up to {largest:.3g}, which float16 cannot hold (at most {_LARGEST:.0f}); "
+                "give another network"
+            )
+        given = [probabilities for _, probabilities in found if probabilities is not None]
+        mean = torch.stack(given).mean(dim=0).cpu().numpy() if given else None
+        return features.astype(np.float16), mean
+
+
+class Embedder(PartMaker):
+    """Computes the rows of embeddings: features, of a trained run also its prediction, and the quality of the image.
+
+    Args:
+        network: the network.
+        options: the options of `galaxy10 embed` (galaxy10.prediction.options.PredictOptions).
+
+    Raises:
+        Galaxy10Error: the network has no features.
+    """
+
+    networks: FeatureNetwork
+
+    def __init__(self, network: FeatureNetwork, options: Any):
+        super().__init__(options)
+        self.networks = network
+        self.dimension = network.compute([network.placeholder()])[0].shape[1]
+
+    def rows(
+        self,
+        prepared: Sequence[Prepared],
+        good: Sequence[int],
+        images: Sequence[ReadImage],
+        ra: np.ndarray,
+        dec: np.ndarray,
+    ) -> pa.Table:
+        """Return the new columns for the images of a batch that could be read."""
+        features, probabilities = self.networks.compute(prepared)
+        return self._table(features[good], None if probabilities is None else probabilities[good], images)
+
+    def empty_table(self) -> pa.Table:
+        """Return the new columns without rows."""
+        classes = len(self.networks.class_names)
+        return self._table(np.empty((0, self.dimension), np.float16), np.empty((0, classes), np.float32), [])
+
+    def _table(self, features: np.ndarray, probabilities: np.ndarray | None, images: Sequence[ReadImage]) -> pa.Table:
+        raw = [row.tobytes() for row in features]
+        columns = {FEATURES: pa.array(raw, pa.binary(2 * self.dimension))}
+        if self.networks.class_names and probabilities is not None:
+            named = class_columns(probabilities, self.networks.class_names)
+            columns |= {name: pa.array(named[name]) for name in ("predicted", "predicted_name")}
+            columns["p_predicted"] = pa.array(probabilities.max(axis=1, initial=0).astype(np.float32))
+        return self.with_quality(pa.table(columns), images)
+
+    def record(self) -> dict[str, Any]:
+        """Return the part of the record about the network."""
+        return {
+            "network": self.networks.name,
+            "dimension": self.dimension,
+            "pooling": self.networks.pooling,
+            "preprocessing": self.networks.preprocessing.to_dict(),
+            "class_names": list(self.networks.class_names),
+            "torch": torch.__version__,
+        }

@@ -1,0 +1,205 @@
+"""Compute the rows of an output part by part, from images that threads read ahead."""
+
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from galaxy10.catalogue.writer import Catalogue
+from galaxy10.data.galaxy_image import GalaxyImage
+from galaxy10.data.inputs import Inputs
+from galaxy10.data.known_galaxies import positions
+from galaxy10.data.prefetch import read_ahead
+from galaxy10.data.quality import ReadingNotes, quality_line
+from galaxy10.data.sidecars import Failure
+from galaxy10.data.store import pixel_hash
+from galaxy10.progress import progress
+
+logger = logging.getLogger(__name__)
+
+BATCHES_PER_PART = 4
+_NO_PIXELS = np.empty((0, 0, 3), dtype=np.uint8)
+
+Prepared = tuple[list[torch.Tensor], int]  # of Ensemble.prepare
+
+
+class Networks(Protocol):
+    """One or several networks that prepare images."""
+
+    def prepare(self, pixels: np.ndarray) -> Prepared:
+        """Return an image (H, W, 3) uint8 as inputs of the networks."""
+        ...
+
+    def placeholder(self) -> Prepared:
+        """Return a prepared black image, used in place of an image that cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class ReadImage:
+    """An image that has been read.
+
+    Attributes:
+        prepared: of Networks.prepare.
+        about: the image without its pixels.
+        pixel_hash: of the pixels, 64 bits.
+    """
+
+    prepared: Prepared
+    about: GalaxyImage
+    pixel_hash: int
+
+    @classmethod
+    def of(cls, image: GalaxyImage, networks: Networks) -> "ReadImage":
+        """Prepare an image for the networks."""
+        return cls(networks.prepare(image.pixels), replace(image, pixels=_NO_PIXELS), pixel_hash(image.pixels))
+
+
+class PartMaker(ABC):
+    """Computes the rows of an output for the images of inputs.
+
+    Args:
+        options: batch_size and workers (galaxy10.prediction.options.PredictOptions).
+
+    Attributes:
+        notes: what is to be said about the images that were read.
+    """
+
+    networks: Any  # Networks; a subclass knows more of them
+
+    def __init__(self, options: Any):
+        self.options, self.notes = options, ReadingNotes()
+
+    @abstractmethod
+    def rows(
+        self,
+        prepared: Sequence[Prepared],
+        good: Sequence[int],
+        images: Sequence[ReadImage],
+        ra: np.ndarray,
+        dec: np.ndarray,
+    ) -> pa.Table:
+        """Return the new columns for the images of a batch that could be read.
+
+        Args:
+            prepared: the whole batch, with a placeholder for each image that could not be read.
+            good: the positions in the batch of those that could.
+            images, ra, dec: of these; positions in degrees, or NaN.
+        """
+
+    @abstractmethod
+    def empty_table(self) -> pa.Table:
+        """Return the new columns without rows."""
+
+    @abstractmethod
+    def record(self) -> dict[str, Any]:
+        """Return what the output's record says about the networks."""
+
+    def remarks(self, record: dict[str, Any]) -> Iterator[str]:
+        """Yield what is to be said about a finished output."""
+        yield from ()
+
+    def with_quality(self, table: pa.Table, images: Sequence[ReadImage]) -> pa.Table:
+        """Append the columns `filled` and `quality` of images, and count them in the notes."""
+        for image in images:
+            self.notes.add(image.about)
+        table = table.append_column("filled", pa.array([image.about.filled for image in images], pa.float32()))
+        return table.append_column("quality", pa.array([image.about.quality for image in images], pa.string()))
+
+    def read_batches(self, inputs: Inputs, batches: Iterable[range]) -> Iterator[tuple[range, list[ReadImage | str]]]:
+        """Yield batches of images that have been read; for an image that cannot be read, the reason."""
+
+        def prepare(index: int) -> ReadImage:
+            return ReadImage.of(inputs.read(index), self.networks)
+
+        return read_ahead(prepare, batches, self.options.workers)
+
+    def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
+        """Yield number, rows and unreadable images of each part.
+
+        A blank replaces an image that cannot be read, so that the results of the other images in its batch are
+        bitwise the same with and without it, and wherever an earlier command was killed.
+        """
+        size = self.options.batch_size
+        batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
+        reading = self.read_batches(inputs, batches)
+        ra, dec = positions(inputs.columns)
+        for number, part in parts.items():
+            lines, failures, tables = [], [], [self.empty_table()]
+            for _ in range(*_bounds(part, size)):
+                batch, images = next(reading)
+                good = {i: image for i, image in enumerate(images) if not isinstance(image, str)}
+                for i, reason in enumerate(images):
+                    if isinstance(reason, str):
+                        line = inputs.columns.slice(batch[i], 1)
+                        failures.append((line["path"][0].as_py() or "", line["row"][0].as_py(), reason))
+                if not good:
+                    continue
+                prepared = [self.networks.placeholder()] * len(batch)
+                for i, image in good.items():
+                    prepared[i] = image.prepared
+                here = [batch[i] for i in good]
+                tables.append(self.rows(prepared, list(good), list(good.values()), ra[here], dec[here]))
+                lines += here
+            yield number, _beside(inputs, lines, pa.concat_tables(tables)), failures
+
+
+def _beside(inputs: Inputs, lines: list[int], new: pa.Table) -> pa.Table:
+    """Return the inputs' own columns of some lines, with new columns beside them."""
+    first = lines[0] if lines else 0
+    window = inputs.columns.slice(first, lines[-1] - first + 1 if lines else 0)
+    carried = window.take(pa.array(np.asarray(lines, dtype=np.int64) - first))
+    for name in new.column_names:
+        carried = carried.append_column(name, new[name])
+    return carried.combine_chunks()
+
+
+def _bounds(part: range, size: int) -> tuple[int, int, int]:
+    return part.start, part.stop, size
+
+
+def fill(
+    catalogue: Catalogue,
+    inputs: Inputs,
+    maker: PartMaker,
+    mine: range,
+    doing: str = "predicting",
+    done: str = "catalogued",
+) -> dict[str, Any]:
+    """Write the missing parts of an output, finish it, and return its record.
+
+    Args:
+        mine: the images of this shard.
+        doing, done: the work, for the progress and for the last line.
+    """
+    size = maker.options.batch_size * BATCHES_PER_PART
+    parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]
+    missing = [number for number in range(len(parts)) if not catalogue.has(number)]
+    so_far = before = sum(len(part) for part in parts) - sum(len(parts[number]) for number in missing)
+    if before:
+        logger.info(f"resuming: {before:,} of {len(mine):,} images are done")
+    start = time.perf_counter()
+    with progress(doing, len(mine), so_far) as show:
+        for number, table, failures in maker.parts(inputs, {number: parts[number] for number in missing}):
+            catalogue.add(number, table, failures)
+            logger.debug("part %d: %d images, %d could not be read", number, len(table), len(failures))
+            so_far += len(parts[number])
+            show(so_far)
+    rate = (so_far - before) / max(time.perf_counter() - start, 1e-9)
+    record = catalogue.finish(len(parts), {**maker.record(), "images_per_s": round(rate, 1)})
+    for line in [
+        *maker.notes.assumptions(),
+        quality_line(record["quality"], maker.notes.remedy),
+        *maker.remarks(record),
+    ]:
+        if line:
+            logger.warning(f"note: {line}")
+    failed = f", {record['failed']:,} could not be read: {catalogue.failed_path}" if record["failed"] else ""
+    logger.info(f"{record['catalogued']:,} of {len(mine):,} images {done}{failed} ({rate:,.1f} images/s)")
+    return record
