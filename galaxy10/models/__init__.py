@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from galaxy10.models.d4_networks import D4CNN, D4ResNet, PlainCNN, PlainResNet
     from galaxy10.models.factory import load_classifier
     from galaxy10.models.inception import InceptionV3Classifier
-    from galaxy10.models.losses import CrossEntropy, FocalLoss
+    from galaxy10.models.losses import CrossEntropy, FocalLoss, LogitAdjusted
     from galaxy10.models.pca import PCAClassifier
     from galaxy10.models.simple_cnn import SimpleCNN
     from galaxy10.models.timm_classifier import TimmClassifier
@@ -21,6 +21,7 @@ __all__ = [
     "D4ResNet",
     "FocalLoss",
     "InceptionV3Classifier",
+    "LogitAdjusted",
     "PCAClassifier",
     "PlainCNN",
     "PlainResNet",
@@ -37,6 +38,7 @@ __getattr__, __dir__ = lazy_attributes(
         "D4ResNet": "d4_networks",
         "FocalLoss": "losses",
         "InceptionV3Classifier": "inception",
+        "LogitAdjusted": "losses",
         "PCAClassifier": "pca",
         "PlainCNN": "d4_networks",
         "PlainResNet": "d4_networks",
