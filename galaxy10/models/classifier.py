@@ -46,7 +46,8 @@ class Classifier(L.LightningModule):
         scheduler: (optimizer) → scheduler of torch; it is also given total_steps, T_max and steps_per_epoch if its
             signature names them and they are not set. None: a constant learning rate.
         scheduler_interval: epoch or step: how often a scheduler without an `interval` of its own steps.
-        param_groups: (module) → parameter groups; None: one group of all trainable parameters.
+        param_groups: (module) → parameter groups; None: one group of all trainable parameters. The learning rate of a
+            group is multiplied by its `lr_scale`, if it has one.
         freeze: `none`, or `backbone`: only the head trains, and the rest keeps its batch-norm statistics.
         tta_views: flips and quarter turns averaged when the best epoch is evaluated: 1, 2, 4 or 8.
         monitor: the metric that a scheduler such as ReduceLROnPlateau monitors.
@@ -293,6 +294,8 @@ class Classifier(L.LightningModule):
         except (TypeError, ValueError) as error:
             name = getattr(getattr(build, "func", build), "__name__", build)
             raise Galaxy10Error(f"optimizer: {name} cannot be built: {error}") from error
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}

@@ -33,11 +33,15 @@ FIELDS: dict[str, Field] = {
     "loss._target_": optional(text()),
     "loss.label_smoothing": number(0, 0.99),
     "loss.class_weights": optional(
-        one_of(choice("balanced"), Field(lambda v: isinstance(v, list), "a list with one number per class"))
+        one_of(
+            choice("balanced", "effective"), Field(lambda v: isinstance(v, list), "a list with one number per class")
+        )
     ),
     "loss.gamma": number(0),
+    "loss.tau": number(0),
     "param_groups._target_": optional(text()),
     "param_groups._partial_": boolean(),
+    "param_groups.decay": number(0, 1, above=True),
     "optimizer._target_": optional(text()),
     "optimizer._partial_": boolean(),
     "optimizer.lr": number(0, above=True),

@@ -164,6 +164,17 @@ def _check_unused_groups(config: dict[str, Any]) -> None:
         section = config.get(group) or {}
         if section.get("_target_") or section.get("name", "none") != "none":
             raise Galaxy10Error(f"model={name} does not use {group}; type {group}=none")
+    groups = config["param_groups"].get("_target_")
+    network = str((config["model"].get("network") or {}).get("_target_", "galaxy10."))
+    if (
+        groups == "galaxy10.models.param_groups.layer_decay"
+        and config["model"]["backbone"] is None
+        and network.startswith("galaxy10.")
+    ):
+        raise Galaxy10Error(
+            f"param_groups=layer_decay needs the layers of a network of timm, and model={name} is none; type "
+            "param_groups=no_decay_on_norms"
+        )
     if not config["optimizer"].get("_target_") and "optimizer" not in unused:
         raise Galaxy10Error(f"model={name} needs an optimizer; type optimizer=adamw")
 
