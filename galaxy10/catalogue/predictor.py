@@ -74,7 +74,11 @@ class Predictor:
 
     def __init__(self, runs: Sequence[Path], options: Any):
         self.networks = Ensemble(
-            runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device
+            runs,
+            tta_views=options.tta_views,
+            mc_dropout=options.mc_dropout,
+            device=options.device,
+            prior=options.prior,
         )
         self.options, self.notes = options, ReadingNotes()
         self.calibration = self._calibration()
@@ -86,8 +90,10 @@ class Predictor:
             return self.networks.calibration()
         try:
             return self.networks.calibration().without_temperature()
-        except Galaxy10Error:  # without a calibration there are no prediction sets
-            return None
+        except Galaxy10Error:
+            if self.options.prior != "none":
+                raise
+            return None  # without a calibration there are no prediction sets
 
     def table(self, images: Sequence[ReadImage], outputs: Outputs, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
         """Return the columns of the catalogue for N images with their outputs and positions (N,) in degrees, or NaN."""
@@ -104,9 +110,9 @@ class Predictor:
 
     def columns(self, outputs: Outputs) -> pa.Table:
         """Return the prediction columns of the catalogue for the outputs of N images."""
-        temperature = self.calibration.temperature if self.calibration else 1.0
-        names = self.networks.class_names
-        return prediction_columns(outputs.samples, outputs.ood, names, temperature, self.thresholds)
+        samples = outputs.samples.astype(np.float64)
+        calibrated = self.calibration.apply(samples) if self.calibration else samples
+        return prediction_columns(calibrated, outputs.ood, self.networks.class_names, self.thresholds)
 
     def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
         """Yield number, rows and unreadable images of each part.
@@ -169,6 +175,7 @@ class Predictor:
             "modes": [member.mode.key for member in self.networks.members],
             "class_names": list(self.networks.class_names),
             "temperature": self.calibration.temperature if self.calibration else None,
+            **(self.calibration.prior_record(self.options.prior) if self.calibration else {}),
             "prediction_set_thresholds": self._named_thresholds(),
             "torch": torch.__version__,
         }

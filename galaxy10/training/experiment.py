@@ -33,6 +33,7 @@ from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
 from galaxy10.metrics.specs import metric_directions, metric_mode
 from galaxy10.models.factory import build_classifier, load_checkpoint
+from galaxy10.models.losses import class_factor
 from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
 from galaxy10.reports.run import build_report
@@ -133,6 +134,10 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
             shown = samples_per_class(data.labels("train"), data.balance, facts.num_classes)
             save_batch(data, directory.files.samples("batch"))
             save_demonstrations(data, directory.files)
+        about["training"]["class_counts"] = {
+            "natural": facts.class_counts.tolist(),
+            "trained": (shown * class_factor(module.criterion, facts.num_classes)).tolist(),
+        }
         directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
         if (store := store_of(data)) is not None:
