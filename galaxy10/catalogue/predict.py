@@ -12,10 +12,11 @@ from galaxy10.classes import slugs
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.data.quality import quality_line
 from galaxy10.errors import Galaxy10Error
-from galaxy10.prediction.calibration_file import Calibration, checkpoint_hash
+from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.progress import progress
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.trained import checkpoint_hash
 from galaxy10.version import __version__
 
 if TYPE_CHECKING:

@@ -35,6 +35,7 @@ class Classifier(L.LightningModule):
         metrics: the last measured values, `<subset>/<metric>` → value, at full precision; None where not defined.
         predictions: the prediction table of the subset that was last evaluated; None before.
         model_config: the plain configuration that rebuilds this module; None if it was built by hand.
+        init_record: which tensors of which run the module started from (model.init_from); None without one.
 
     Args:
         network: the network; None where a subclass calls set_network itself.
@@ -90,6 +91,7 @@ class Classifier(L.LightningModule):
         self.frozen = False
         self.head: list[nn.Module] = []
         self.model_config: dict[str, Any] | None = None
+        self.init_record: dict[str, Any] | None = None
         self.metrics: dict[str, float | None] = {}
         self.predictions: pd.DataFrame | None = None
         # In a tuple, so that they are no submodules: they are computed on all predictions at once.

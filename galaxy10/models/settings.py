@@ -14,6 +14,7 @@ FIELDS: dict[str, Field] = {
     "model.image_size_multiple": integer(1),
     "model.pretrained": boolean(),
     "model.weights": optional(text()),
+    "model.init_from": optional(text()),
     "model.freeze": choice("none", "backbone"),
     "model.dropout": number(0, 0.99),
     "model.tta_views": Field(lambda v: v in (1, 2, 4, 8) and not isinstance(v, bool), "1, 2, 4 or 8"),
@@ -67,6 +68,7 @@ INPUT_SETTINGS = (
     "image_size_multiple",
     "pretrained",
     "weights",
+    "init_from",
     "recommended",
     "unused_groups",
 )
@@ -78,6 +80,7 @@ _DEFAULTS: dict[str, Any] = {
     "image_size_multiple": 1,
     "pretrained": False,
     "weights": None,
+    "init_from": None,
     "freeze": "none",
     "tta_views": 8,
     "recommended": {},

@@ -1,6 +1,5 @@
 """A run's calibration.json: one calibration for each prediction mode."""
 
-import hashlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.prior import shift_prior
 from galaxy10.prediction.temperature import apply_temperature
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.trained import checkpoint_hash
 
 FORMAT = 2  # of calibration.json: 1 had the scores of all classes in one list
 
@@ -79,12 +79,6 @@ class Calibration:
     def without_own_threshold(self, coverage: float) -> list[int]:
         """Return the classes with too few validation galaxies for a threshold of their own: they are in every set."""
         return np.flatnonzero(np.isinf(self.thresholds(coverage, per_class=True))).tolist()
-
-
-def checkpoint_hash(run: Path) -> str:
-    """Return the first 16 hex digits of the SHA-256 of a run's best checkpoint."""
-    with RunFiles(run).best.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def save_calibrations(run: Path, mode: PredictMode, calibrations: Mapping[str, Calibration]) -> None:

@@ -53,6 +53,7 @@ from galaxy10.training.callbacks import (
 )
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
+from galaxy10.training.inherited import overlap_note, with_known_galaxies_of
 from galaxy10.training.loggers import build_loggers
 from galaxy10.training.loggers.epoch_tables import LogEpochTables
 from galaxy10.training.metrics_csv import MetricsCSV
@@ -138,10 +139,16 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
             "natural": facts.class_counts.tolist(),
             "trained": (shown * class_factor(module.criterion, facts.num_classes)).tolist(),
         }
+        start = config["model"]["init_from"]
+        if (store := store_of(data)) is not None:
+            known = known_galaxies_table(store.table, facts.table)
+            if start is not None:
+                known = with_known_galaxies_of(Path(start), known)
+                note = overlap_note(Path(start), store.table, facts.table)
+                about["split"]["notes"] = [*about["split"]["notes"], *([note] if note else [])]
+            directory.files.write_known_galaxies(known)
         directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
-        if (store := store_of(data)) is not None:
-            directory.files.write_known_galaxies(known_galaxies_table(store.table, facts.table))
         log_run_start(about, trainer, directory)
 
     # Train, then evaluate the best epoch
