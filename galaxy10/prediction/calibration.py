@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from galaxy10.metrics.classification import classification_metrics
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.conformal import scores_by_class
-from galaxy10.prediction.prior import PRIORS, ClassShares, fit_strength, offsets_of, shift_prior
+from galaxy10.prediction.prior import ClassShares, fit_strength, offsets_of, shift_prior
 from galaxy10.prediction.temperature import apply_temperature
 
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.05, 20.0
@@ -21,7 +21,11 @@ _STRENGTH = {"natural": 0.0, "uniform": 1.0}  # of the prior; `fitted` is found 
 
 
 def calibrate(
-    samples: np.ndarray, labels: np.ndarray, prior: str = "none", shares: Sequence[ClassShares] = ()
+    samples: np.ndarray,
+    labels: np.ndarray,
+    prior: str = "none",
+    shares: Sequence[ClassShares] = (),
+    temperature: float | None = None,
 ) -> Calibration:
     """Fit one temperature to all samples, apply the class prior, then compute the conformal scores.
 
@@ -35,6 +39,7 @@ def calibrate(
         labels: (N,) class numbers.
         prior: one of galaxy10.prediction.prior.PRIORS.
         shares: of the run, or of each of the K samples; needed for a prior.
+        temperature: if it is known from another prior; None: fit it.
     """
     samples = samples.astype(np.float64)
     natural = None if prior == "none" else offsets_of(shares, 0.0)
@@ -47,7 +52,9 @@ def calibrate(
     def objective(log_temperature: float) -> float:
         return len(labels) * loss(log_temperature) + 0.5 * (log_temperature / _PRIOR_WIDTH) ** 2
 
-    best = round(exp(minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x), 4)
+    best = temperature
+    if best is None:
+        best = round(exp(minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x), 4)
     uncalibrated, calibrated = samples, apply_temperature(samples, best)
     strengths: tuple[float, float] | None = None
     offsets: tuple[list[list[float]] | None, list[list[float]] | None] = None, None
@@ -70,8 +77,12 @@ def calibrate(
 
 def calibrate_priors(samples: np.ndarray, labels: np.ndarray, shares: ClassShares | None) -> dict[str, Calibration]:
     """Return the calibration of one run for every prior; without its class shares for `none` alone."""
-    known = [] if shares is None else [shares]
-    return {prior: calibrate(samples, labels, prior, known) for prior in (PRIORS if known else PRIORS[:1])}
+    found = {"none": calibrate(samples, labels)}
+    if shares is None:
+        return found
+    natural = calibrate(samples, labels, "natural", [shares])
+    others = {p: calibrate(samples, labels, p, [shares], natural.temperature) for p in ("uniform", "fitted")}
+    return found | {"natural": natural} | others
 
 
 def _strength(prior: str, samples: np.ndarray, labels: np.ndarray, shares: Sequence[ClassShares]) -> float:

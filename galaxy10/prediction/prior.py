@@ -14,6 +14,7 @@ from galaxy10.runs.files import RunFiles
 PRIORS = ("none", "natural", "uniform", "fitted")
 STRENGTHS = tuple(round(0.05 * step, 2) for step in range(31))  # 0 to 1.5, which `fitted` tries
 _RESAMPLES = 200
+_BLOCK = 4_000_000  # weights of galaxies in resamples that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -128,20 +129,32 @@ def fit_strength(samples: np.ndarray, labels: np.ndarray, shares: Sequence[Class
         shares: of one run, or of each of the K samples.
     """
     number, classes = samples.shape[1:]
-    drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), _RESAMPLES).astype(np.float64)
-    truth = _one_hot(labels, classes)
-    actual = drawn @ truth
-    scores = np.empty((len(STRENGTHS), _RESAMPLES))
-    for i, strength in enumerate(STRENGTHS):
-        predicted = shift_prior(samples, offsets_of(shares, strength)).mean(axis=0).argmax(axis=1)
-        hits = (drawn * (predicted == labels)) @ truth
-        sizes = actual + drawn @ _one_hot(predicted, classes)
-        # A class that is neither in the resample nor predicted has no F1.
-        f1 = np.divide(2 * hits, sizes, out=np.zeros_like(sizes), where=sizes > 0)
-        scores[i] = f1.sum(axis=1) / (sizes > 0).sum(axis=1)
+    predicted = [
+        shift_prior(samples, offsets_of(shares, strength)).mean(axis=0).argmax(axis=1) for strength in STRENGTHS
+    ]
+    rng, truth = np.random.default_rng(0), _one_hot(labels, classes)
+    blocks = []
+    at_once = max(1, _BLOCK // number)
+    for start in range(0, _RESAMPLES, at_once):
+        size = min(at_once, _RESAMPLES - start)
+        drawn = rng.multinomial(number, np.full(number, 1 / number), size).astype(np.float64)
+        actual = drawn @ truth
+        blocks.append([_macro_f1(drawn, actual, truth, classes_of, labels) for classes_of in predicted])
+    scores = np.concatenate(blocks, axis=1)  # (strengths, resamples)
     best = scores >= scores.max(axis=0) - 1e-9  # often several: where no galaxy changes its class
     middles = np.array(STRENGTHS) @ best / best.sum(axis=0)
     return round(float(middles.mean()), 3)
+
+
+def _macro_f1(
+    drawn: np.ndarray, actual: np.ndarray, truth: Any, predicted: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Return the macro-F1 (R,) of R resamples with weights (R, N); a class that a resample does not have has no F1."""
+    hits = (drawn * (predicted == labels)) @ truth
+    sizes = actual + drawn @ _one_hot(predicted, actual.shape[1])
+    f1 = np.divide(2 * hits, sizes, out=np.zeros_like(sizes), where=sizes > 0)
+    mean: np.ndarray = f1.sum(axis=1) / (sizes > 0).sum(axis=1)
+    return mean
 
 
 def _one_hot(labels: np.ndarray, classes: int) -> Any:

@@ -276,7 +276,8 @@ def _check_same_config(config: dict[str, Any], files: RunFiles) -> None:
         )
         more = f" and {len(different) - 6} more" if len(different) > 6 else ""
         onward = ""
-        if files.read_status().get("state") == "finished":
+        same_network = not any(key.startswith("model.") for key, _, _ in different)
+        if same_network and files.read_status().get("state") == "finished":
             onward = f" (with {typed_setting('model.init_from', files.path)} it starts from that run's weights)"
         raise Galaxy10Error(
             f"{files.path} holds a run of another configuration: {listed}{more}; "

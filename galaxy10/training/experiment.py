@@ -53,7 +53,7 @@ from galaxy10.training.callbacks import (
 )
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
-from galaxy10.training.inherited import overlap_note, with_known_galaxies_of
+from galaxy10.training.inherited import check_same_start, overlap_note, with_known_galaxies_of
 from galaxy10.training.loggers import build_loggers
 from galaxy10.training.loggers.epoch_tables import LogEpochTables
 from galaxy10.training.metrics_csv import MetricsCSV
@@ -127,6 +127,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     watch_children(directory, signal_handler)
     if is_main_process():
         check_same_data(directory, facts.hash)
+        check_same_start(directory.files, module.init_record)
         about = provenance(config, data_record(data, facts), module, weights)
         about["training"] = {"precision": precision.name, "precision_reason": precision.reason}
         shown = facts.class_counts

@@ -1,12 +1,32 @@
-"""What a run inherits from the run whose weights it starts from (model.init_from): galaxies that it knows."""
+"""What a run inherits from the run whose weights it starts from (model.init_from)."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from galaxy10.data.known_galaxies import KnownGalaxies
+from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.files import RunFiles
+
+
+def check_same_start(files: RunFiles, record: dict[str, Any] | None) -> None:
+    """Check that a resumed run would start from the same weights as before; their inputs' normalisation is used again.
+
+    Args:
+        files: of the resumed run.
+        record: the module's init_record now.
+
+    Raises:
+        Galaxy10Error: the run that it started from has other weights now.
+    """
+    before = (files.read_provenance().get("model") or {}).get("init_from")
+    if files.last.exists() and before and record and before["checkpoint"] != record["checkpoint"]:
+        raise Galaxy10Error(
+            f"{record['run']} has other weights than when {files.path} started from it; restore that run, or give "
+            "another run.dir"
+        )
 
 
 def with_known_galaxies_of(run: Path, own: pd.DataFrame) -> pd.DataFrame:
@@ -37,4 +57,5 @@ def overlap_note(run: Path, store_table: pd.DataFrame, split_table: pd.DataFrame
             counted.append(f"{number:,} of the {len(rows):,} {subset} galaxies")
     if not counted:
         return None
-    return f"{run} was trained on {' and '.join(counted)}: metrics are too optimistic; use the same split in both"
+    found = f"{run} was trained or validated on {' and '.join(counted)}"
+    return f"{found}: metrics are too optimistic; use the same split in both"

@@ -1,5 +1,6 @@
 """model.init_from: a run starts from the weights of another one, whose classes may be others."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -10,6 +11,7 @@ from galaxy10.files import read_json, write_json
 from galaxy10.models import Classifier
 from galaxy10.models.init_from import take_weights
 from galaxy10.runs.files import RunFiles
+from galaxy10.training.inherited import check_same_start, overlap_note, with_known_galaxies_of
 from tests.conftest import TRAINED, copy_of
 from tests.galaxies import write_galaxies
 
@@ -79,6 +81,31 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_changed(four):
     ):
         take_weights(wide, checkpoint, run)
     assert all(torch.equal(tensor, before[name]) for name, tensor in wide.state_dict().items())
+
+
+def test_a_resumed_run_is_refused_after_its_start_has_changed(four, tmp_path):
+    run, checkpoint = four
+    module, files = classifier(["a", "b"], seed=2), RunFiles(tmp_path / "new")
+    take_weights(module, checkpoint, run)
+    files.last.parent.mkdir(parents=True)
+    files.last.touch()
+    files.write_provenance({"model": {"init_from": module.init_record}})
+    check_same_start(files, module.init_record)
+    with pytest.raises(Galaxy10Error, match=r"has other weights than when .*new started from it; restore that run"):
+        check_same_start(files, {**module.init_record, "checkpoint": "0" * 16})
+
+
+def test_galaxies_of_the_first_run_are_known_to_the_second_and_a_note_counts_them_in_its_test_subset(tmp_path):
+    first = RunFiles(tmp_path)
+    nowhere = {"ra": np.nan, "dec": np.nan}
+    first.write_known_galaxies(pd.DataFrame({"subset": ["train", "val"], "pixel_hash": [1, 2], **nowhere}))
+    store = pd.DataFrame({"row": range(4), "pixel_hash": [1, 2, 3, 4], **nowhere})
+    own = pd.DataFrame({"subset": ["train", "val"], "pixel_hash": [1, 9], **nowhere})
+    assert sorted(with_known_galaxies_of(tmp_path, own)["pixel_hash"]) == [1, 2, 9]
+    split = pd.DataFrame({"row": range(4), "subset": ["test", "val", "test", "train"]})
+    note = overlap_note(tmp_path, store, split)
+    assert "trained or validated on 1 of the 2 test galaxies: metrics are too optimistic" in note
+    assert overlap_note(tmp_path, store, split.assign(subset=["train", "val", "test", "test"])) is None
 
 
 def test_a_command_that_cannot_start_from_a_run_says_so_in_one_line(run, here, tmp_path):
