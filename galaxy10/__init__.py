@@ -17,6 +17,7 @@ def load(
     tta_views: int | None = None,
     mc_dropout: int = 0,
     temperature: bool = True,
+    prior: str = "none",
     coverage: float = 0.9,
     per_class: bool = False,
     stretch: str = "auto",
@@ -32,6 +33,7 @@ def load(
         tta_views: number of flips and quarter turns to average: 1, 2, 4 or 8; None: the run's own `model.tta_views`.
         mc_dropout: number of Monte Carlo dropout samples; 0 for none.
         temperature: whether to calibrate the probabilities with the temperature fitted on the validation images.
+        prior: class prior of the probabilities: none, natural, uniform or fitted; see `galaxy10 predict --help`.
         coverage: fraction of galaxies whose prediction set contains the true class, between 0 and 1.
         per_class: whether the coverage holds for each class, with thresholds of its own.
         stretch: how raw flux values are stretched to 8 bits; see `galaxy10 predict --help`.
@@ -54,6 +56,7 @@ def load(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature,
+        prior=prior,
         coverage=coverage,
         per_class=per_class,
         stretch=stretch,

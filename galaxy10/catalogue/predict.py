@@ -9,9 +9,10 @@ from galaxy10.catalogue.writer import Catalogue, check_catalogue_path, shard_pat
 from galaxy10.classes import slugs
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
-from galaxy10.prediction.calibration_file import checkpoint_hash
+from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.trained import checkpoint_hash
 from galaxy10.version import __version__
 
 
@@ -29,12 +30,12 @@ def predict(
     check_catalogue_path(output)
     check_options(options)
     shard = parse_shard(options.shard) if options.shard is not None else None
-    temperatures = check_runs(runs, options)
+    calibrations = check_runs(runs, options)
     inputs = find_inputs(paths, options.stretch, options.path_column, options.hdu)
     classes = (RunFiles(runs[0]).read_provenance().get("data") or {}).get("class_names") or []
     check_columns(output.suffix.lower(), [*inputs.columns.column_names, *(f"p_{slug}" for slug in slugs(classes))])
     target = shard_path(output, *shard) if shard else output
-    catalogue = Catalogue(target, _plan(runs, temperatures, inputs, options, shard))
+    catalogue = Catalogue(target, _plan(runs, calibrations, inputs, options, shard))
     record = None if options.overwrite else catalogue.finished()
     if record is not None:
         return target, record
@@ -63,16 +64,19 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 def _plan(
     runs: Sequence[Path],
-    temperatures: Sequence[float] | None,
+    calibrations: Sequence[Calibration] | None,
     inputs: Inputs,
     options: PredictOptions,
     shard: tuple[int, int] | None,
 ) -> dict[str, Any]:
     """Return everything that determines the content of the catalogue."""
+    used = [c if options.temperature else c.without_temperature() for c in calibrations or ()]
+    prior = [c.log_offsets for c in used] if options.prior != "none" else None
     return {
         "galaxy10": __version__,
         "networks": [checkpoint_hash(run) for run in runs],
-        "temperatures": temperatures,
+        "temperatures": [c.temperature for c in used] if options.temperature else None,
+        **({"prior": [options.prior, *prior]} if prior else {}),
         "inputs": inputs.digest(),
         "images": len(inputs),
         "tta_views": options.tta_views,

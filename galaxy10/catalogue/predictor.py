@@ -35,7 +35,11 @@ class Predictor(PartMaker):
     def __init__(self, runs: Sequence[Path], options: Any):
         super().__init__(options)
         self.networks = Ensemble(
-            runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device
+            runs,
+            tta_views=options.tta_views,
+            mc_dropout=options.mc_dropout,
+            device=options.device,
+            prior=options.prior,
         )
         self.calibration = self._calibration()
         self.trained_on = TrainedOn(runs)
@@ -46,8 +50,10 @@ class Predictor(PartMaker):
             return self.networks.calibration()
         try:
             return self.networks.calibration().without_temperature()
-        except Galaxy10Error:  # without a calibration there are no prediction sets
-            return None
+        except Galaxy10Error:
+            if self.options.prior != "none":
+                raise
+            return None  # without a calibration there are no prediction sets
 
     def rows(
         self,
@@ -72,9 +78,9 @@ class Predictor(PartMaker):
 
     def columns(self, outputs: Outputs) -> pa.Table:
         """Return the prediction columns of the catalogue for the outputs of N images."""
-        temperature = self.calibration.temperature if self.calibration else 1.0
-        names = self.networks.class_names
-        return prediction_columns(outputs.samples, outputs.ood, names, temperature, self.thresholds)
+        samples = outputs.samples.astype(np.float64)
+        calibrated = self.calibration.apply(samples) if self.calibration else samples
+        return prediction_columns(calibrated, outputs.ood, self.networks.class_names, self.thresholds)
 
     def empty_table(self) -> pa.Table:
         """Return the prediction columns of the catalogue without rows."""
@@ -98,6 +104,7 @@ class Predictor(PartMaker):
             "modes": [member.mode.key for member in self.networks.members],
             "class_names": list(self.networks.class_names),
             "temperature": self.calibration.temperature if self.calibration else None,
+            **(self.calibration.prior_record(self.options.prior) if self.calibration else {}),
             "prediction_set_thresholds": self._named_thresholds(),
             "torch": torch.__version__,
         }

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from galaxy10.cli.options import Coverage, Device, IncludeTrained, McDropout, Output, PerClass, Trust, TtaViews
+from galaxy10.cli.options import Coverage, Device, IncludeTrained, McDropout, Output, PerClass, Prior, Trust, TtaViews
 from galaxy10.cli.output import print_result
 from galaxy10.errors import Galaxy10Error
 
@@ -37,6 +37,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    prior: Prior = "none",
     coverage: Annotated[float | None, typer.Option(help="coverage of the prediction sets (default: 0.9)")] = None,
     per_class: PerClass = False,
     include_trained: IncludeTrained = False,
@@ -51,11 +52,20 @@ def evaluate(
     *runs, file = runs_and_file
     if not runs:
         raise Galaxy10Error(f"a run and a file are needed, but there is only {file}; type RUN FILE")
-    given = (tta_views, mc_dropout or None, temperature, coverage, per_class or None, device)
+    given = (
+        tta_views,
+        mc_dropout or None,
+        temperature,
+        coverage,
+        per_class or None,
+        device,
+        None if prior == "none" else prior,
+    )
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature is not False,
+        prior=prior,
         coverage=0.9 if coverage is None else coverage,
         per_class=per_class,
         device=device or "auto",
@@ -71,13 +81,17 @@ def calibrate(
     run: Annotated[Path, typer.Argument(help="a trained run directory")],
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
+    prior: Prior = "none",
     device: Device = "auto",
     trust: Trust = None,
 ) -> None:
-    """Fit temperature and prediction sets to a run's validation galaxies, for one prediction mode."""
+    """Fit temperature, class priors and prediction sets to a run's validation galaxies, for one prediction mode.
+
+    All priors are fitted; --prior chooses the one that is printed.
+    """
     from galaxy10.prediction.calibrate import calibrate_run
 
-    mode, found = calibrate_run(run, tta_views, mc_dropout, device)
+    mode, found = calibrate_run(run, tta_views, mc_dropout, device, prior)
     result = {
         "run_dir": str(run),
         "mode": mode.key,
@@ -85,6 +99,7 @@ def calibrate(
         "validation_galaxies": found.num_galaxies,
         "loss": found.loss,
         "calibration_error": found.calibration_error,
+        **found.prior_record(prior),
     }
     print_result(result)
 
@@ -100,6 +115,7 @@ def uncertainty(
         int | None,
         typer.Option(help="number of Monte Carlo dropout samples, 0 for none (default: 20 if the network has dropout)"),
     ] = None,
+    prior: Prior = "none",
     coverage: Coverage = 0.9,
     per_class: PerClass = False,
     include_trained: IncludeTrained = False,
@@ -119,6 +135,7 @@ def uncertainty(
         mc_dropout=mc_dropout,
         coverage=coverage,
         per_class=per_class,
+        prior=prior,
         include_trained=include_trained,
         device=device,
     )

@@ -18,6 +18,14 @@ TtaViews = Annotated[
 ]
 McDropout = Annotated[int, typer.Option(help="number of Monte Carlo dropout samples, such as 20; 0 for none")]
 Temperature = Annotated[bool, typer.Option("--temperature/--no-temperature", help="calibrate the probabilities")]
+Prior = Annotated[
+    str,
+    typer.Option(
+        help="class prior of the probabilities: none (of the training epochs, after data.balance), natural (of the "
+        "training galaxies), uniform (every class equally frequent), fitted (for the best macro-F1 of the "
+        "validation galaxies)"
+    ),
+]
 Coverage = Annotated[float, typer.Option(help="fraction of galaxies whose prediction_set contains the true class")]
 PerClass = Annotated[
     bool, typer.Option("--per-class", help="prediction sets whose coverage holds for each class, also for rare ones")

@@ -16,6 +16,7 @@ from galaxy10.cli.options import (
     Overwrite,
     PathColumn,
     PerClass,
+    Prior,
     Stretch,
     Temperature,
     Trust,
@@ -44,6 +45,7 @@ def predict(
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
     temperature: Temperature = True,
+    prior: Prior = "none",
     coverage: Coverage = 0.9,
     per_class: PerClass = False,
     stretch: Stretch = "auto",
@@ -68,6 +70,7 @@ def predict(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
         temperature=temperature,
+        prior=prior,
         coverage=coverage,
         per_class=per_class,
         stretch=stretch,
@@ -172,13 +175,14 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="the file to write: .onnx or .pt2")],
     tta_views: TtaViews = None,
     temperature: Temperature = True,
+    prior: Prior = "none",
     overwrite: Overwrite = False,
     trust: Trust = None,
 ) -> None:
     """Export a run to one file that maps pixels to probabilities, after comparing it with the run."""
     from galaxy10.prediction.export import export as write
 
-    difference = write(run, output, tta_views=tta_views, temperature=temperature, overwrite=overwrite)
+    difference = write(run, output, tta_views=tta_views, temperature=temperature, overwrite=overwrite, prior=prior)
     logger.info(f"largest difference in probability between {run} and {output}: {difference:.1e}")
     print(output)
 

@@ -27,6 +27,7 @@ PATH_SETTINGS = (
     "data.store_dir",
     "data.split_file",
     "model.weights",
+    "model.init_from",
     "sweep.dir",
 )
 SLURM_SCRIPTS = packaged_folder("slurm")

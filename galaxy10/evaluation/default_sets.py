@@ -13,7 +13,6 @@ from galaxy10.prediction.calibration_file import Calibration, load_calibration
 from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.mode import resolve_mode
 from galaxy10.prediction.options import PredictOptions
-from galaxy10.prediction.temperature import apply_temperature
 from galaxy10.runs.trained import run_config
 
 logger = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ def default_set_metrics(
     """
     raw = predictions[[f"p_{slug}" for slug in slugs(class_names)]].to_numpy(np.float64)
     thresholds = calibration.thresholds(PredictOptions.coverage)
-    inside = prediction_set_mask(apply_temperature(raw, calibration.temperature), thresholds)
+    inside = prediction_set_mask(calibration.apply(raw[None])[0], thresholds)
     measured = set_metrics(inside, predictions["label"].to_numpy(), class_names)
     return {f"{subset}/{name}": value for name, value in measured.items()}
 

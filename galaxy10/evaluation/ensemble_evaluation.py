@@ -20,7 +20,6 @@ from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.ensemble import Ensemble, Outputs
 from galaxy10.prediction.options import PredictOptions, set_thresholds_of
 from galaxy10.prediction.prediction_columns import prediction_columns
-from galaxy10.prediction.temperature import apply_temperature
 from galaxy10.progress import progress
 from galaxy10.runs.trained import check_run
 
@@ -33,8 +32,8 @@ class EnsembleEvaluation:
 
     Attributes:
         labels: (N,) class numbers.
-        raw: (N, C) probabilities before the temperature.
-        calibrated: (N, C) probabilities after the temperature.
+        raw: (N, C) probabilities before the temperature, with the class prior.
+        calibrated: (N, C) probabilities after the temperature, with the class prior.
         inside: (N, C) bool, the prediction sets.
     """
 
@@ -101,23 +100,24 @@ def evaluate_ensemble(
 ) -> tuple[EnsembleEvaluation, pd.DataFrame]:
     """Evaluate rows (N,) of a store with labels (N,), and return the evaluation and the prediction table.
 
-    options: temperature, coverage and per_class are used.
+    options: temperature, coverage and per_class are used; the prior is the ensemble's.
 
     Raises:
         Galaxy10Error: the ensemble is not calibrated.
     """
     calibration = networks.calibration()
+    uncalibrated = calibration.without_temperature()
     if not options.temperature:
-        calibration = calibration.without_temperature()
+        calibration = uncalibrated
     outputs, rate = predict_rows(networks, store, rows)
     thresholds = set_thresholds_of(calibration, networks.class_names, options)
     assert thresholds is not None
-    calibrated = apply_temperature(outputs.samples.astype(np.float64), calibration.temperature).mean(axis=0)
-    names = networks.class_names
-    table = prediction_columns(outputs.samples, outputs.ood, names, calibration.temperature, thresholds).to_pandas()
+    samples = outputs.samples.astype(np.float64)
+    of_samples = calibration.apply(samples)
+    calibrated, raw = of_samples.mean(axis=0), uncalibrated.apply(samples).mean(axis=0)
+    table = prediction_columns(of_samples, outputs.ood, networks.class_names, thresholds).to_pandas()
     table.insert(0, "label", labels)
     table.insert(0, "row", rows)
-    raw = outputs.samples.astype(np.float64).mean(axis=0)
     return EnsembleEvaluation(
         labels, raw, calibrated, prediction_set_mask(calibrated, thresholds), rate, calibration
     ), table

@@ -43,7 +43,13 @@ def evaluate_with_options(
     check_options(options)
     check_same_split(runs)
     check_runs(runs, replace(options, temperature=True), hint="")  # prediction sets need a calibration anyway
-    networks = Ensemble(runs, tta_views=options.tta_views, mc_dropout=options.mc_dropout, device=options.device)
+    networks = Ensemble(
+        runs,
+        tta_views=options.tta_views,
+        mc_dropout=options.mc_dropout,
+        device=options.device,
+        prior=options.prior,
+    )
     store, split, file = evaluation_split(runs, provenance, file, subset, include_trained)
     rows = split.rows("test")
     make_directory(out_dir)
@@ -60,6 +66,7 @@ def evaluate_with_options(
         "temperature": evaluation.calibration.temperature,
         "requested_coverage": options.coverage,
         "per_class": options.per_class,
+        **evaluation.calibration.prior_record(options.prior),
     }
     evaluated = evaluation_provenance(provenance, file, store.content, split, runs[0])
     trained = ", ".join(str(run.resolve()) for run in runs)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from galaxy10.models.factory import load_classifier
     from galaxy10.models.inception import InceptionV3Classifier
     from galaxy10.models.linear_probe import LinearProbe
-    from galaxy10.models.losses import CrossEntropy, FocalLoss
+    from galaxy10.models.losses import CrossEntropy, FocalLoss, LogitAdjusted
     from galaxy10.models.pca import PCAClassifier
     from galaxy10.models.simple_cnn import SimpleCNN
     from galaxy10.models.timm_classifier import TimmClassifier
@@ -23,6 +23,7 @@ __all__ = [
     "FocalLoss",
     "InceptionV3Classifier",
     "LinearProbe",
+    "LogitAdjusted",
     "PCAClassifier",
     "PlainCNN",
     "PlainResNet",
@@ -40,6 +41,7 @@ __getattr__, __dir__ = lazy_attributes(
         "FocalLoss": "losses",
         "InceptionV3Classifier": "inception",
         "LinearProbe": "linear_probe",
+        "LogitAdjusted": "losses",
         "PCAClassifier": "pca",
         "PlainCNN": "d4_networks",
         "PlainResNet": "d4_networks",

@@ -35,6 +35,7 @@ class Classifier(L.LightningModule):
         metrics: the last measured values, `<subset>/<metric>` → value, at full precision; None where not defined.
         predictions: the prediction table of the subset that was last evaluated; None before.
         model_config: the plain configuration that rebuilds this module; None if it was built by hand.
+        init_record: which tensors of which run the module started from (model.init_from); None without one.
 
     Args:
         network: the network; None where a subclass calls set_network itself.
@@ -46,7 +47,8 @@ class Classifier(L.LightningModule):
         scheduler: (optimizer) → scheduler of torch; it is also given total_steps, T_max and steps_per_epoch if its
             signature names them and they are not set. None: a constant learning rate.
         scheduler_interval: epoch or step: how often a scheduler without an `interval` of its own steps.
-        param_groups: (module) → parameter groups; None: one group of all trainable parameters.
+        param_groups: (module) → parameter groups; None: one group of all trainable parameters. The learning rate of a
+            group is multiplied by its `lr_scale`, if it has one.
         freeze: `none`, or `backbone`: only the head trains, and the rest keeps its batch-norm statistics.
         tta_views: flips and quarter turns averaged when the best epoch is evaluated: 1, 2, 4 or 8.
         monitor: the metric that a scheduler such as ReduceLROnPlateau monitors.
@@ -89,6 +91,7 @@ class Classifier(L.LightningModule):
         self.frozen = False
         self.head: list[nn.Module] = []
         self.model_config: dict[str, Any] | None = None
+        self.init_record: dict[str, Any] | None = None
         self.metrics: dict[str, float | None] = {}
         self.predictions: pd.DataFrame | None = None
         # In a tuple, so that they are no submodules: they are computed on all predictions at once.
@@ -297,6 +300,8 @@ class Classifier(L.LightningModule):
         except (TypeError, ValueError) as error:
             name = getattr(getattr(build, "func", build), "__name__", build)
             raise Galaxy10Error(f"optimizer: {name} cannot be built: {error}") from error
+        for group in optimizer.param_groups:
+            group["lr"] = group["lr"] * group.get("lr_scale", 1.0)
         if self.scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": self._schedule(optimizer)}

@@ -13,8 +13,10 @@ from galaxy10.data.augment import Preprocessing
 from galaxy10.errors import Galaxy10Error, first_line, system_reason
 from galaxy10.foreign_files import is_legacy_checkpoint
 from galaxy10.models.classifier import Classifier
+from galaxy10.models.init_from import preprocessing_of, take_weights
 from galaxy10.models.settings import class_arguments, complete_model, not_a_classifier_message
 from galaxy10.models.weights import find_weights, load_pretrained
+from galaxy10.runs.files import RunFiles
 
 _PRETRAINED_ARGUMENTS = (
     "pretrained",
@@ -45,10 +47,16 @@ def build_classifier(
 
     Raises:
         Galaxy10Error: the class cannot be built or is no Classifier, the input size does not fit the network, or the
-            pretrained weights are missing or do not fit.
+            pretrained weights, or those of model.init_from, are missing or do not fit.
     """
     model = complete_model(dict(model))
-    source = find_weights(model["backbone"], model["weights"]) if model["pretrained"] else None
+    run = None if model["init_from"] is None else Path(str(model["init_from"]))
+    start = None if run is None else load_checkpoint(RunFiles(run).best)
+    trained_with = None if run is None or start is None else preprocessing_of(start, RunFiles(run).best)
+    if trained_with is not None and training_statistics is not None and model["image_size"] == "auto":
+        model["image_size"] = trained_with.image_size
+    source = find_weights(model["backbone"], model["weights"]) if model["pretrained"] and run is None else None
+    learned = source or trained_with
     fixed_px = fixed_input_px(model["backbone"])
     if training_statistics is None:
         preprocessing, size = None, _given_size(model, image_px, fixed_px)
@@ -58,12 +66,14 @@ def build_classifier(
         size = _image_size(model, image_px, source.input_size_px if source else None, fixed_px)
         preprocessing = Preprocessing(
             image_size=size,
-            mean=list(source.mean) if source else mean,
-            std=list(source.std) if source else std,
+            mean=list(learned.mean) if learned else mean,
+            std=list(learned.std) if learned else std,
             noise_sigma=std,
-            interpolation=source.interpolation if source else "bilinear",
+            interpolation=learned.interpolation if learned else "bilinear",
         )
     module = _build(model, class_names, size, preprocessing, **training)
+    if run is not None and start is not None:
+        return module, take_weights(module, start, run)
     if source is None:
         return module, module.init_description
     load_pretrained(module.network, source, module.head)

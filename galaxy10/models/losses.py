@@ -1,12 +1,16 @@
 """Training losses: scalars of logits (B, C) and labels (B,)."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from galaxy10.errors import Galaxy10Error
+
+_BETA = 0.999  # of effective numbers: Cui et al. 2019 compare 0.9 to 0.9999
 
 
 class CrossEntropy(nn.Module):
@@ -14,12 +18,14 @@ class CrossEntropy(nn.Module):
 
     Args:
         label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016, arXiv 1512.00567).
-        class_weights: None, `balanced` (inversely proportional to the classes' numbers of training images, 1 on
-            average over the images), or one number per class.
-        class_counts: training images of each class, (C,); needed for `balanced`.
+        class_weights: None, `balanced` (inversely proportional to the classes' numbers of training images),
+            `effective` (inversely proportional to their effective numbers (1 − βⁿ) / (1 − β), β = 0.999, which hardly
+            grow from a thousand images on; Cui et al. 2019, arXiv 1901.05555), both 1 on average over the images; or
+            one number per class.
+        class_counts: training images of each class, (C,); needed for `balanced` and `effective`.
 
     Raises:
-        Galaxy10Error: class_weights is unknown, has not one number per class, or is `balanced` without class_counts.
+        Galaxy10Error: class_weights is unknown, has not one number per class, or needs class_counts.
     """
 
     weight: torch.Tensor | None
@@ -37,6 +43,45 @@ class CrossEntropy(nn.Module):
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
         return F.cross_entropy(logits, labels, weight=self.weight, label_smoothing=self.label_smoothing)
+
+
+class LogitAdjusted(nn.Module):
+    """Cross-entropy of logits plus τ · log π, π the classes' shares (Menon et al. 2021, arXiv 2007.07314, eq. 10).
+
+    The network learns what remains, and its own logits, which evaluation and prediction use, favour no frequent class:
+    with τ = 1 they are those for equally frequent classes.
+
+    Args:
+        tau: strength; 0 is cross-entropy.
+        label_smoothing: see CrossEntropy.
+        class_counts: training images of each class, (C,). A class without images counts as half the rarest class.
+
+    Attributes:
+        class_factor: (C,) how many times as often each class seems to be there to the network, 1 on average over the
+            images.
+
+    Raises:
+        Galaxy10Error: there are no class_counts.
+    """
+
+    log_prior: torch.Tensor
+    class_factor: torch.Tensor
+
+    def __init__(self, tau: float = 1.0, label_smoothing: float = 0.0, class_counts: Sequence[int] | None = None):
+        super().__init__()
+        if class_counts is None or not any(class_counts):
+            raise Galaxy10Error("loss=logit_adjusted needs the training images of each class; give class_counts")
+        self.tau, self.label_smoothing = float(tau), float(label_smoothing)
+        counts = torch.as_tensor(class_counts, dtype=torch.float64)
+        shares = torch.where(counts > 0, counts, counts[counts > 0].min() / 2)
+        factor = (shares / shares.sum()) ** -self.tau
+        self.register_buffer("log_prior", (shares / shares.sum()).log().float(), persistent=False)
+        average = (factor * counts).sum() / counts.sum()
+        self.register_buffer("class_factor", (factor / average).float(), persistent=False)
+
+    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the loss."""
+        return F.cross_entropy(logits + self.tau * self.log_prior, labels, label_smoothing=self.label_smoothing)
 
 
 class FocalLoss(nn.Module):
@@ -69,30 +114,45 @@ class FocalLoss(nn.Module):
         return (losses * weights).sum() / weights.sum()
 
 
+def class_factor(loss: Any, num_classes: int) -> np.ndarray:
+    """Return how many times as often each class seems to be there to a network trained with a loss, (C,) float64.
+
+    These are the loss's class weights: its attribute `class_factor` (C,) or else `weight`; 1 without either.
+    """
+    factor = getattr(loss, "class_factor", None)
+    factor = getattr(loss, "weight", None) if factor is None else factor
+    if not isinstance(factor, torch.Tensor) or factor.shape != (num_classes,):
+        return np.ones(num_classes)
+    return factor.detach().cpu().double().numpy()
+
+
 def class_weight_tensor(
     class_weights: str | Sequence[float] | None, class_counts: Sequence[int] | None
 ) -> torch.Tensor | None:
     """Return the weight of each class, (C,) float32, or None for none.
 
-    `balanced` gives a class without training images the weight 0.
+    `balanced` and `effective` give a class without training images the weight 0.
 
     Raises:
-        Galaxy10Error: class_weights is unknown, has not one number per class, or is `balanced` without class_counts.
+        Galaxy10Error: class_weights is unknown, has not one number per class, or needs class_counts.
     """
     if class_weights is None:
         return None
     if isinstance(class_weights, str):
-        if class_weights != "balanced":
-            raise Galaxy10Error(f"loss.class_weights={class_weights} is unknown; type balanced, a list, or null")
+        if class_weights not in ("balanced", "effective"):
+            raise Galaxy10Error(
+                f"loss.class_weights={class_weights} is unknown; type balanced, effective, a list, or null"
+            )
         if class_counts is None:
             raise Galaxy10Error(
-                "loss.class_weights=balanced needs the training images of each class; give class_counts"
+                f"loss.class_weights={class_weights} needs the training images of each class; give class_counts"
             )
         counts = torch.as_tensor(class_counts, dtype=torch.float64)
         present = counts > 0
+        sizes = counts if class_weights == "balanced" else 1 - _BETA**counts
         weights = torch.zeros_like(counts)
-        weights[present] = counts.sum() / (present.sum() * counts[present])
-        return weights.float()
+        weights[present] = 1 / sizes[present]
+        return (weights * (counts.sum() / (weights * counts).sum())).float()
     weights = torch.as_tensor(class_weights, dtype=torch.float32)
     if class_counts is not None and len(weights) != len(class_counts):
         raise Galaxy10Error(

@@ -14,6 +14,7 @@ FIELDS: dict[str, Field] = {
     "model.image_size_multiple": integer(1),
     "model.pretrained": boolean(),
     "model.weights": optional(text()),
+    "model.init_from": optional(text()),
     "model.freeze": choice("none", "backbone"),
     "model.dropout": number(0, 0.99),
     "model.tta_views": Field(lambda v: v in (1, 2, 4, 8) and not isinstance(v, bool), "1, 2, 4 or 8"),
@@ -34,11 +35,15 @@ FIELDS: dict[str, Field] = {
     "loss._target_": optional(text()),
     "loss.label_smoothing": number(0, 0.99),
     "loss.class_weights": optional(
-        one_of(choice("balanced"), Field(lambda v: isinstance(v, list), "a list with one number per class"))
+        one_of(
+            choice("balanced", "effective"), Field(lambda v: isinstance(v, list), "a list with one number per class")
+        )
     ),
     "loss.gamma": number(0),
+    "loss.tau": number(0),
     "param_groups._target_": optional(text()),
     "param_groups._partial_": boolean(),
+    "param_groups.decay": number(0, 1, above=True),
     "optimizer._target_": optional(text()),
     "optimizer._partial_": boolean(),
     "optimizer.lr": number(0, above=True),
@@ -64,6 +69,7 @@ INPUT_SETTINGS = (
     "image_size_multiple",
     "pretrained",
     "weights",
+    "init_from",
     "recommended",
     "unused_groups",
 )
@@ -75,6 +81,7 @@ _DEFAULTS: dict[str, Any] = {
     "image_size_multiple": 1,
     "pretrained": False,
     "weights": None,
+    "init_from": None,
     "freeze": "none",
     "tta_views": 8,
     "recommended": {},

@@ -1,4 +1,4 @@
-"""Calibrate a run on its validation galaxies, for any prediction mode."""
+"""Calibrate a run on its validation galaxies, for any prediction mode and all class priors."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
-from galaxy10.prediction.calibration import calibrate
-from galaxy10.prediction.calibration_file import Calibration, save_calibration
+from galaxy10.prediction.calibration import calibrate_priors
+from galaxy10.prediction.calibration_file import Calibration, load_calibration, save_calibrations
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
+from galaxy10.prediction.prior import ClassShares, check_prior, class_shares
 from galaxy10.progress import progress
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import run_config
@@ -58,20 +59,36 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
         kept = np.concatenate(samples)[None]
     else:
         kept = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy(np.float32)[None]
-    calibration = calibrate(kept, table["label"].to_numpy())
-    save_calibration(run, resolve_mode(module.tta_views, None, 0), calibration)
-    return calibration
+    calibrations = calibrate_priors(kept, table["label"].to_numpy(), _known_shares(run))
+    save_calibrations(run, resolve_mode(module.tta_views, None, 0), calibrations)
+    return calibrations["none"]
+
+
+def _known_shares(run: Path) -> ClassShares | None:
+    try:
+        return class_shares(run)
+    except Galaxy10Error:
+        return None
 
 
 def calibrate_run(
-    run: Path, tta_views: int | None, mc_dropout: int, device: str = "auto"
+    run: Path, tta_views: int | None, mc_dropout: int, device: str = "auto", prior: str = "none"
 ) -> tuple[PredictMode, Calibration]:
-    """Predict a run's validation galaxies in one mode, and save the calibration.
+    """Predict a run's validation galaxies in one mode, save its calibrations for all priors, and return one of them.
 
     Raises:
-        Galaxy10Error: the training file is gone or has changed and the mode is not the run's own, or the split has no
-            validation galaxies.
+        Galaxy10Error: the training file is gone or has changed and the mode is not the run's own, the split has no
+            validation galaxies, or the run does not record what the prior needs.
     """
+    check_prior(prior)
+    if prior != "none":
+        class_shares(run, prior)
+    mode = _calibrate_passes(run, tta_views, mc_dropout, device).with_prior(prior)
+    return mode, load_calibration(run, mode)
+
+
+def _calibrate_passes(run: Path, tta_views: int | None, mc_dropout: int, device: str) -> PredictMode:
+    """Predict a run's validation galaxies in one mode, save its calibrations, and return the mode without a prior."""
     networks = Ensemble([run], tta_views=tta_views, mc_dropout=mc_dropout, device=device)
     member = networks.members[0]
     own_mode = member.mode == resolve_mode(member.module.tta_views, None, 0)
@@ -79,25 +96,21 @@ def calibrate_run(
         store, split = run_store(run, member.provenance)
     except Galaxy10Error:
         # The run's own mode needs no images: its predictions of the validation galaxies are kept.
-        if own_mode and member.module.evaluates_saved_weights:
-            calibration = calibrate_finished_run(run, None, networks.device)
-            if calibration is not None:
-                return member.mode, calibration
+        kept = own_mode and member.module.evaluates_saved_weights
+        if kept and calibrate_finished_run(run, None, networks.device) is not None:
+            return member.mode
         raise
     rows = split.loc[split["subset"] == "val"]
     if not len(rows):
         raise Galaxy10Error(f"{run} has no validation galaxies to calibrate it on; train with a split that has some")
-    if own_mode:
-        calibration = calibrate_finished_run(run, store, networks.device)
-        if calibration is not None:
-            return member.mode, calibration
+    if own_mode and calibrate_finished_run(run, store, networks.device) is not None:
+        return member.mode
     row, labels = rows["row"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
     samples = predict_rows(networks, store, row)
-    with atomic_write(RunFiles(run).validation_samples(member.mode.key)) as part, part.open("wb") as file:
+    with atomic_write(RunFiles(run).validation_samples(member.mode.passes_key)) as part, part.open("wb") as file:
         np.savez(file, rows=row, labels=labels, samples=samples)
-    calibration = calibrate(samples, labels)
-    save_calibration(run, member.mode, calibration)
-    return member.mode, calibration
+    save_calibrations(run, member.mode, calibrate_priors(samples, labels, _known_shares(run)))
+    return member.mode
 
 
 def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:

@@ -1,5 +1,6 @@
-"""Temperature scaling and conformal scores, fitted to a run's validation galaxies."""
+"""Temperature scaling, class priors and conformal scores, fitted to a run's validation galaxies."""
 
+from collections.abc import Sequence
 from math import exp, log
 
 import numpy as np
@@ -9,44 +10,88 @@ from scipy.optimize import minimize_scalar
 from galaxy10.metrics.classification import classification_metrics
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.conformal import scores_by_class
+from galaxy10.prediction.prior import ClassShares, fit_strength, offsets_of, shift_prior
 from galaxy10.prediction.temperature import apply_temperature
 
 _LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.05, 20.0
 # The prior of ln T: normal around 0. Without it, a dozen galaxies that are all classified correctly would fit T = 0;
 # with hundreds of galaxies it makes no difference.
 _PRIOR_WIDTH = 0.5
+_STRENGTH = {"natural": 0.0, "uniform": 1.0}  # of the prior; `fitted` is found on the validation galaxies
 
 
-def calibrate(samples: np.ndarray, labels: np.ndarray) -> Calibration:
-    """Fit one temperature to all samples, then compute the conformal scores.
+def calibrate(
+    samples: np.ndarray,
+    labels: np.ndarray,
+    prior: str = "none",
+    shares: Sequence[ClassShares] = (),
+    temperature: float | None = None,
+) -> Calibration:
+    """Fit one temperature to all samples, apply the class prior, then compute the conformal scores.
 
-    The temperature minimises the cross-entropy of the mean over the samples, under a broad prior around 1.
+    The temperature minimises the cross-entropy of the mean over the samples, under a broad prior around 1. With a class
+    prior, it is fitted to the probabilities for the natural shares of the classes, which are those of the validation
+    galaxies; the prior comes after it. The scores are those of the final probabilities, so prediction sets cover
+    galaxies like the validation galaxies with any prior.
 
     Args:
         samples: (K, N, C) probabilities: K outputs (members, dropout samples) for each validation galaxy.
         labels: (N,) class numbers.
+        prior: one of galaxy10.prediction.prior.PRIORS.
+        shares: of the run, or of each of the K samples; needed for a prior.
+        temperature: if it is known from another prior; None: fit it.
     """
     samples = samples.astype(np.float64)
-    picked = np.arange(len(labels))
+    natural = None if prior == "none" else offsets_of(shares, 0.0)
 
     def loss(log_temperature: float) -> float:
-        mean = apply_temperature(samples, exp(log_temperature)).mean(axis=0)
-        return float(-np.log(np.maximum(mean[picked, labels], 1e-12)).mean())
+        return _loss(shift_prior(apply_temperature(samples, exp(log_temperature)), natural).mean(axis=0), labels)
 
     bounds = (log(_LOWEST_TEMPERATURE), log(_HIGHEST_TEMPERATURE))
 
     def objective(log_temperature: float) -> float:
         return len(labels) * loss(log_temperature) + 0.5 * (log_temperature / _PRIOR_WIDTH) ** 2
 
-    best = round(exp(minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x), 4)
-    before, after = samples.mean(axis=0), apply_temperature(samples, best).mean(axis=0)
+    best = temperature
+    if best is None:
+        best = round(exp(minimize_scalar(objective, bounds=bounds, method="bounded", options={"xatol": 1e-4}).x), 4)
+    uncalibrated, calibrated = samples, apply_temperature(samples, best)
+    strengths: tuple[float, float] | None = None
+    offsets: tuple[list[list[float]] | None, list[list[float]] | None] = None, None
+    if prior != "none":
+        strengths = _strength(prior, uncalibrated, labels, shares), _strength(prior, calibrated, labels, shares)
+        offsets = offsets_of(shares, strengths[0]), offsets_of(shares, strengths[1])
+    before = shift_prior(uncalibrated, offsets[0]).mean(axis=0)
+    after = shift_prior(calibrated, offsets[1]).mean(axis=0)
     return Calibration(
         temperature=best,
         conformal_scores=scores_by_class(after, labels),
         uncalibrated_scores=scores_by_class(before, labels),
-        loss=(loss(0.0), loss(log(best))),
+        loss=(_loss(before, labels), _loss(after, labels)),
         calibration_error=(_calibration_error(before, labels), _calibration_error(after, labels)),
+        prior_strength=strengths,
+        log_offsets=offsets[1],
+        uncalibrated_log_offsets=offsets[0],
     )
+
+
+def calibrate_priors(samples: np.ndarray, labels: np.ndarray, shares: ClassShares | None) -> dict[str, Calibration]:
+    """Return the calibration of one run for every prior; without its class shares for `none` alone."""
+    found = {"none": calibrate(samples, labels)}
+    if shares is None:
+        return found
+    natural = calibrate(samples, labels, "natural", [shares])
+    others = {p: calibrate(samples, labels, p, [shares], natural.temperature) for p in ("uniform", "fitted")}
+    return found | {"natural": natural} | others
+
+
+def _strength(prior: str, samples: np.ndarray, labels: np.ndarray, shares: Sequence[ClassShares]) -> float:
+    return _STRENGTH[prior] if prior in _STRENGTH else fit_strength(samples, labels, shares)
+
+
+def _loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the cross-entropy of probabilities (N, C)."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
 
 
 def _calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:

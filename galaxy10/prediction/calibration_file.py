@@ -1,7 +1,7 @@
 """A run's calibration.json: one calibration for each prediction mode."""
 
-import hashlib
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from galaxy10.files import read_json, write_json
 from galaxy10.foreign_files import load_arrays
 from galaxy10.prediction.conformal import set_thresholds
 from galaxy10.prediction.mode import PredictMode, resolve_mode
+from galaxy10.prediction.prior import shift_prior
+from galaxy10.prediction.temperature import apply_temperature
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.trained import checkpoint_hash
 
 FORMAT = 2  # of calibration.json: 1 had the scores of all classes in one list
 
@@ -29,6 +32,10 @@ class Calibration:
         uncalibrated_scores: the same without the temperature.
         loss: of the validation galaxies, without and with the temperature.
         calibration_error: of the validation galaxies, without and with the temperature.
+        prior_strength: of the prior, without and with the temperature (galaxy10.prediction.prior); None for no prior.
+        log_offsets: of the prior, with the temperature: (1, C), or (K, C) for K samples of runs that were trained on
+            different shares; None for no prior.
+        uncalibrated_log_offsets: the same without the temperature.
     """
 
     temperature: float
@@ -36,10 +43,29 @@ class Calibration:
     uncalibrated_scores: list[list[float]]
     loss: tuple[float, float]
     calibration_error: tuple[float, float]
+    prior_strength: tuple[float, float] | None = None
+    log_offsets: list[list[float]] | None = None
+    uncalibrated_log_offsets: list[list[float]] | None = None
+
+    def apply(self, samples: np.ndarray) -> np.ndarray:
+        """Return probabilities (K, N, C) with the temperature, then with the prior."""
+        return shift_prior(apply_temperature(samples, self.temperature), self.log_offsets)
+
+    def prior_record(self, prior: str) -> dict[str, Any]:
+        """Return name, strength and log offsets of the prior for the record of a result; an empty dict for none."""
+        if self.prior_strength is None:
+            return {}
+        return {"prior": prior, "prior_strength": self.prior_strength[1], "prior_log_offsets": self.log_offsets}
 
     def without_temperature(self) -> "Calibration":
-        """Return the calibration with temperature 1 and the scores that belong to it."""
-        return replace(self, temperature=1.0, conformal_scores=self.uncalibrated_scores)
+        """Return the calibration with temperature 1 and the scores and offsets that belong to it."""
+        return replace(
+            self,
+            temperature=1.0,
+            conformal_scores=self.uncalibrated_scores,
+            prior_strength=self.prior_strength and (self.prior_strength[0],) * 2,
+            log_offsets=self.uncalibrated_log_offsets,
+        )
 
     @property
     def num_galaxies(self) -> int:
@@ -55,20 +81,14 @@ class Calibration:
         return np.flatnonzero(np.isinf(self.thresholds(coverage, per_class=True))).tolist()
 
 
-def checkpoint_hash(run: Path) -> str:
-    """Return the first 16 hex digits of the SHA-256 of a run's best checkpoint."""
-    with RunFiles(run).best.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-def save_calibration(run: Path, mode: PredictMode, calibration: Calibration) -> None:
-    """Add the calibration of one mode to the run's file; drop those of other weights."""
+def save_calibrations(run: Path, mode: PredictMode, calibrations: Mapping[str, Calibration]) -> None:
+    """Add calibrations of one mode, by prior, to the run's file; drop those of other weights."""
     path, checkpoint = RunFiles(run).calibration, checkpoint_hash(run)
     saved = read_json(path)
     same = saved.get("checkpoint") == checkpoint and saved.get("format") == FORMAT
     modes = saved.get("modes", {}) if same else {}
-    about = {"format": FORMAT, "checkpoint": checkpoint, "modes": {**modes, mode.key: asdict(calibration)}}
-    write_json(path, about)
+    added = {mode.with_prior(prior).key: asdict(calibration) for prior, calibration in calibrations.items()}
+    write_json(path, {"format": FORMAT, "checkpoint": checkpoint, "modes": {**modes, **added}})
 
 
 def load_calibration(run: Path, mode: PredictMode) -> Calibration:
@@ -89,29 +109,32 @@ def load_calibration(run: Path, mode: PredictMode) -> Calibration:
         raise Galaxy10Error(
             f"{run} was calibrated by another version of galaxy10, with other prediction sets; type {command}"
         )
-    loss, error = found["loss"], found["calibration_error"]
+    loss, error, strength = found["loss"], found["calibration_error"], found.get("prior_strength")
     return Calibration(
         found["temperature"],
         found["conformal_scores"],
         found["uncalibrated_scores"],
         (loss[0], loss[1]),
         (error[0], error[1]),
+        (strength[0], strength[1]) if strength else None,
+        found.get("log_offsets"),
+        found.get("uncalibrated_log_offsets"),
     )
 
 
 def load_validation_samples(
     run: Path, mode: PredictMode, default_views: int, names: list[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows (N,), labels (N,) and samples (K, N, C) of a run's validation galaxies, as predicted in one mode.
+    """Return rows (N,), labels (N,) and samples (K, N, C) of a run's validation galaxies, before any calibration.
 
     Raises:
         Galaxy10Error: the file of samples is gone; the message names the command to type.
     """
-    if mode == resolve_mode(default_views, None, 0):
+    if mode.passes_key == resolve_mode(default_views, None, 0).key:
         table = RunFiles(run).read_predictions("val")
         probabilities = table[[f"p_{name}" for name in names]].to_numpy(np.float32)
         return table["row"].to_numpy(), table["label"].to_numpy(), probabilities[None]
-    path = RunFiles(run).validation_samples(mode.key)
+    path = RunFiles(run).validation_samples(mode.passes_key)
     if not path.exists():
         raise Galaxy10Error(
             f"{path} does not exist any more; type galaxy10 calibrate {shlex.quote(str(run))}{mode.cli_options}"

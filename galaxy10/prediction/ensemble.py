@@ -20,6 +20,7 @@ from galaxy10.prediction.calibration_file import Calibration, load_calibration, 
 from galaxy10.prediction.mc_dropout import dropout_layers, image_key, sampled_logits
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
+from galaxy10.prediction.prior import class_shares
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run
 from galaxy10.system import keep_freed_memory
@@ -103,6 +104,7 @@ class Ensemble:
         tta_views: flips and quarter turns to average: 1, 2, 4 or 8; None: the run's own `model.tta_views`.
         mc_dropout: number of samples with dropout, 0 for none.
         device: auto, cpu, cuda, …
+        prior: the class prior of the calibration, one of galaxy10.prediction.prior.PRIORS.
 
     Raises:
         Galaxy10Error: a directory is no trained run, runs differ in classes, a network has no dropout, or the device
@@ -116,10 +118,11 @@ class Ensemble:
         tta_views: int | None = None,
         mc_dropout: int = 0,
         device: str = "auto",
+        prior: str = "none",
     ):
         keep_freed_memory()
         self.device = choose_device(device)
-        self.members = [self._member(run, tta_views, mc_dropout) for run in runs]
+        self.members = [self._member(run, tta_views, mc_dropout, prior) for run in runs]
         self.class_names = self.members[0].module.class_names
         for member in self.members[1:]:
             if member.module.class_names != self.class_names:
@@ -135,10 +138,10 @@ class Ensemble:
                 self.preprocessings.append(member.module.known_preprocessing)
             self._input_index.append(self.preprocessings.index(member.module.known_preprocessing))
 
-    def _member(self, run: Path, tta_views: int | None, mc_dropout: int) -> Member:
+    def _member(self, run: Path, tta_views: int | None, mc_dropout: int, prior: str) -> Member:
         provenance = check_run(run)
         module = load_classifier(RunFiles(run).best).to(self.device)
-        mode = resolve_mode(module.tta_views, tta_views, mc_dropout)
+        mode = resolve_mode(module.tta_views, tta_views, mc_dropout, prior)
         if mc_dropout and not dropout_layers(module.network, module.known_preprocessing.image_size):
             raise Galaxy10Error(
                 f"{run} ({provenance['model']['name']}) has no dropout; leave out --mc-dropout, or train with "
@@ -192,9 +195,16 @@ class Ensemble:
         if len(hashes) > 1 or any(not np.array_equal(rows, other) for other, _, _ in stored):
             raise Galaxy10Error(
                 f"these runs have different validation galaxies (splits {', '.join(sorted(hashes))}), so no common "
-                f"temperature can be fitted; give runs of one split, or type --no-temperature"
+                f"temperature can be fitted; give runs of one split, or type --no-temperature without --prior"
             )
-        return calibrate(np.concatenate([samples for _, _, samples in stored]), labels)
+        samples = [of_member for _, _, of_member in stored]
+        prior = self.members[0].mode.prior
+        if prior == "none":
+            return calibrate(np.concatenate(samples), labels)
+        # Members may have been trained on different shares (data.balance): each has offsets of its own.
+        shares = [class_shares(member.run, prior) for member in self.members]
+        of_samples = [share for share, part in zip(shares, samples, strict=True) for _ in part]
+        return calibrate(np.concatenate(samples), labels, prior, of_samples)
 
 
 def choose_device(name: str) -> torch.device:

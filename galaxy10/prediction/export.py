@@ -1,8 +1,8 @@
 """Export a trained run as one file that needs nothing of this project: ONNX, or an exported program of torch.
 
 Input: `images` uint8 (N, H, W, 3) of any size; output: `probabilities` (N, C). The graph holds the central square, the
-antialiased resize, the normalisation, the test-time augmentation and the temperature; the metadata holds the class
-names.
+antialiased resize, the normalisation, the test-time augmentation, the temperature and the class prior; the metadata
+holds the class names.
 """
 
 import json
@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from torch import nn
 from galaxy10.data.augment import tta_views
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import atomic_write
+from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Member
-from galaxy10.prediction.temperature import apply_temperature
+from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.runs.files import RunFiles
-from galaxy10.runs.trained import check_run
 from galaxy10.version import __version__
 
 SUFFIXES = (".onnx", ".pt2")
@@ -38,8 +39,9 @@ class ExportModule(nn.Module):
 
     scale: torch.Tensor
     shift: torch.Tensor
+    log_offsets: torch.Tensor | None
 
-    def __init__(self, member: Member, temperature: float):
+    def __init__(self, member: Member, temperature: float, log_offsets: Sequence[float] | None = None):
         super().__init__()
         self.network, self.views, self.temperature = member.module.eval(), member.mode.views, temperature
         preprocessing = member.module.known_preprocessing
@@ -49,6 +51,7 @@ class ExportModule(nn.Module):
         )
         self.register_buffer("scale", 1 / (255 * std))
         self.register_buffer("shift", -mean / std)
+        self.register_buffer("log_offsets", None if log_offsets is None else torch.tensor(log_offsets))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return probabilities (N, C) of images (N, H, W, 3) uint8."""
@@ -57,7 +60,8 @@ class ExportModule(nn.Module):
         # All views in one batch: the network is in the file once, not once per view.
         probabilities = self.network(torch.cat(tta_views(inputs, self.views))).softmax(dim=1)
         mean = probabilities.unflatten(0, (self.views, images.shape[0])).mean(dim=0)
-        calibrated: torch.Tensor = (mean.clamp_min(1e-30).log() / self.temperature).softmax(dim=1)
+        logits = mean.clamp_min(1e-30).log() / self.temperature
+        calibrated: torch.Tensor = (logits if self.log_offsets is None else logits + self.log_offsets).softmax(dim=1)
         return calibrated
 
 
@@ -105,22 +109,31 @@ def resize_matrix(
     return weight.sign() * torch.floor(weight.abs() * unit + 0.5), unit
 
 
-def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool, overwrite: bool) -> float:
+def export(
+    run: Path, output: Path, *, tta_views: int | None, temperature: bool, overwrite: bool, prior: str = "none"
+) -> float:
     """Write a run as ONNX or as an exported program, check it, and return the largest difference of a probability.
 
     Raises:
-        Galaxy10Error: the run or format does not exist, a package is missing, or the export predicts something else.
+        Galaxy10Error: the run or format does not exist, the run does not record what the prior needs, a package is
+            missing, or the export predicts something else.
     """
     if output.suffix not in SUFFIXES:
         raise Galaxy10Error(f"-o {output} has no known format; end the name in {' or '.join(SUFFIXES)}")
     if output.exists() and not overwrite:
         raise Galaxy10Error(f"{output} exists already; give another -o, or add --overwrite")
-    check_run(run)
     if output.suffix == ".onnx":
         _check_packages()
-    networks = Ensemble([run], tta_views=tta_views, device="cpu")
-    value = networks.calibration().temperature if temperature else 1.0
-    module = ExportModule(networks.members[0], value).eval()
+    options = PredictOptions(tta_views=tta_views, temperature=temperature, prior=prior)
+    check_options(options)
+    check_runs([run], options)
+    networks = Ensemble([run], tta_views=tta_views, device="cpu", prior=prior)
+    calibration = networks.calibration() if temperature or prior != "none" else None
+    if calibration and not temperature:
+        calibration = calibration.without_temperature()
+    value = calibration.temperature if calibration else 1.0
+    offsets = calibration.log_offsets[0] if calibration and calibration.log_offsets else None
+    module = ExportModule(networks.members[0], value, offsets).eval()
     batches = _check_images(run)
     with torch.no_grad():
         module(
@@ -130,6 +143,7 @@ def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool,
         "galaxy10": __version__,
         "class_names": list(networks.class_names),
         "temperature": value,
+        **(calibration.prior_record(prior) if calibration else {}),
         "views": networks.members[0].mode.views,
         "image_size": module.size,
         "split_hash": networks.members[0].provenance["split"]["hash"],
@@ -142,7 +156,7 @@ def export(run: Path, output: Path, *, tta_views: int | None, temperature: bool,
         try:
             try:
                 _quietly(_write_onnx if output.suffix == ".onnx" else _write_program, module, written, metadata)
-                difference = largest_difference(networks, value, written, batches)
+                difference = largest_difference(networks, calibration, written, batches)
             except Galaxy10Error:
                 raise
             except Exception as error:  # exporters and runtimes raise anything
@@ -212,7 +226,9 @@ def _write_onnx(module: nn.Module, path: Path, metadata: dict[str, Any]) -> None
     program.save(str(path), external_data=False)
 
 
-def largest_difference(networks: Ensemble, temperature: float, path: Path, batches: list[np.ndarray]) -> float:
+def largest_difference(
+    networks: Ensemble, calibration: Calibration | None, path: Path, batches: list[np.ndarray]
+) -> float:
     """Return the largest difference of a probability between a run and its export, over batches (n, H, W, 3) uint8.
 
     Infinite if the export gives a NaN.
@@ -221,7 +237,7 @@ def largest_difference(networks: Ensemble, temperature: float, path: Path, batch
     worst = 0.0
     for images in batches:
         samples = networks.predict([networks.prepare(image) for image in images]).samples
-        expected = apply_temperature(samples, temperature).mean(axis=0)
+        expected = (calibration.apply(samples) if calibration else samples).mean(axis=0)
         found = exported(images)
         worst = max(worst, float(np.abs(found - expected).max())) if np.isfinite(found).all() else float("inf")
     return worst

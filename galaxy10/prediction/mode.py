@@ -1,31 +1,43 @@
-"""The prediction mode: how many test-time augmentation views and dropout samples are averaged for an image."""
+"""The prediction mode: how many views and dropout samples are averaged for an image, and for which class prior."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class PredictMode:
-    """The number of passes that are averaged for one image.
+    """The number of passes that are averaged for one image, and the class prior of the result.
 
     Attributes:
         views: flips and quarter turns averaged, 1, 2, 4 or 8.
         dropout: samples with dropout, 0 for none.
+        prior: one of galaxy10.prediction.prior.PRIORS.
     """
 
     views: int
     dropout: int = 0
+    prior: str = "none"
 
     @property
     def key(self) -> str:
         """Return the mode's name in a run's calibration.json."""
+        return self.passes_key + (f" prior={self.prior}" if self.prior != "none" else "")
+
+    @property
+    def passes_key(self) -> str:
+        """Return the name of the passes alone: the network's outputs do not depend on the prior."""
         return f"views={self.views}" + (f" dropout={self.dropout}" if self.dropout else "")
 
     @property
     def cli_options(self) -> str:
         """Return the command-line options that select the mode."""
-        return f" --tta-views {self.views}" + (f" --mc-dropout {self.dropout}" if self.dropout else "")
+        passes = f" --tta-views {self.views}" + (f" --mc-dropout {self.dropout}" if self.dropout else "")
+        return passes + (f" --prior {self.prior}" if self.prior != "none" else "")
+
+    def with_prior(self, prior: str) -> "PredictMode":
+        """Return the mode with another prior."""
+        return replace(self, prior=prior)
 
 
-def resolve_mode(default_views: int, tta_views: int | None, mc_dropout: int) -> PredictMode:
+def resolve_mode(default_views: int, tta_views: int | None, mc_dropout: int, prior: str = "none") -> PredictMode:
     """Return the mode that options select; default_views: the run's model.tta_views, used if tta_views is None."""
-    return PredictMode(default_views if tta_views is None else tta_views, mc_dropout)
+    return PredictMode(default_views if tta_views is None else tta_views, mc_dropout, prior)

@@ -15,6 +15,7 @@ from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration, load_calibration
 from galaxy10.prediction.mode import resolve_mode
+from galaxy10.prediction.prior import check_prior, class_shares
 from galaxy10.runs.trained import check_run, run_config
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class PredictOptions:
         tta_views: number of flips and quarter turns to average: 1, 2, 4 or 8; None: the run's own.
         mc_dropout: number of Monte Carlo dropout samples; 0 for none.
         temperature: whether to calibrate the probabilities.
+        prior: the class prior of the probabilities, one of galaxy10.prediction.prior.PRIORS.
         coverage: fraction of galaxies whose prediction set contains the true class.
         per_class: whether the coverage holds for each class, with thresholds of its own.
         stretch: how raw flux values are stretched to 8 bits.
@@ -43,6 +45,7 @@ class PredictOptions:
     tta_views: int | None = None
     mc_dropout: int = 0
     temperature: bool = True
+    prior: str = "none"
     coverage: float = 0.9
     per_class: bool = False
     stretch: str = "auto"
@@ -68,6 +71,7 @@ def check_options(options: PredictOptions) -> None:
     if options.stretch not in STRETCHES:
         nearest = did_you_mean(options.stretch, list(STRETCHES))
         raise Galaxy10Error(f"--stretch {options.stretch} is unknown{nearest}; type one of {', '.join(STRETCHES)}")
+    check_prior(options.prior)
     parse_hdu(options.hdu)
     for name, value in (("--batch-size", options.batch_size), ("--workers", options.workers)):
         if value is not None and value < 1:
@@ -76,16 +80,17 @@ def check_options(options: PredictOptions) -> None:
 
 def check_runs(
     runs: Sequence[Path], options: PredictOptions, hint: str = ", or add --no-temperature here"
-) -> list[float] | None:
-    """Return the temperature of each run for the mode that options select; None with --no-temperature.
+) -> list[Calibration] | None:
+    """Return the calibration of each run for the mode that options select; None with --no-temperature and no prior.
 
     Args:
         hint: appended to the message if a run is not calibrated for the mode.
 
     Raises:
-        Galaxy10Error: a directory is no trained run, a run is not calibrated for the mode, or has no dropout.
+        Galaxy10Error: a directory is no trained run, a run is not calibrated for the mode, has no dropout, or does not
+            record what the prior needs.
     """
-    temperatures = []
+    calibrations, has_prior = [], options.prior != "none"
     for run in runs:
         check_run(run)
         model = run_config(run)["model"]
@@ -94,13 +99,15 @@ def check_runs(
                 f"{run} (model={model['name']}) has no dropout; leave out --mc-dropout, or train a network with "
                 "dropout, such as model=simple_cnn or model.dropout=0.2"
             )
-        if options.temperature:
-            mode = resolve_mode(int(model["tta_views"]), options.tta_views, options.mc_dropout)
+        if has_prior:
+            class_shares(run, options.prior)
+        if options.temperature or has_prior:
+            mode = resolve_mode(int(model["tta_views"]), options.tta_views, options.mc_dropout, options.prior)
             try:
-                temperatures.append(load_calibration(run, mode).temperature)
+                calibrations.append(load_calibration(run, mode))
             except Galaxy10Error as error:
-                raise Galaxy10Error(f"{error}{hint}") from error
-    return temperatures if options.temperature else None
+                raise Galaxy10Error(f"{error}{'' if has_prior else hint}") from error
+    return calibrations if options.temperature or has_prior else None
 
 
 def set_thresholds_of(

@@ -7,14 +7,12 @@ import pyarrow as pa
 
 from galaxy10.metrics.predictions import class_columns
 from galaxy10.prediction.conformal import prediction_set_mask
-from galaxy10.prediction.temperature import apply_temperature
 
 
 def prediction_columns(
     samples: np.ndarray,
     ood: tuple[np.ndarray, np.ndarray],
     class_names: Sequence[str],
-    temperature: float,
     thresholds: np.ndarray | None,
 ) -> pa.Table:
     """Return the prediction columns of N images.
@@ -27,21 +25,19 @@ def prediction_columns(
     2011, arXiv 1112.5745; Depeweg et al. 2018, arXiv 1710.07283). mutual_information is null for K = 1.
 
     Args:
-        samples: (K, N, C) probabilities of ensemble members and dropout samples.
+        samples: (K, N, C) calibrated probabilities of ensemble members and dropout samples, in float64.
         ood: score (N,) and percentile (N,); NaN becomes null.
-        temperature: applied to every sample; 1 changes nothing.
         thresholds: (C,); a class is in the prediction set if its conformal score is at most this; None: no sets. Sets
             are lists of class names, the most probable class first.
     """
-    calibrated = apply_temperature(samples.astype(np.float64), temperature)
-    mean = calibrated.mean(axis=0)
+    mean = samples.mean(axis=0)
     total = entropy(mean)
     columns = {
         **{name: pa.array(column) for name, column in class_columns(mean, class_names).items()},
         "entropy": pa.array(total.astype(np.float32)),
     }
-    if len(calibrated) > 1:
-        information = np.maximum(total - entropy(calibrated).mean(axis=0), 0)
+    if len(samples) > 1:
+        information = np.maximum(total - entropy(samples).mean(axis=0), 0)
         columns["mutual_information"] = pa.array(information.astype(np.float32))
     else:
         columns["mutual_information"] = pa.nulls(len(mean), pa.float32())

@@ -24,6 +24,7 @@ from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration_file import load_calibration
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
+from galaxy10.prediction.prior import class_shares
 from galaxy10.reports.figures.uncertainty import reliability_grid, selective_accuracy
 from galaxy10.reports.html import Drawing, render, write_figure, write_file
 from galaxy10.runs.trained import check_run, run_config
@@ -41,6 +42,7 @@ def compare_modes(
     mc_dropout: int | None,
     coverage: float,
     per_class: bool = False,
+    prior: str = "none",
     include_trained: bool = False,
     device: str,
 ) -> Path:
@@ -55,6 +57,7 @@ def compare_modes(
         mc_dropout: number of Monte Carlo dropout samples; None: 20 if the first network has dropout, else 0.
         coverage: of the prediction sets, between 0 and 1.
         per_class: whether the coverage holds for each class.
+        prior: the class prior of all modes, one of galaxy10.prediction.prior.PRIORS.
         include_trained: whether to evaluate galaxies of another file that the runs were trained or validated on, too.
         device: auto, cpu, cuda, …
 
@@ -69,10 +72,13 @@ def compare_modes(
     if mc_dropout is None:
         check_run(runs[0])
         mc_dropout = DROPOUT_SAMPLES if run_config(runs[0])["model"].get("dropout") else 0
-    options = PredictOptions(mc_dropout=mc_dropout, coverage=coverage, per_class=per_class)
+    options = PredictOptions(mc_dropout=mc_dropout, coverage=coverage, per_class=per_class, prior=prior)
     check_options(options)
-    check_runs(runs[:1], replace(options, temperature=False))  # runs are calibrated below
+    check_runs(runs[:1], replace(options, temperature=False, prior="none"))  # runs are calibrated below
     provenance = check_same_split(runs)
+    if prior != "none":
+        for run in runs:
+            class_shares(run, prior)
     check_evaluation_folder(out_dir)
     store, split, labelled = evaluation_split(
         runs, provenance, open_labelled_file(file, provenance), None, include_trained
@@ -83,7 +89,7 @@ def compare_modes(
     tables: dict[str, pd.DataFrame] = {}
     class_names: tuple[str, ...] = ()
     make_directory(out_dir)
-    for name, networks in _modes(runs, mc_dropout, device):
+    for name, networks in _modes(runs, mc_dropout, device, prior):
         class_names = networks.class_names
         evaluations[name], tables[name] = evaluate_ensemble(networks, store, rows, labels, options)
         logger.info(f"{name}: {evaluations[name].images_per_s:.1f} images/s")
@@ -119,6 +125,7 @@ def compare_modes(
         num_validation=next(iter(evaluations.values())).calibration.num_galaxies,
         coverage=coverage,
         per_class=per_class,
+        prior=prior,
         notes=split.notes,
         by_class=[(name, list(rows)) for name, rows in groupby(by_class, itemgetter("class"))],
         modes=list(evaluations),
@@ -128,7 +135,7 @@ def compare_modes(
     return write_file(out_dir / "index.html", page.encode())
 
 
-def _modes(runs: Sequence[Path], mc_dropout: int, device: str) -> Iterator[tuple[str, Ensemble]]:
+def _modes(runs: Sequence[Path], mc_dropout: int, device: str, prior: str) -> Iterator[tuple[str, Ensemble]]:
     """Yield name and calibrated ensemble of each mode."""
     several, samples = len(runs), f"{mc_dropout} dropout samples"
     modes: list[tuple[str, Sequence[Path], int, int]] = [
@@ -140,13 +147,13 @@ def _modes(runs: Sequence[Path], mc_dropout: int, device: str) -> Iterator[tuple
     if several > 1:
         modes += [(f"ensemble of {several}", runs, 1, 0), (f"ensemble of {several}, 8 views", runs, 8, 0)]
     for name, members, tta_views, dropout in modes:
-        networks = Ensemble(members, tta_views=tta_views, mc_dropout=dropout, device=device)
+        networks = Ensemble(members, tta_views=tta_views, mc_dropout=dropout, device=device, prior=prior)
         for member in networks.members:
             try:
                 load_calibration(member.run, member.mode)
             except Galaxy10Error:
                 logger.info(f"calibrating {member.run} for {member.mode.key}")
-                calibrate_run(member.run, tta_views, dropout, device)
+                calibrate_run(member.run, tta_views, dropout, device, prior)
         yield name, networks
 
 
@@ -167,6 +174,7 @@ def _line(
         **{key: metrics[key] for key in kept},
         "requested_coverage": options.coverage,
         "per_class": options.per_class,
+        "prior": options.prior,
         "coverage_standard_error": evaluation.coverage_error(options.coverage),
         "temperature": evaluation.calibration.temperature,
         "images_per_s": round(evaluation.images_per_s, 1),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from galaxy10.config.fields import format_value, iter_settings
+from galaxy10.config.overrides import typed_setting
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, remove_leftovers, write_json
 from galaxy10.runs.files import RunFiles, check_format
@@ -274,9 +275,13 @@ def _check_same_config(config: dict[str, Any], files: RunFiles) -> None:
             f"{key} ({format_value(old)} there, {format_value(new)} here)" for key, old, new in different[:6]
         )
         more = f" and {len(different) - 6} more" if len(different) > 6 else ""
+        onward = ""
+        same_network = not any(key.startswith("model.") for key, _, _ in different)
+        if same_network and files.read_status().get("state") == "finished":
+            onward = f" (with {typed_setting('model.init_from', files.path)} it starts from that run's weights)"
         raise Galaxy10Error(
             f"{files.path} holds a run of another configuration: {listed}{more}; "
-            "give another run.dir, or run.overwrite=true to move the old run aside"
+            f"give another run.dir{onward}, or run.overwrite=true to move the old run aside"
         )
 
 

@@ -1,5 +1,6 @@
 """Check a trained run before it is used, and read its configuration."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ def check_run(run: Path) -> dict[str, Any]:
         state = files.read_status().get("state", "unknown")
         raise Galaxy10Error(f"{run} has no {files.best.relative_to(run)} (its state: {state}); let it train one epoch")
     return about
+
+
+def checkpoint_hash(run: Path) -> str:
+    """Return the first 16 hex digits of the SHA-256 of a run's best checkpoint."""
+    with RunFiles(run).best.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def run_config(run: Path) -> dict[str, Any]:

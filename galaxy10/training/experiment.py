@@ -33,6 +33,7 @@ from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
 from galaxy10.metrics.specs import metric_directions, metric_mode
 from galaxy10.models.factory import build_classifier, load_checkpoint
+from galaxy10.models.losses import class_factor
 from galaxy10.models.precision import resolve_precision
 from galaxy10.prediction.calibrate import calibrate_finished_run
 from galaxy10.reports.run import build_report
@@ -53,6 +54,7 @@ from galaxy10.training.callbacks import (
 )
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
+from galaxy10.training.inherited import check_same_start, overlap_note, with_known_galaxies_of
 from galaxy10.training.loggers import build_loggers
 from galaxy10.training.loggers.epoch_tables import LogEpochTables
 from galaxy10.training.metrics_csv import MetricsCSV
@@ -126,6 +128,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     watch_children(directory, signal_handler)
     if is_main_process():
         check_same_data(directory, facts.hash)
+        check_same_start(directory.files, module.init_record)
         about = provenance(config, data_record(data, facts), module, weights)
         about["training"] = {"precision": precision.name, "precision_reason": precision.reason}
         shown = facts.class_counts
@@ -134,10 +137,20 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
             shown = samples_per_class(data.labels("train"), data.balance, facts.num_classes)
             save_batch(data, directory.files.samples("batch"))
             save_demonstrations(data, directory.files)
+        about["training"]["class_counts"] = {
+            "natural": facts.class_counts.tolist(),
+            "trained": (shown * class_factor(module.criterion, facts.num_classes)).tolist(),
+        }
+        start = config["model"]["init_from"]
+        if (store := store_of(data)) is not None:
+            known = known_galaxies_table(store.table, facts.table)
+            if start is not None:
+                known = with_known_galaxies_of(Path(start), known)
+                note = overlap_note(Path(start), store.table, facts.table)
+                about["split"]["notes"] = [*about["split"]["notes"], *([note] if note else [])]
+            directory.files.write_known_galaxies(known)
         directory.files.write_provenance(about)
         write_split(directory.path, facts.table, facts.class_names, shown)
-        if (store := store_of(data)) is not None:
-            directory.files.write_known_galaxies(known_galaxies_table(store.table, facts.table))
         log_run_start(about, trainer, directory)
 
     # Train, then evaluate the best epoch

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
 from galaxy10.classes import slugs
@@ -13,9 +14,11 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import uses_galaxy_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, metric_directions, metric_mode
-from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, not_a_classifier_message
+from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, complete_model, not_a_classifier_message
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
+from galaxy10.runs.files import RunFiles
 from galaxy10.runs.launcher import check_processes
+from galaxy10.runs.trained import check_run, run_config
 from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
 
@@ -55,11 +58,12 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     _check_compile(config, here)
     _check_backbone(config["model"])
     _check_image_size(config["model"])
+    _check_init_from(config["model"])
     _check_unused_groups(config)
     source = check_data(config["data"], config["augment"])
     _check_targets(config)
     _check_monitors(config, source)
-    if config["model"]["pretrained"]:
+    if config["model"]["pretrained"] and config["model"]["init_from"] is None:
         from galaxy10.models.weights import check_weights_reachable
 
         check_weights_reachable(config["model"]["backbone"], config["model"]["weights"])
@@ -157,6 +161,44 @@ def _check_backbone(model: dict[str, Any]) -> None:
         raise Galaxy10Error(f"timm has no network {architecture}{did_you_mean(architecture, known)} (model.backbone)")
 
 
+def _check_init_from(model: dict[str, Any]) -> None:
+    """Check that model.init_from is a finished run of the same kind of network; its tensors are compared later."""
+    if model["init_from"] is None:
+        return
+    run = Path(str(model["init_from"]))
+    if model["weights"] is not None:
+        raise Galaxy10Error("model.init_from and model.weights both name weights to start from; leave out one of them")
+    if "optimizer" in model["unused_groups"]:
+        raise Galaxy10Error(f"model={model['name']} is computed anew from its images; leave out model.init_from")
+    try:
+        check_run(run)
+    except Galaxy10Error as error:
+        raise Galaxy10Error(f"model.init_from: {error}") from error
+    state = RunFiles(run).read_status().get("state")
+    if state != "finished":
+        raise Galaxy10Error(
+            f"model.init_from={run} is no finished run (its state: {state}); run its command again to finish it, or "
+            "give another run"
+        )
+    there = complete_model(run_config(run)["model"])
+    if _architecture(there) != _architecture(model):
+        raise Galaxy10Error(
+            f"model.init_from={run} is a run of {_named(there)}, and this is {_named(model)}; type "
+            f"model={there['name']}, or give another run"
+        )
+
+
+def _architecture(model: dict[str, Any]) -> tuple[Any, ...]:
+    network = model.get("network") or {}
+    backbone = model["backbone"] and str(model["backbone"]).partition(".")[0]
+    return model.get("_target_"), backbone, network.get("_target_"), network.get("model_name")
+
+
+def _named(model: dict[str, Any]) -> str:
+    backbone = model["backbone"]
+    return f"model={model['name']}" + (f" ({backbone})" if backbone and backbone != model["name"] else "")
+
+
 def _check_unused_groups(config: dict[str, Any]) -> None:
     """Refuse choices of groups that the model does not use."""
     name, unused = config["model"]["name"], config["model"]["unused_groups"]
@@ -164,6 +206,17 @@ def _check_unused_groups(config: dict[str, Any]) -> None:
         section = config.get(group) or {}
         if section.get("_target_") or section.get("name", "none") != "none":
             raise Galaxy10Error(f"model={name} does not use {group}; type {group}=none")
+    groups = config["param_groups"].get("_target_")
+    network = str((config["model"].get("network") or {}).get("_target_", "galaxy10."))
+    if (
+        groups == "galaxy10.models.param_groups.layer_decay"
+        and config["model"]["backbone"] is None
+        and network.startswith("galaxy10.")
+    ):
+        raise Galaxy10Error(
+            f"param_groups=layer_decay needs the layers of a network of timm, and model={name} is none; type "
+            "param_groups=no_decay_on_norms"
+        )
     if not config["optimizer"].get("_target_") and "optimizer" not in unused:
         raise Galaxy10Error(f"model={name} needs an optimizer; type optimizer=adamw")
 

@@ -45,6 +45,7 @@ def provenance(
             "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "image_size": module.model_config["image_size"] if module.model_config else None,
             "weights": weights,
+            **({"init_from": module.init_record} if module.init_record else {}),
             "mean": list(preprocessing.mean) if preprocessing else None,
             "std": list(preprocessing.std) if preprocessing else None,
             "interpolation": preprocessing.interpolation if preprocessing else None,

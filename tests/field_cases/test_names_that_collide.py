@@ -25,7 +25,7 @@ NAMES = ["Ir|r", 'a "b", c', "渦巻"]
 def part(tmp_path):
     """Two galaxies: the set of the first holds two classes."""
     p, nothing = np.array([[0.5, 0.45, 0.05], [0.02, 0.03, 0.95]]), np.zeros(2)
-    table = prediction_columns(p[None], (nothing, nothing), NAMES, 1.0, np.full(3, 0.6))
+    table = prediction_columns(p[None], (nothing, nothing), NAMES, np.full(3, 0.6))
     pq.write_table(table, tmp_path / "part.parquet")
     return tmp_path / "part.parquet"
 

@@ -32,10 +32,10 @@ def test_runs_evaluations_and_catalogues_have_one_schema(tmp_path):
     files.write_predictions("test", table_of([0, 1, 2], [2, 1, 1], probabilities))
     trained = types(pq.read_schema(files.predictions("test")))
     assert trained == {"row": pa.int64(), "label": pa.int64(), **SCHEMA}
-    catalogue = prediction_columns(probabilities[None], (np.ones(3), np.ones(3)), NAMES, 1.0, np.full(3, 0.5))
+    catalogue = prediction_columns(probabilities[None], (np.ones(3), np.ones(3)), NAMES, np.full(3, 0.5))
     assert {name: kind for name, kind in types(catalogue.schema).items() if name in SCHEMA} == SCHEMA
     nothing = prediction_columns(
-        np.empty((1, 0, 3)), (np.empty(0), np.empty(0)), NAMES, 1.0, np.full(3, 0.5)
+        np.empty((1, 0, 3)), (np.empty(0), np.empty(0)), NAMES, np.full(3, 0.5)
     )  # no image could be read
     assert nothing.schema == catalogue.schema
     files.write_predictions("val", catalogue.to_pandas())  # as an evaluation with options does

@@ -12,8 +12,8 @@ from torch.optim import lr_scheduler
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models import Classifier
-from galaxy10.models.losses import CrossEntropy, FocalLoss
-from galaxy10.models.param_groups import no_decay_on_norms
+from galaxy10.models.losses import CrossEntropy, FocalLoss, LogitAdjusted, class_factor
+from galaxy10.models.param_groups import layer_decay, no_decay_on_norms
 from galaxy10.models.schedule import build_schedule
 from galaxy10.training.schedulers import cosine, onecycle
 
@@ -137,8 +137,58 @@ def test_weight_decay_spares_vectors_and_what_the_network_names():
     assert "weight_decay" not in decayed
 
 
-def configured(optimizer=None, precision="32-true", clip=1.0, **options):
-    module = Classifier(Net(), num_classes=3, optimizer=optimizer, **options)
+class Layered(Net):
+    """A network with three layers in timm's sense."""
+
+    def group_matcher(self, coarse=False):
+        return {"stem": r"^convolution", "norm": r"^norm", "head": r"^head"}
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
+def test_layer_decay_falls_from_the_head_to_the_stem_of_a_network_of_timm(backbone):
+    timm = pytest.importorskip("timm")
+    network = timm.create_model(backbone, num_classes=3)
+    module = Classifier(network, num_classes=3, loss=nn.PReLU(), param_groups=functools.partial(layer_decay, decay=0.5))
+    frozen = next(network.parameters())
+    frozen.requires_grad_(False)
+    groups = layer_decay(module, decay=0.5)
+    found = [id(p) for group in groups for p in group["params"]]
+    assert sorted(found) == sorted(id(p) for p in module.parameters() if p is not frozen)  # each in exactly one group
+    scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    by_name = {name: scale.get(id(p)) for name, p in network.named_parameters()}
+    assert {by_name[name] for name, _ in network.named_parameters() if name.startswith(("head.", "fc."))} == {1.0}
+    assert scale[id(module.criterion.weight)] == 1.0  # what is no part of the network trains at the full rate
+    falling = list(dict.fromkeys(x for x in by_name.values() if x is not None))  # in the order of the network
+    assert falling == sorted(falling)
+    assert len(falling) >= 4
+    assert falling[0] == 0.5 ** (len(falling) - 1)
+    named = getattr(network, "no_weight_decay", set)()
+    spared = {id(p) for name, p in network.named_parameters() if p.ndim <= 1 or name in named}
+    for group in groups[:-1]:
+        assert {id(p) in spared for p in group["params"]} == {group.get("weight_decay") == 0}
+
+
+def test_schedulers_keep_the_ratios_of_layer_decay():
+    build = functools.partial(torch.optim.AdamW, lr=LR, weight_decay=0.3)
+    optimizer = configured(build, network=Layered(), param_groups=functools.partial(layer_decay, decay=0.5))
+    rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert sorted(set(rate.values())) == pytest.approx([LR / 4, LR / 2, LR])
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {0.0, 0.3}
+    for scheduler in (onecycle, cosine, functools.partial(lr_scheduler.StepLR, step_size=1)):
+        optimizer = configured(build, network=Layered(), param_groups=functools.partial(layer_decay, decay=0.5))
+        entry = build_schedule(scheduler, optimizer, STEPS, PER_EPOCH, "epoch", "val/macro_f1", "max")
+        for _ in range(3):
+            optimizer.step()
+            entry["scheduler"].step()
+            largest = max(group["lr"] for group in optimizer.param_groups)
+            ratios = {round(group["lr"] / largest, 6) for group in optimizer.param_groups}
+            assert ratios == {1.0, 0.5, 0.25}
+    with pytest.raises(Galaxy10Error, match="layer_decay: Net has no layers in timm's sense"):
+        configured(param_groups=layer_decay)
+
+
+def configured(optimizer=None, precision="32-true", clip=1.0, network=None, **options):
+    module = Classifier(network or Net(), num_classes=3, optimizer=optimizer, **options)
     module._trainer = SimpleNamespace(precision=precision, gradient_clip_val=clip)
     return module.configure_optimizers()
 
@@ -220,12 +270,52 @@ def test_balanced_weights_make_every_class_count_the_same(batch):
     assert loss.state_dict() == {}  # no part of a checkpoint
 
 
+def test_effective_weights_hardly_grow_with_many_images():
+    """β = .999: effective numbers 10, 95 and 632 of 10, 100 and 1000 images."""
+    weight = CrossEntropy(class_weights="effective", class_counts=[10, 100, 1000, 0]).weight.double()
+    numbers = torch.tensor([(1 - 0.999**n) / 0.001 for n in (10, 100, 1000)])
+    assert numbers.tolist() == pytest.approx([9.96, 95.2, 632.3], rel=1e-3)
+    assert (weight[:3] / weight[0]).tolist() == pytest.approx((numbers[0] / numbers).tolist(), rel=1e-5)
+    assert weight[3] == 0
+    assert float((weight * torch.tensor([10.0, 100.0, 1000.0, 0.0])).sum()) == pytest.approx(1110)
+
+
+def test_logit_adjustment_adds_the_log_shares_in_the_loss_alone(batch):
+    logits, labels = batch
+    loss = LogitAdjusted(tau=1.5, class_counts=[60, 30, 10])
+    shares = torch.tensor([0.6, 0.3, 0.1])
+    expected = F.cross_entropy(logits + 1.5 * shares.log(), labels)
+    assert float(loss(logits, labels)) == pytest.approx(float(expected), rel=1e-6)
+    assert loss.state_dict() == {}
+    assert float(LogitAdjusted(tau=0, class_counts=[60, 30, 10])(*batch)) == pytest.approx(
+        float(CrossEntropy()(*batch))
+    )
+    assert torch.isfinite(LogitAdjusted(class_counts=[5, 0, 5])(*batch))
+    # Evaluation has the plain logits.
+    module = Classifier(Net(), num_classes=3, loss=loss).eval()
+    inputs = torch.randn(4, 3, 8, 8)
+    assert torch.equal(module.probabilities(inputs), module(inputs).softmax(dim=1))
+    with pytest.raises(Galaxy10Error, match="logit_adjusted needs the training images"):
+        LogitAdjusted()
+
+
+def test_a_loss_says_how_frequent_classes_seem_to_the_network():
+    counts = torch.tensor([60.0, 30.0, 10.0], dtype=torch.float64)
+    seen = counts * torch.tensor(class_factor(LogitAdjusted(class_counts=[60, 30, 10]), 3))
+    assert seen.tolist() == pytest.approx([100 / 3] * 3, rel=1e-5)  # τ = 1: all as frequent
+    seen = counts * torch.tensor(class_factor(FocalLoss(class_weights="balanced", class_counts=[60, 30, 10]), 3))
+    assert seen.tolist() == pytest.approx([100 / 3] * 3, rel=1e-5)
+    assert class_factor(CrossEntropy(), 3).tolist() == [1, 1, 1]
+    assert class_factor(lambda logits, labels: logits.sum(), 3).tolist() == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     ("weights", "counts", "said"),
     [
-        ("even", [1, 1], "class_weights=even is unknown; type balanced"),
+        ("even", [1, 1], "class_weights=even is unknown; type balanced, effective"),
         ([1, 2], [1, 1, 1], "has 2 numbers for 3 classes"),
         ("balanced", None, "balanced needs the training images"),
+        ("effective", None, "effective needs the training images"),
     ],
 )
 @pytest.mark.parametrize("kind", [CrossEntropy, FocalLoss])

@@ -57,7 +57,7 @@ def test_entropy_is_the_sum_of_two_parts():
     certain, torn = np.array([0.98, 0.01, 0.01]), np.array([1 / 3] * 3)
     samples = np.array([[certain, torn, certain], [certain[::-1], torn, certain]], dtype=np.float32)
     names = ["Spiral", "Ring", "Edge-on"]
-    table = prediction_columns(samples, (np.zeros(3), np.zeros(3)), names, 1.0, np.full(3, 0.7)).to_pandas()
+    table = prediction_columns(samples, (np.zeros(3), np.zeros(3)), names, np.full(3, 0.7)).to_pandas()
     disagree, alike, sure = table["mutual_information"]
     assert disagree > 0.5
     assert alike == pytest.approx(0, abs=1e-6)

@@ -30,7 +30,8 @@ def test_columns_of_any_probabilities_are_finite(made, threshold, temperature):
     samples, labels = made
     names = [f"class {k}" for k in range(samples.shape[2])]
     thresholds, unknown = None if threshold is None else np.full(len(names), threshold), np.full(len(labels), np.nan)
-    table = prediction_columns(samples, (unknown, unknown), names, temperature, thresholds).to_pandas()
+    tempered = apply_temperature(samples.astype(np.float64), temperature)
+    table = prediction_columns(tempered, (unknown, unknown), names, thresholds).to_pandas()
     assert np.isfinite(table[["entropy", *(f"p_class_{k}" for k in range(len(names)))]].to_numpy(float)).all()
     assert np.allclose(table.filter(like="p_class").sum(axis=1), 1, atol=1e-4)
     assert table["ood_score"].isna().all()
