@@ -9,9 +9,8 @@ from galaxy10.catalogue.embeddings import Embeddings, check_folder, index_path
 from galaxy10.catalogue.predict import parse_shard
 from galaxy10.data.inputs import find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
-from galaxy10.prediction.calibration_file import checkpoint_hash
 from galaxy10.prediction.options import PredictOptions, check_options
-from galaxy10.runs.trained import check_run, run_config
+from galaxy10.runs.trained import check_run, checkpoint_hash, run_config
 from galaxy10.version import __version__
 
 if TYPE_CHECKING:
