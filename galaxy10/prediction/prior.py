@@ -78,19 +78,35 @@ def class_shares(run: Path, prior: str = "natural") -> ClassShares:
         Galaxy10Error: the run records none.
     """
     files = RunFiles(run)
-    recorded = (files.read_provenance().get("training") or {}).get("class_counts") or {}
-    if any(recorded.get("trained") or ()) and any(recorded.get("natural") or ()):
-        return ClassShares.of_counts(recorded["trained"], recorded["natural"])
-    if files.class_distribution.exists() and not (files.read_config().get("loss") or {}).get("class_weights"):
-        import pandas as pd  # not for --help
-
-        table = pd.read_csv(files.class_distribution)
-        if {"images_per_epoch", "train"} <= set(table) and table["train"].sum() > 0:
-            return ClassShares.of_counts(table["images_per_epoch"].tolist(), table["train"].tolist())
+    about = files.read_provenance()
+    classes = len((about.get("data") or {}).get("class_names") or ())
+    recorded = (about.get("training") or {}).get("class_counts") or {}
+    counts: list[Any] = [recorded.get("trained"), recorded.get("natural")]
+    if not recorded and not (files.read_config().get("loss") or {}).get("class_weights"):
+        counts = _counts_of_older_run(files)
+    if all(_are_counts(numbers, classes) for numbers in counts):
+        return ClassShares.of_counts(*counts)
     raise Galaxy10Error(
         f"{run} does not record how many images of each class it was trained on, so --prior {prior} cannot be "
         "computed; leave out --prior, or train again with this version"
     )
+
+
+def _counts_of_older_run(files: RunFiles) -> list[Any]:
+    """Return images per class in an epoch and in the training subset, from class_distribution.csv; None if unknown."""
+    import pandas as pd  # not for --help
+
+    try:
+        table = pd.read_csv(files.class_distribution)
+        return [table["images_per_epoch"].tolist(), table["train"].tolist()]
+    except (OSError, ValueError, KeyError):
+        return [None, None]
+
+
+def _are_counts(numbers: Any, classes: int) -> bool:
+    if not isinstance(numbers, list) or len(numbers) != classes:
+        return False
+    return all(isinstance(x, int | float) and 0 <= x < float("inf") for x in numbers) and any(numbers)
 
 
 def shift_prior(samples: np.ndarray, log_offsets: np.ndarray | Sequence[Sequence[float]] | None) -> np.ndarray:

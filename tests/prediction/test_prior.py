@@ -149,6 +149,10 @@ def test_a_prior_that_a_run_cannot_have_is_refused_in_one_line(uneven):
     with pytest.raises(Galaxy10Error, match="--prior unifrom is unknown: did you mean uniform"):
         galaxy10.load(uneven, prior="unifrom")
     about = read_json(uneven / "provenance.json")
+    for nonsense in ({"natural": [1, 2], "trained": [1, 2]}, {"natural": [-1, 2, 3], "trained": [0, 0, 0]}):
+        write_json(uneven / "provenance.json", {**about, "training": {"class_counts": nonsense}})
+        with pytest.raises(Galaxy10Error, match="does not record how many images of each class"):
+            class_shares(uneven)
     del about["training"]["class_counts"]
     write_json(uneven / "provenance.json", about)
     # An older version's run has the numbers in another file.
