@@ -27,6 +27,7 @@ from galaxy10.models.features import FeatureHook
 from galaxy10.models.logistic import Logistic, fit_logistic, moments, training_limit
 from galaxy10.models.timm_classifier import TimmClassifier
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.signals import Interrupted
 
 logger = logging.getLogger(__name__)
 
@@ -164,6 +165,7 @@ class LinearProbe(TimmClassifier):
         self.eval()
 
         def compute(images: torch.Tensor, view: int) -> torch.Tensor:
+            self._stop_if_signalled()
             with torch.autocast(self.device.type, enabled=False):
                 inputs = tta_views(preprocessing.eval_transform(images.to(self.device)), self.train_views)[view]
                 self._logits(inputs.to(memory_format=torch.channels_last))
@@ -180,6 +182,18 @@ class LinearProbe(TimmClassifier):
             self.train(mode)
         self._features_of = data.store.content
         return self._features
+
+    def _stop_if_signalled(self) -> None:
+        """Stop between two batches of features; the parts that are complete are kept.
+
+        Raises:
+            Interrupted: a callback has received a signal, and no other process waits for this one.
+        """
+        trainer: Any = self._trainer
+        for callback in trainer.callbacks if trainer is not None and trainer.world_size == 1 else []:
+            number = getattr(callback, "signal_number", None)
+            if number is not None:
+                raise Interrupted(number)
 
     def solve(
         self, features: Sequence[np.ndarray], data: GalaxyData, rows: np.ndarray, labels: np.ndarray

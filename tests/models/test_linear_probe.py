@@ -18,6 +18,7 @@ from galaxy10.data.store import open_store
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.models import LinearProbe, feature_cache, linear_probe
 from galaxy10.models.features import FeatureHook
+from galaxy10.runs.signals import Interrupted
 from tests.galaxies import write_galaxies
 
 NAMES = ("a", "b", "c")
@@ -106,6 +107,23 @@ def test_a_killed_process_loses_one_part_of_the_features(data, monkeypatch):
     assert not list(data.store.path.parent.glob("*.parts"))
     monkeypatch.undo()
     assert np.allclose(features, by_the_network(probe(), data, np.arange(180))[0], atol=1e-5)
+
+
+def test_a_signal_stops_it_between_two_batches_of_features(data, monkeypatch):
+    monkeypatch.setattr(feature_cache, "PART", 64)
+    stop = SimpleNamespace(signal_number=None)
+    module, forward = probe(), LinearProbe.forward
+
+    def signalled(self, inputs):
+        stop.signal_number = 15
+        return forward(self, inputs)
+
+    monkeypatch.setattr(LinearProbe, "forward", signalled)
+    module._trainer = SimpleNamespace(world_size=1, callbacks=[object(), stop])
+    with pytest.raises(Interrupted):
+        module.read_features(data)
+    (parts,) = data.store.path.parent.glob("*.features-*.parts")
+    assert [part.name for part in parts.iterdir()] == ["00000000.npy"]
 
 
 def test_c_is_the_one_with_the_lowest_loss_on_the_validation_images(data):

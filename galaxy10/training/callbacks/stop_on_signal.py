@@ -27,6 +27,11 @@ class StopOnSignal(L.Callback):
     def __init__(self, signal_handler: SignalHandler, last_checkpoint: Path, lost: threading.Event):
         self._signal_handler, self._last_checkpoint, self._lost = signal_handler, last_checkpoint, lost
 
+    @property
+    def signal_number(self) -> int | None:
+        """Return the signal that was received, for modules with long work before the first batch; None: none."""
+        return self._signal_handler.number
+
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Save and stop between two optimizer steps.
 
