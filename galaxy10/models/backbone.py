@@ -30,16 +30,15 @@ class BackboneFeatures:
 
 @dataclass(frozen=True)
 class Backbone:
-    """Pretrained weights of a timm network, found on this machine, and the input that they are used with."""
+    """Pretrained weights of a timm network, found on this machine, and the input that they are used with.
+
+    Attributes:
+        identity: first 16 hex digits of the SHA-256 of the weights file, as it was when it was found.
+    """
 
     source: WeightsSource
     preprocessing: Preprocessing
-
-    @property
-    def identity(self) -> str:
-        """Return the first 16 hex digits of the SHA-256 of the weights file."""
-        assert self.source.sha256 is not None
-        return self.source.sha256[:16]
+    identity: str
 
     def load(self) -> nn.Module:
         """Return the network with these weights and without its classifier, in evaluation mode.
@@ -79,4 +78,5 @@ def find_backbone(backbone: str, weights: Path | None = None, image_size: int | 
         std=source.std,
         interpolation=source.interpolation,
     )
-    return Backbone(source, preprocessing)
+    assert source.sha256 is not None
+    return Backbone(source, preprocessing, source.sha256[:16])

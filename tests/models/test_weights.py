@@ -117,6 +117,7 @@ def test_names_and_tags_are_timms_own():
 
 def test_the_projects_own_names_are_those_of_its_configuration():
     told = {path.stem: yaml.safe_load(path.read_text()).get("backbone") for path in (CONF / "model").glob("*.yaml")}
+    told.pop("linear_probe")  # a way to train any backbone, and no network of its own
     assert {name: backbone for name, backbone in told.items() if backbone not in (None, "???")} == MODEL_BACKBONES
 
 
