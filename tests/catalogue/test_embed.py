@@ -145,6 +145,7 @@ def expected(run, path, views=1):
     return torch.stack([f for f, _ in found]).mean(0).numpy(), torch.stack([p for _, p in found]).mean(0).numpy()
 
 
+@pytest.mark.long
 def test_a_runs_features_are_those_before_its_last_layer(run, galaxy10, here, tmp_path):
     write_folder(tmp_path / "images", 5)
     done = galaxy10("embed", run, "images", "-o", "out")

@@ -140,6 +140,7 @@ def test_files_of_ones_own_are_known_with_their_keys_and_choices(option, mine):
     assert found[0]["trainer"] == {**config()["trainer"], "max_epochs": 2}
 
 
+@pytest.mark.long
 def test_a_launcher_that_a_file_of_ones_own_names_is_not_passed_over(tmp_path):
     (tmp_path / "own.yaml").write_text("defaults: [train, {override hydra/launcher: joblib}]\n")
     with pytest.raises(Galaxy10Error, match=r"type hydra/launcher=…"):

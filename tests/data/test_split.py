@@ -51,6 +51,7 @@ def test_no_group_crosses_subsets_and_classes_keep_their_shares(published, optio
     assert not ((pairs[:, 0] < len(train)) != (pairs[:, 1] < len(train))).any()
 
 
+@pytest.mark.long
 def test_folds_test_every_kept_galaxy_once(published):
     subsets = [make_split(published, "x", GALAXY10_CLASSES, num_folds=5, fold=k).table["subset"] for k in range(5)]
     tested = sum((s == "test").to_numpy().astype(int) for s in subsets)

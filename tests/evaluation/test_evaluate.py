@@ -1,6 +1,7 @@
 """A trained run on a labelled file: the numbers of training again, and classes known by their names."""
 
 import h5py
+import pytest
 
 from tests.conftest import NAMES
 from tests.galaxies import write_galaxies
@@ -18,6 +19,7 @@ def test_evaluate_gives_the_runs_own_numbers_on_its_test_subset(run, finished, g
     assert (tmp_path / "again" / "predictions" / "test.parquet").is_file()
 
 
+@pytest.mark.long
 def test_evaluate_matches_classes_by_name(run, galaxy10, tmp_path):
     same = write_galaxies(tmp_path / "same.h5", names=NAMES, seed=5)
     swapped = write_galaxies(tmp_path / "swapped.h5", names=["Edge-on", "Spiral", "In-between"], seed=5)

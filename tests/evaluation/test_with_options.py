@@ -26,6 +26,7 @@ def test_a_run_is_evaluated_where_its_scratch_disk_and_gpu_are_missing(tmp_path,
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_evaluate_takes_an_ensemble_and_says_how_honest_it_is(trained, galaxy10, here, tmp_path):
     runs = [trained(0), trained(1)]

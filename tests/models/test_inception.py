@@ -1,5 +1,6 @@
 """InceptionV3's auxiliary head takes part where it should, and nowhere else."""
 
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
@@ -8,6 +9,7 @@ from galaxy10.config.paths import CONF
 from galaxy10.models.factory import build_classifier
 
 
+@pytest.mark.long
 def test_all_that_is_trained_has_a_gradient():
     """Several processes wait for the gradient of whatever asks for one."""
     choices = ["model=inceptionv3", "model.pretrained=false", "model.image_size=96"]

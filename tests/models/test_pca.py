@@ -120,7 +120,8 @@ def test_lightnings_limits_limit_the_images(batches, expected):
     assert training_limit(batches, all_batches=12, batch_size=8, num_rows=100) == expected
 
 
-@pytest.mark.parametrize("components_from", ["train", pytest.param("each_subset", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("components_from", ["train", "each_subset"])
 def test_a_run_is_complete_and_evaluate_finds_its_numbers(components_from, train, galaxy10, tmp_path):
     path = write_galaxies(tmp_path / "g.h5", names=["Spiral", "Round", "Edge-on"], per_class=40)
     words = ("model=pca_logreg", "model.num_components=5", "model.image_size=16", "seed=3", "logger=csv")

@@ -165,6 +165,7 @@ def test_wrong_paths_are_refused_before_training(tmp_path):
             check_weights_reachable("resnet18", str(tmp_path / name))
 
 
+@pytest.mark.long
 def test_inception_keeps_its_auxiliary_head():
     full = timm.create_model("inception_v3", aux_logits=True).state_dict()
     network = timm.create_model("inception_v3", aux_logits=True, num_classes=10)

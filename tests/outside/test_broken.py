@@ -94,6 +94,7 @@ def test_checkpoints_take_numpys_numbers_and_refuse_objects(tmp_path):
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.long
 def test_a_builder_of_another_library_gets_the_number_of_classes():
     for node in (
         {"_target_": "timm.create_model", "model_name": "test_resnet"},

@@ -59,6 +59,7 @@ def test_a_users_pieces_train_evaluate_predict_and_export(own, galaxy10, tmp_pat
         assert done.code == 0, done.err
 
 
+@pytest.mark.long
 def test_a_users_module_overrides_what_differs(own, tmp_path):
     done = own("model=mymodule", "run.dir=r", "scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR",
                "~scheduler.pct_start", "~scheduler.div_factor")  # fmt: skip

@@ -43,6 +43,7 @@ def test_what_would_not_work_as_a_project_is_refused(here, project, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["my_project"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_its_network_trains_with_its_loss_and_predicts_for_who_trusts_it(run, project):
     done = run("train", *DATA, "experiment=mine", "model.network.width=4", "debug=fast", "run.dir=r")

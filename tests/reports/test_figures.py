@@ -18,7 +18,7 @@ from galaxy10.reports.figures.curves import loss_curves, metric_curves
 from galaxy10.reports.figures.galleries import gallery
 
 LONG_NAMES = tuple(f"Featured galaxy number {i} with a tightly wound arm and no bulge" for i in range(37))
-NAME_SETS = [("smooth", "<b>x</b> $y_", ""), GALAXY10_CLASSES, LONG_NAMES]
+NAME_SETS = [("smooth", "<b>x</b> $y_", ""), GALAXY10_CLASSES, pytest.param(LONG_NAMES, marks=pytest.mark.long)]
 
 
 def random_counts(num_classes: int) -> np.ndarray:

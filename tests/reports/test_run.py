@@ -120,6 +120,7 @@ def test_an_evaluation_misses_nothing_that_only_training_writes(make_run):
     assert "Left out" not in text
 
 
+@pytest.mark.long
 def test_components_noise_and_augmentation_are_shown_where_there_are_any(make_run):
     run = make_run(class_names=TWO)
     images = np.random.default_rng(0).integers(0, 255, (6, 20, 20, 3), dtype=np.uint8)
@@ -146,7 +147,7 @@ def test_a_class_name_is_text_never_markup(make_run):
     assert "&lt;script&gt;" in text
 
 
-@pytest.mark.parametrize("num_classes", [2, 3, pytest.param(37, marks=pytest.mark.long)])
+@pytest.mark.parametrize("num_classes", [2, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 37))])
 def test_any_number_of_classes(make_run, num_classes):
     names = [f"A rather long name for the class of galaxies number {i}" for i in range(num_classes)]
     text = build_report(make_run(class_names=names, num_epochs=1, num_test=150)).read_text()
@@ -164,6 +165,7 @@ def test_metrics_that_are_no_numbers_are_a_dash(make_run):
     assert ">None<" not in text
 
 
+@pytest.mark.long
 def test_a_number_its_own_table_contradicts_is_shown(make_run):
     run = make_run(class_names=TWO)
     metrics = json.loads((run / "status.json").read_text())["metrics"]
@@ -173,6 +175,7 @@ def test_a_number_its_own_table_contradicts_is_shown(make_run):
     assert "test/accuracy = 0.9900" in text
 
 
+@pytest.mark.long
 def test_a_group_on_both_sides_is_shown(make_run):
     run = make_run(class_names=TWO)
     split = pd.read_parquet(run / "split.parquet")

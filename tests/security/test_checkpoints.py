@@ -124,6 +124,7 @@ def laughs(levels=40):
     return "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]" for n in range(1, levels))])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "content",
     [

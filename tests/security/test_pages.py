@@ -27,6 +27,7 @@ def assert_harmless(page):
     assert "&lt;script&gt;" in page
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("undrawn")
 def test_hostile_names_on_the_pages_of_runs(make_run, tmp_path):  # noqa: F811
     runs = [make_run(f"run{seed}", class_names=NAMES, seed=seed) for seed in (0, 1)]

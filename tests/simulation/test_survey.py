@@ -120,6 +120,7 @@ def test_no_defects_when_not_wanted(tmp_path: Path) -> None:
     assert separations_arcsec(survey).min() > 67
 
 
+@pytest.mark.long
 def test_same_seed_same_bytes_other_seed_other_galaxies(tmp_path: Path, small_file: Path) -> None:
     again = simulate_survey(tmp_path / "again.h5", num_images=300, size_px=32, seed=3)
     assert checksum(again) == checksum(small_file)
@@ -141,6 +142,7 @@ file.simulate_survey(Path({str(tmp_path / "survey.h5")!r}), num_images=20, size_
     assert out.stdout == "begun\n"
 
 
+@pytest.mark.long
 def test_number_of_workers_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("galaxy10.simulation.file.IN_PROCESS_PIXELS", 0)
     files = [simulate_survey(tmp_path / f"{n}.h5", num_images=40, size_px=32, workers=n) for n in (1, 2)]

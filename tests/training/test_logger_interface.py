@@ -157,6 +157,7 @@ def test_a_callback_uses_w_and_b_as_its_documentation_says(run, said):
     assert logged.exit_code == 0
 
 
+@pytest.mark.long
 def test_what_a_module_logs_is_there_once(run):
     """Of steps by Lightning, of epochs by the tables; also with two loggers, and a second start."""
     section = {"wandb": WANDB, "tensorboard": TENSORBOARD, "mine": {"_target_": "lightning.pytorch.loggers.CSVLogger"}}

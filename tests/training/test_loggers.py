@@ -148,6 +148,7 @@ def test_a_run_that_its_study_has_given_up_has_not_failed(command, start, alone,
     assert (run / "wandb" / "follower.log").read_text() == ""
 
 
+@pytest.mark.long
 def test_a_failed_run_is_marked(command, train, alone, tmp_path):
     done = train(*command, "optimizer=sgd", "optimizer.lr=1e30", "scheduler=none", **alone)
     assert done.code == 1, done.err
@@ -157,7 +158,8 @@ def test_a_failed_run_is_marked(command, train, alone, tmp_path):
     assert logged.summary["error"] in done.err
 
 
-@pytest.mark.parametrize("whom", [pytest.param("wandb-core", marks=pytest.mark.long), "wandb_follower"])
+@pytest.mark.long
+@pytest.mark.parametrize("whom", ["wandb-core", "wandb_follower"])
 def test_its_processes_may_die(whom, command, start, alone, tmp_path):
     with start(ROOT / "train.py", *command, "trainer.max_epochs=20", cwd=tmp_path, **alone) as process:
         wait_for(lambda: offline_parts(tmp_path / "r"), "the W&B run", process)

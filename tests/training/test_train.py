@@ -92,6 +92,7 @@ def test_seed_moves_weights_and_never_the_split(trained, train, tmp_path):
     assert (run / "metrics.csv").read_bytes() == (tmp_path / "again" / "metrics.csv").read_bytes()
 
 
+@pytest.mark.long
 def test_a_finished_run_prints_its_result_again_and_reads_the_test_subset_only_with_run_test(
     galaxies, train, here, tmp_path
 ):
