@@ -1,5 +1,6 @@
 """Read the finished runs among folders, and describe what they were trained on."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,11 +9,13 @@ from galaxy10.reports.label_curves import num_labels
 from galaxy10.reports.seed_groups import SeedGroup
 from galaxy10.runs.record import RunRecord, read_run
 
+logger = logging.getLogger(__name__)
+
 SUBSET_NAMES = {"test": "test", "val": "validation"}
 
 
 def read_finished(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple[str, str]]]:
-    """Return the finished runs, and name and reason of each folder that is none."""
+    """Return the finished runs, and name and reason of each folder that is none; a note says so of each."""
     finished, left_out = [], []
     for path in dict.fromkeys(Path(path).resolve() for path in run_dirs):
         try:
@@ -24,6 +27,9 @@ def read_finished(run_dirs: Sequence[Path]) -> tuple[list[RunRecord], list[tuple
             left_out.append((path.name, f"its state is {run.status.get('state') or 'unknown'}, not finished"))
         else:
             finished.append(run)
+    if finished:
+        for name, why in left_out:
+            logger.info(f"note: {name} is left out: {why}")
     return finished, left_out
 
 

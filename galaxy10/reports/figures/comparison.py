@@ -52,7 +52,10 @@ def f1_heat_map(f1: np.ndarray, experiments: Sequence[str], class_names: Sequenc
         text.set(color=_readable_on(value), weight="bold" if value == best[row] and len(columns) > 1 else "normal")
         text.set_in_layout(False)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="left", va="bottom", rotation_mode="anchor")
+    if any("\n" in name for name in columns):  # slanted, names of several lines would cross each other
+        axes.set_xticks(range(len(columns)), columns, rotation=90, ha="center", va="bottom")
+    else:
+        axes.set_xticks(range(len(columns)), columns, rotation=45, ha="left", va="bottom", rotation_mode="anchor")
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
