@@ -98,7 +98,7 @@ def test_the_standard_library_cannot_be_trusted(monkeypatch):
         ["evaluate", "r", "g.h5", "-o", "e"],
         ["predict", "r", "g.h5", "-o", "c.parquet", "--no-temperature"],
         ["uncertainty", "r", "g.h5", "-o", "u"],
-        pytest.param(["export", "r", "-o", "m.onnx"], marks=pytest.mark.long),
+        pytest.param(["export", "r", "-o", "m.onnx", "--no-temperature"], marks=pytest.mark.long),
         ["calibrate", "r"],
         ["train"],
     ],
