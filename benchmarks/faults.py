@@ -7,6 +7,7 @@ import resource
 import signal
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 DISK_MB = 300
 JUMPS_S = (7200.0, -7200.0)
 BLOCK = 1 << 20
+OWN_NETWORK_S = 60.0  # until a command has a network of its own
 CLONE_NEWNS = 0x00020000
 
 
@@ -125,12 +127,14 @@ def _set_writable(work: Path, writable: bool) -> None:
 
 def _cut_off(place: Place, pid: int, number: int) -> None:
     """Take down the loopback of the command's own network; never that of this machine."""
+    deadline = time.monotonic() + OWN_NETWORK_S
     try:
-        own = os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        while os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net"):  # in its first moments
+            if time.monotonic() > deadline:
+                raise RuntimeError("the command has no network of its own")
+            time.sleep(0.005)
     except FileNotFoundError:  # the command has ended
         return
-    if not own:
-        raise RuntimeError("the command has no network of its own")
     done = subprocess.run(["nsenter", "-t", str(pid), "-n", "ip", "link", "set", "lo", "down"], capture_output=True)
     if done.returncode and Path(f"/proc/{pid}").exists():
         raise OSError(errno.EPERM, done.stderr.decode())
