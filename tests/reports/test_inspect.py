@@ -34,6 +34,7 @@ def write_file(path: Path, positions: bool = True, **columns: np.ndarray) -> Pat
     return path
 
 
+@pytest.mark.long
 def test_duplicates_blanks_and_overlaps_are_found_without_torch(tmp_path):
     redshift = np.where(np.arange(60) < 4, np.nan, 0.1)
     file = write_file(tmp_path / "galaxies.h5", redshift=redshift, pxscale=np.full(60, 67.072 / 32))
