@@ -127,7 +127,7 @@ def table(results: list[dict[str, Any]]) -> list[str]:
     machines = sorted({f"{r['machine']['cores']} cores {r['machine']['cpu']}" for r in results})
     splits = sorted({result["split"] for result in results if "split" in result})
     about = [f"Split {', '.join(splits)}" if splits else "", "; ".join(machines)]
-    about += [f"one epoch of the plain loop: {unit:.0f} s" if unit else ""]
+    about += [f"One epoch of the plain loop: {unit:.0f} s" if unit else ""]
     lines = [
         ". ".join(filter(None, about)) + ".",
         "",
