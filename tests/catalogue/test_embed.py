@@ -99,6 +99,7 @@ def test_other_weights_or_inputs_are_refused_with_the_option_that_replaces_them(
         first.check_name(overwrite=False)
 
 
+@pytest.mark.long
 def test_shards_joined_are_the_whole(tmp_path):
     write(Embeddings(index_path(tmp_path / "whole"), {"shard": None}), lines(0, 9))
     write(Embeddings(index_path(tmp_path, (0, 2)), {"shard": [0, 2]}), lines(0, 5), failures=[FAILURE])

@@ -102,6 +102,7 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(run, start, galaxy10
     assert not parts.exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_shards_joined_are_the_whole(run, folder, galaxy10, here, tmp_path):
     words = ("predict", run, folder, "--batch-size", "4", "--mc-dropout", "3", "--no-temperature", "-o")
@@ -148,6 +149,7 @@ def test_a_tables_columns_come_along_and_its_paths_count_from_its_folder(run, ga
     assert failed["reason"].tolist() == ["the table has no path in this line", "no such file"]
 
 
+@pytest.mark.long
 def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10, tmp_path):
     images = np.stack([galaxy(seed) for seed in range(50)])
     with h5py.File(tmp_path / "new.h5", "w") as file:

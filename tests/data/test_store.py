@@ -105,6 +105,7 @@ def test_eight_processes_get_one_store(tmp_path):
     assert not list(tmp_path.glob("*.part*"))
 
 
+@pytest.mark.long
 def test_a_build_that_was_killed_is_built_again(tmp_path):
     path = write_galaxies(tmp_path / "g.h5", per_class=700, size=(64, 64), chunks=(100, 16, 16, 1))
     program = (

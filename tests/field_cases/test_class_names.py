@@ -25,6 +25,7 @@ def labelled(path: Path, labels: list[int], names: list[str] | None) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_fewer_classes_than_the_run(run, galaxy10, tmp_path, says):
     """A file has two of the run's three classes, and writes one of them in another way (`edge_ON`)."""
     write_galaxies(tmp_path / "two.h5", num_classes=2, names=["spiral", "edge_ON"], seed=5)

@@ -31,6 +31,7 @@ def test_a_path_that_hydra_cannot_read_is_answered_with_the_words_to_type(key, p
         says(str(refused.value))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", [key for key in PATH_SETTINGS if not key.startswith("sweep.")])
 @pytest.mark.parametrize("typed", ["{}=~/x y", "{}='~/x y'"])
 def test_the_home_directory_is_expanded_in_every_path(key, typed, monkeypatch, says):

@@ -46,6 +46,7 @@ def test_a_file_holds_galaxies_that_the_run_was_trained_on(run, galaxy10, tmp_pa
     assert "too optimistic" in (tmp_path / "both/report.html").read_text()
 
 
+@pytest.mark.long
 def test_a_class_of_which_nothing_is_left(run, galaxy10, tmp_path, says):
     """The run was trained on all galaxies of one class that a file has."""
     labels = pd.read_parquet(run / "split.parquet").set_index("row")["label"]
@@ -82,6 +83,7 @@ def test_a_catalogue_says_which_galaxies_the_run_was_trained_on(run, galaxy10, t
     says(note)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_an_older_run_cannot_be_checked(run, command, galaxy10, tmp_path, says):
     """A run of an older version does not record which galaxies it was trained on."""

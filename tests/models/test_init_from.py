@@ -108,6 +108,7 @@ def test_galaxies_of_the_first_run_are_known_to_the_second_and_a_note_counts_the
     assert overlap_note(tmp_path, store, split.assign(subset=["train", "val", "test", "test"])) is None
 
 
+@pytest.mark.long
 def test_a_command_that_cannot_start_from_a_run_says_so_in_one_line(run, here, tmp_path):
     data = ("data=hdf5", f"data.path={run.parent / 'g.h5'}", "logger=csv")
     other = here("train.py", *data, "model=timm", "model.backbone=test_resnet", f"model.init_from={run}")

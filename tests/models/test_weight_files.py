@@ -95,6 +95,7 @@ def test_a_run_of_this_project_tells_its_own_input(tmp_path, pretrained):
         find_weights("resnet50", str(tmp_path))
 
 
+@pytest.mark.long
 def test_weights_of_another_network_are_refused_and_change_nothing(tmp_path):
     torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "deeper.pth")
     torch.save(timm.create_model("resnet26").state_dict(), tmp_path / "other.pth")

@@ -265,6 +265,7 @@ def test_memory_is_that_of_a_few_images(tmp_path):
     assert int(kib) < 500 * 2**10
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_trains_on_what_a_reader_reads(table, train):
     reader = (

@@ -78,6 +78,7 @@ def test_natural_is_most_accurate_uniform_is_fair_and_fitted_has_the_better_macr
     assert set(calibrate_priors(validation, labels, None)) == {"none"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prior", PRIORS)
 def test_sets_cover_with_every_prior(prior):
     rng, held, of_rarest = np.random.default_rng(1), [], []

@@ -38,6 +38,7 @@ def study(make_run) -> list[Path]:
     ]
 
 
+@pytest.mark.long
 def test_seeds_become_one_row_with_mean_and_sample_deviation_without_torch(study, tmp_path):
     program = "from galaxy10.reports.compare import compare_runs; print(compare_runs(paths[1:], paths[0]))"
     page = Path(run_without_torch(program, tmp_path / "out", *study).strip())
@@ -195,6 +196,7 @@ def runs_by_labels(make_run, models=("simple_cnn",), seeds=(0, 1, 2)) -> list[Pa
     return runs
 
 
+@pytest.mark.long
 def test_fractions_of_the_labels_are_one_curve_with_intervals_over_seeds(make_run, tmp_path):
     runs = runs_by_labels(make_run)
     curves = label_curves(group_by_split([read_run(run) for run in runs])["5f1d0000"], "test")

@@ -154,6 +154,7 @@ def test_any_number_of_classes(make_run, num_classes):
     assert all(name in text for name in names)
 
 
+@pytest.mark.long
 def test_metrics_that_are_no_numbers_are_a_dash(make_run):
     run = make_run(class_names=TWO)
     metrics = json.loads((run / "status.json").read_text())["metrics"]

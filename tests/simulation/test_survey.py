@@ -91,6 +91,7 @@ def test_some_redshifts_are_missing_and_the_rest_plausible(small: dict[str, np.n
     assert np.all((small["redshift"][~missing] > 0) & (small["redshift"][~missing] < 0.2))
 
 
+@pytest.mark.long
 def test_overlapping_fields_share_their_sky(tmp_path: Path) -> None:
     survey = content(simulate_survey(tmp_path / "s.h5", num_images=200, size_px=64, seed=1))
     separation = separations_arcsec(survey)

@@ -89,6 +89,7 @@ def test_one_wrong_trial_refuses_the_whole_grid_before_anything_starts(words, me
     assert {path.name for path in tmp_path.iterdir()} == {"g.h5"}
 
 
+@pytest.mark.long
 def test_a_signal_stops_the_current_trial_and_starts_no_other(data, start, tmp_path):
     words = ("-m", *data, "seed=0,1", "model.dropout=0.1", "trainer.max_epochs=1000000", "logger=csv")
     slow = stand_in(STAND_IN_EPOCH_S="0.1")  # its trials are the stand-in, which trains nothing

@@ -91,6 +91,7 @@ def test_a_crash_is_a_failed_trial_with_its_error_and_is_retried_as_often_as_all
     assert [trial.user_attrs.get("retry_of") for trial in failed] == [None, *[t.number for t in failed[:-1]]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "says"),
     [pytest.param("memory", "out of memory", marks=pytest.mark.long), ("refused", "model.dropout is too much")],

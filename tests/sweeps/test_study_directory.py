@@ -29,6 +29,7 @@ class Killed(BaseException):
     """Stands for kill -9."""
 
 
+@pytest.mark.long
 def test_a_second_directory_of_the_same_name_does_not_join_the_firsts_study(database, tmp_path):
     first, second = (small_study(tmp_path / place / "s", storage=database) for place in ("a", "b"))
     study = create_or_load_study(first, {})

@@ -131,6 +131,7 @@ class UsesWandb(L.Callback):
         trainer.logger.log_metrics({"by_hand": 1.5}, step=4)
 
 
+@pytest.mark.long
 def test_a_callback_uses_w_and_b_as_its_documentation_says(run, said):
     (logger,) = build_loggers({"wandb": WANDB}, run)
     fit(run, [logger], UsesWandb())

@@ -43,6 +43,7 @@ def lines_about_wandb(done):
     return [line for line in done.err.splitlines() if "wandb" in line]
 
 
+@pytest.mark.long
 def test_without_credentials_a_run_is_kept_and_one_line_says_how_to_upload_it(command, train, alone, tmp_path):
     temporary = tmp_path / "home" / "tmp"
     temporary.mkdir()
@@ -83,6 +84,7 @@ def test_without_credentials_a_run_is_kept_and_one_line_says_how_to_upload_it(co
     assert not list(temporary.rglob("*.png"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "setting",
     [
@@ -294,6 +296,7 @@ def test_tensorboard_writes_what_the_tables_hold(command, train, alone, tmp_path
     assert "curves_loss" in events.Tags()["images"]
 
 
+@pytest.mark.long
 def test_missing_tensorboard_is_refused_before_training(train, galaxies, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u\n"

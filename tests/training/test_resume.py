@@ -85,6 +85,7 @@ def assert_same_as_uninterrupted(survey, name):
             assert status[1]["metrics"][key] == value, key
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)], ids=["SIGTERM", "SIGINT"]
@@ -154,6 +155,7 @@ def interrupted(run):
     (run / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
 
 
+@pytest.mark.long
 def test_a_run_does_not_go_on_with_other_galaxies(galaxies, tmp_path, train):
     arguments = ["data=hdf5", f"data.path={galaxies}", "run.dir=r", *QUICK, "trainer.max_epochs=1"]
     assert train(*arguments).code == 0
