@@ -18,7 +18,7 @@ _ALIASES = {
     "dec": ("dec", "dej2000", "_dej2000", "dec_j2000", "delta_j2000", "dec_deg", "decdeg", "declination", "decj2000"),
 }
 COORDINATES = frozenset(name for names in _ALIASES.values() for name in names)
-_ENOUGH = 30  # positions to judge a unit by
+_ENOUGH = 30  # positions, to tell degrees from another unit
 _MISSING = ("", "nan", "na", "n/a", "null", "none", "--", "<na>")
 
 
