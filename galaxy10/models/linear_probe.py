@@ -24,7 +24,8 @@ from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.files import atomic_write
 from galaxy10.models.feature_cache import cached_features, features_files
 from galaxy10.models.features import FeatureHook
-from galaxy10.models.logistic import Logistic, fit_logistic, moments, training_limit
+from galaxy10.models.logistic import Logistic, fit_logistic, moments
+from galaxy10.models.solved_once import SolvedOnce
 from galaxy10.models.timm_classifier import TimmClassifier
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.signals import Interrupted
@@ -36,7 +37,7 @@ GRID = tuple(float(f"{10 ** (k / 2):.1e}") for k in range(-10, 1))
 _WORSE_IN_A_ROW = 2  # values after the best one, then the rest of the grid is left out
 
 
-class LinearProbe(TimmClassifier):
+class LinearProbe(TimmClassifier, SolvedOnce):
     """A timm network whose final linear layer is a logistic regression on the standardised features before it.
 
     Rank 0 solves it at the start of the first epoch (L-BFGS, scikit-learn); the epoch's batches then only measure the
@@ -95,31 +96,15 @@ class LinearProbe(TimmClassifier):
         """
         raise Galaxy10Error("trainer.compile=true gains nothing in a linear probe; type trainer.compile=false")
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return an optimizer that counts steps and changes no weight."""
-        return torch.optim.SGD([self.classifier.bias], lr=0.0)
+    def solved(self) -> list[nn.Parameter]:
+        """Return the parameters of the final linear layer."""
+        return list(self.classifier.parameters())
 
     def on_train_epoch_start(self) -> None:
-        """Compute or read the features, solve the regression on rank 0, and broadcast it.
-
-        Raises:
-            TrainingError: the data module is not galaxy10.data.GalaxyData.
-        """
-        if self.current_epoch > 0:
-            return
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, GalaxyData):
-            raise TrainingError(
-                f"{type(self).__name__} needs the store of galaxy10.data.GalaxyData; type data=hdf5 or another model"
-            )
-        if self.trainer.is_global_zero:
-            self.read_features(data)
-            self._solve_and_write(data)
-        if self.trainer.world_size > 1:
-            for parameter in self.classifier.parameters():
-                torch.distributed.broadcast(parameter.data, src=0)
-            if not self.trainer.is_global_zero:
-                self.read_features(data)
+        """Solve on rank 0, broadcast, and read the features on the other ranks."""
+        super().on_train_epoch_start()
+        if self.current_epoch == 0 and not self.trainer.is_global_zero:
+            self.read_features(self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
         """Return the loss and logits of one batch; no weight changes."""
@@ -128,10 +113,6 @@ class LinearProbe(TimmClassifier):
             known = self._known_logits(batch, 1)
             logits = known[0] if known else self._logits(batch["inputs"].float())
             return {"loss": self.criterion(logits, batch["labels"]), "logits": logits}
-
-    def on_train_epoch_end(self) -> None:
-        """Stop after the first epoch."""
-        self.trainer.should_stop = True
 
     def batch_probabilities(self, batch: dict[str, torch.Tensor], views: int) -> torch.Tensor:
         """Return probabilities (B, C) of a batch, averaged over views; from kept features if there are so many."""
@@ -237,14 +218,9 @@ class LinearProbe(TimmClassifier):
         else:
             raise TrainingError("there are no validation images to choose model.C on; type model.C=0.001")
 
-    def _solve_and_write(self, data: GalaxyData) -> None:
-        rows, labels = data.split.rows("train"), data.labels("train")
-        limit = training_limit(
-            self.trainer.num_training_batches, len(data.loaders["train"]), data.batch_size, len(rows)
-        )
-        if limit < len(rows):
-            chosen = np.sort(np.random.default_rng(data.seed).permutation(len(rows))[:limit])
-            rows, labels = rows[chosen], labels[chosen]
+    def solve_and_write(self, data: GalaxyData, rows: np.ndarray, labels: np.ndarray) -> None:
+        """Compute or read the features, solve the regression, and write which C were tried."""
+        self.read_features(data)
         views = f" and each of {self.train_views} views" if self.train_views > 1 else ""
         logger.info(f"features {self.classifier.in_features} of each image{views}, kept beside {data.store.path}")
         start = time.perf_counter()

@@ -75,11 +75,3 @@ def fit_logistic(
         fitted, intercept = np.vstack([-fitted, fitted]) / 2, np.r_[-intercept, intercept] / 2
     coefficients[regression.classes_], bias[regression.classes_] = fitted, intercept
     return Logistic(coefficients, bias, not any(issubclass(w.category, ConvergenceWarning) for w in caught))
-
-
-def training_limit(batches: float, all_batches: int, batch_size: int, num_rows: int) -> int:
-    """Return the number of training images that Lightning's limits leave, 1 to num_rows.
-
-    batches: how many of all_batches Lightning trains on; the last, incomplete batch is not among them.
-    """
-    return num_rows if batches >= all_batches else max(1, min(num_rows, int(batches * batch_size)))

@@ -22,10 +22,10 @@ from galaxy10.data.loader import GalaxyLoader, SequentialSampler
 from galaxy10.data.resampling import repeats_per_row
 from galaxy10.data.store import forget_pages
 from galaxy10.data.thumbnails import save_arrays, thumbnails
-from galaxy10.errors import Galaxy10Error, TrainingError
+from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write
-from galaxy10.models.classifier import Classifier
-from galaxy10.models.logistic import fit_logistic, moments, training_limit
+from galaxy10.models.logistic import fit_logistic, moments
+from galaxy10.models.solved_once import SolvedOnce
 from galaxy10.runs.files import RunFiles
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class PCALinear(nn.Module):
         return logits
 
 
-class PCAClassifier(Classifier):
+class PCAClassifier(SolvedOnce):
     """Principal components of the normalised pixels, and logistic regression on the projections.
 
     Rank 0 fits both at the start of the first epoch; the epoch's batches then only measure the result, and training
@@ -109,33 +109,14 @@ class PCAClassifier(Classifier):
         self._training: Components | None = None  # of the training images, while those of another subset are in use
         self.set_network(PCALinear(3 * image_size**2, num_components, self.num_classes), head=[])
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return an optimizer that counts steps and changes no weight."""
-        return torch.optim.SGD([self.network.linear.bias], lr=0.0)
+    def solved(self) -> list[nn.Parameter]:
+        """Return all parameters."""
+        return list(self.network.parameters())
 
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return probabilities (B, C), computed in float32 at any precision of the run."""
         with torch.autocast(inputs.device.type, enabled=False):
             return super().probabilities(inputs.float())
-
-    def on_train_epoch_start(self) -> None:
-        """Fit on rank 0, and broadcast the weights.
-
-        Raises:
-            TrainingError: the data module is not galaxy10.data.GalaxyData.
-        """
-        if self.current_epoch > 0:
-            return
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, GalaxyData):
-            raise TrainingError(
-                f"{type(self).__name__} needs the store of galaxy10.data.GalaxyData; type data=hdf5 or another model"
-            )
-        if self.trainer.is_global_zero:
-            self._fit_and_write(data)
-        if self.trainer.world_size > 1:
-            for parameter in self.network.parameters():
-                torch.distributed.broadcast(parameter.data, src=0)
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
         """Return the loss and logits of one batch; no weight changes."""
@@ -144,18 +125,8 @@ class PCAClassifier(Classifier):
             loss, logits = self.loss(batch["inputs"].float(), batch["labels"])
         return {"loss": loss, "logits": logits}
 
-    def on_train_epoch_end(self) -> None:
-        """Stop after the first epoch."""
-        self.trainer.should_stop = True
-
-    def _fit_and_write(self, data: GalaxyData) -> None:
-        rows, labels = data.split.rows("train"), data.labels("train")
-        limit = training_limit(
-            self.trainer.num_training_batches, len(data.loaders["train"]), data.batch_size, len(rows)
-        )
-        if limit < len(rows):
-            chosen = np.sort(np.random.default_rng(data.seed).permutation(len(rows))[:limit])
-            rows, labels = rows[chosen], labels[chosen]
+    def solve_and_write(self, data: GalaxyData, rows: np.ndarray, labels: np.ndarray) -> None:
+        """Fit components and regression, and write the components."""
         start = time.perf_counter()
         device = self.device
         self.network.cpu()

@@ -16,8 +16,8 @@ from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.hdf5 import open_source
 from galaxy10.data.split import make_split
 from galaxy10.data.store import open_store
-from galaxy10.models.logistic import training_limit
 from galaxy10.models.pca import PCAClassifier
+from galaxy10.models.solved_once import training_limit
 from tests.galaxies import write_galaxies
 
 NAMES = ("a", "b", "c")
