@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from galaxy10.catalogue.embeddings import FEATURES
-from galaxy10.catalogue.parts import PartMaker, Prepared, ReadImage
+from galaxy10.catalogue.parts import Batch, PartMaker, Prepared, ReadImage
 from galaxy10.data.augment import Preprocessing, tta_views
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.predictions import class_columns
@@ -124,17 +124,11 @@ class Embedder(PartMaker):
         self.networks = network
         self.dimension = network.compute([network.placeholder()])[0].shape[1]
 
-    def rows(
-        self,
-        prepared: Sequence[Prepared],
-        good: Sequence[int],
-        images: Sequence[ReadImage],
-        ra: np.ndarray,
-        dec: np.ndarray,
-    ) -> pa.Table:
+    def rows(self, batch: Batch) -> pa.Table:
         """Return the new columns for the images of a batch that could be read."""
-        features, probabilities = self.networks.compute(prepared)
-        return self._table(features[good], None if probabilities is None else probabilities[good], images)
+        features, probabilities = self.networks.compute(batch.prepared)
+        of_good = None if probabilities is None else probabilities[batch.good]
+        return self._table(features[batch.good], of_good, batch.images)
 
     def empty_table(self) -> pa.Table:
         """Return the new columns without rows."""

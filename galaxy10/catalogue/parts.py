@@ -61,6 +61,23 @@ class ReadImage:
         return cls(networks.prepare(image.pixels), replace(image, pixels=_NO_PIXELS), pixel_hash(image.pixels))
 
 
+@dataclass(frozen=True)
+class Batch:
+    """A batch of images of which some could not be read.
+
+    Attributes:
+        prepared: the whole batch, with a placeholder for each image that could not be read.
+        good: the positions in it of those that could.
+        images, ra, dec: of these; positions in degrees, or NaN.
+    """
+
+    prepared: Sequence[Prepared]
+    good: Sequence[int]
+    images: Sequence[ReadImage]
+    ra: np.ndarray
+    dec: np.ndarray
+
+
 class PartMaker(ABC):
     """Computes the rows of an output for the images of inputs.
 
@@ -77,21 +94,8 @@ class PartMaker(ABC):
         self.options, self.notes = options, ReadingNotes()
 
     @abstractmethod
-    def rows(
-        self,
-        prepared: Sequence[Prepared],
-        good: Sequence[int],
-        images: Sequence[ReadImage],
-        ra: np.ndarray,
-        dec: np.ndarray,
-    ) -> pa.Table:
-        """Return the new columns for the images of a batch that could be read.
-
-        Args:
-            prepared: the whole batch, with a placeholder for each image that could not be read.
-            good: the positions in the batch of those that could.
-            images, ra, dec: of these; positions in degrees, or NaN.
-        """
+    def rows(self, batch: Batch) -> pa.Table:
+        """Return the new columns for the images of a batch that could be read."""
 
     @abstractmethod
     def empty_table(self) -> pa.Table:
@@ -145,7 +149,7 @@ class PartMaker(ABC):
                 for i, image in good.items():
                     prepared[i] = image.prepared
                 here = [batch[i] for i in good]
-                tables.append(self.rows(prepared, list(good), list(good.values()), ra[here], dec[here]))
+                tables.append(self.rows(Batch(prepared, list(good), list(good.values()), ra[here], dec[here])))
                 lines += here
             yield number, _beside(inputs, lines, pa.concat_tables(tables)), failures
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from galaxy10.catalogue.parts import PartMaker, Prepared, ReadImage
+from galaxy10.catalogue.parts import Batch, PartMaker, ReadImage
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
@@ -55,16 +55,10 @@ class Predictor(PartMaker):
                 raise
             return None  # without a calibration there are no prediction sets
 
-    def rows(
-        self,
-        prepared: Sequence[Prepared],
-        good: Sequence[int],
-        images: Sequence[ReadImage],
-        ra: np.ndarray,
-        dec: np.ndarray,
-    ) -> pa.Table:
+    def rows(self, batch: Batch) -> pa.Table:
         """Return the columns of the catalogue for the images of a batch that could be read."""
-        return self.table(images, self.networks.predict(prepared).take(good), ra, dec)
+        outputs = self.networks.predict(batch.prepared).take(batch.good)
+        return self.table(batch.images, outputs, batch.ra, batch.dec)
 
     def table(self, images: Sequence[ReadImage], outputs: Outputs, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
         """Return the columns of the catalogue for N images with their outputs and positions (N,) in degrees, or NaN."""

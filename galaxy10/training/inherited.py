@@ -8,7 +8,51 @@ import pandas as pd
 
 from galaxy10.data.known_galaxies import KnownGalaxies
 from galaxy10.errors import Galaxy10Error
+from galaxy10.models.settings import complete_model
 from galaxy10.runs.files import RunFiles
+from galaxy10.runs.trained import check_run, run_config
+
+
+def check_init_from(model: dict[str, Any]) -> None:
+    """Check that model.init_from is a finished run of the same kind of network; its tensors are compared later.
+
+    Raises:
+        Galaxy10Error: it is not.
+    """
+    if model["init_from"] is None:
+        return
+    run = Path(str(model["init_from"]))
+    if model["weights"] is not None:
+        raise Galaxy10Error("model.init_from and model.weights both name weights to start from; leave out one of them")
+    if "optimizer" in model["unused_groups"]:
+        raise Galaxy10Error(f"model={model['name']} is computed anew from its images; leave out model.init_from")
+    try:
+        check_run(run)
+    except Galaxy10Error as error:
+        raise Galaxy10Error(f"model.init_from: {error}") from error
+    state = RunFiles(run).read_status().get("state")
+    if state != "finished":
+        raise Galaxy10Error(
+            f"model.init_from={run} is no finished run (its state: {state}); run its command again to finish it, or "
+            "give another run"
+        )
+    there = complete_model(run_config(run)["model"])
+    if _architecture(there) != _architecture(model):
+        raise Galaxy10Error(
+            f"model.init_from={run} is a run of {_named(there)}, and this is {_named(model)}; type "
+            f"model={there['name']}, or give another run"
+        )
+
+
+def _architecture(model: dict[str, Any]) -> tuple[Any, ...]:
+    network = model.get("network") or {}
+    backbone = model["backbone"] and str(model["backbone"]).partition(".")[0]
+    return model.get("_target_"), backbone, network.get("_target_"), network.get("model_name")
+
+
+def _named(model: dict[str, Any]) -> str:
+    backbone = model["backbone"]
+    return f"model={model['name']}" + (f" ({backbone})" if backbone and backbone != model["name"] else "")
 
 
 def check_same_start(files: RunFiles, record: dict[str, Any] | None) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 from galaxy10.classes import slugs
@@ -14,11 +13,10 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import uses_galaxy_data
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, metric_directions, metric_mode
-from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, complete_model, not_a_classifier_message
+from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, not_a_classifier_message
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
-from galaxy10.runs.files import RunFiles
 from galaxy10.runs.launcher import check_processes
-from galaxy10.runs.trained import check_run, run_config
+from galaxy10.training.inherited import check_init_from
 from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
 
@@ -58,7 +56,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     _check_compile(config, here)
     _check_backbone(config["model"])
     _check_image_size(config["model"])
-    _check_init_from(config["model"])
+    check_init_from(config["model"])
     _check_unused_groups(config)
     source = check_data(config["data"], config["augment"])
     _check_targets(config)
@@ -159,44 +157,6 @@ def _check_backbone(model: dict[str, Any]) -> None:
     architecture = backbone.split(".")[0]
     if architecture not in known:
         raise Galaxy10Error(f"timm has no network {architecture}{did_you_mean(architecture, known)} (model.backbone)")
-
-
-def _check_init_from(model: dict[str, Any]) -> None:
-    """Check that model.init_from is a finished run of the same kind of network; its tensors are compared later."""
-    if model["init_from"] is None:
-        return
-    run = Path(str(model["init_from"]))
-    if model["weights"] is not None:
-        raise Galaxy10Error("model.init_from and model.weights both name weights to start from; leave out one of them")
-    if "optimizer" in model["unused_groups"]:
-        raise Galaxy10Error(f"model={model['name']} is computed anew from its images; leave out model.init_from")
-    try:
-        check_run(run)
-    except Galaxy10Error as error:
-        raise Galaxy10Error(f"model.init_from: {error}") from error
-    state = RunFiles(run).read_status().get("state")
-    if state != "finished":
-        raise Galaxy10Error(
-            f"model.init_from={run} is no finished run (its state: {state}); run its command again to finish it, or "
-            "give another run"
-        )
-    there = complete_model(run_config(run)["model"])
-    if _architecture(there) != _architecture(model):
-        raise Galaxy10Error(
-            f"model.init_from={run} is a run of {_named(there)}, and this is {_named(model)}; type "
-            f"model={there['name']}, or give another run"
-        )
-
-
-def _architecture(model: dict[str, Any]) -> tuple[Any, ...]:
-    network = model.get("network") or {}
-    backbone = model["backbone"] and str(model["backbone"]).partition(".")[0]
-    return model.get("_target_"), backbone, network.get("_target_"), network.get("model_name")
-
-
-def _named(model: dict[str, Any]) -> str:
-    backbone = model["backbone"]
-    return f"model={model['name']}" + (f" ({backbone})" if backbone and backbone != model["name"] else "")
 
 
 def _check_unused_groups(config: dict[str, Any]) -> None:
