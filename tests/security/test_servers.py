@@ -13,6 +13,7 @@ from galaxy10.errors import Galaxy10Error
 CONTENT = b"galaxy" * 1000
 NAME = "Galaxy10_DECals.h5"
 MOST_SENT = 400 * 2**20  # by a server whose client does not go away
+PIECE = bytes(4096)  # shorter than CONTENT: a client that has read more than CONTENT was sent a whole piece before
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -28,7 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             while self.server.sent < MOST_SENT:
-                self.server.sent += self.wfile.write(bytes(2**20))
+                self.server.sent += self.wfile.write(PIECE)
         except OSError:
             pass
 
