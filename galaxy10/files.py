@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeGuard
 
 from galaxy10.errors import Galaxy10Error, first_line
+
+_TRIAL_BYTES = 64 * 1024
 
 
 @contextmanager
@@ -77,6 +80,15 @@ def make_directory(path: Path) -> None:
 def is_disk_error(error: BaseException) -> TypeGuard[OSError]:
     """Return whether an error is a full or read-only disk, which is no bug wherever it is met."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def can_write(folder: Path) -> bool:
+    """Return whether a file of 64 KiB can be written in a folder; a full disk may still have room for smaller ones."""
+    try:
+        with TemporaryFile(dir=folder, buffering=0) as file:
+            return file.write(bytes(_TRIAL_BYTES)) == _TRIAL_BYTES
+    except OSError:
+        return False
 
 
 def write_error(path: Path, error: OSError) -> Galaxy10Error:

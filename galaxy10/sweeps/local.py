@@ -24,7 +24,7 @@ from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import create_or_load_study, seconds_used
 from galaxy10.sweeps.table import print_table
 from galaxy10.sweeps.trial_process import bound_to_parent
-from galaxy10.sweeps.worker import TOO_MANY_FAILURES, summary
+from galaxy10.sweeps.worker import CANNOT_WRITE, DONE, TOO_MANY_FAILURES, summary
 from galaxy10.system import usable_cpus
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,10 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
         result["state"] = "interrupted"
         logger.info("interrupted; run the same command again to resume")
         return signal_exit_code(received.signals[0]), result
+    if received.could_not_write or received.gone:
+        result |= {"state": "failed", "error": received.error()}
+        logger.error(f"error: {result['error']}")
+        return ExitCode.FAILED, result
     if received.gave_up:
         failed = max((t for t in trials if t.state == TrialState.FAIL), key=lambda t: t.number)
         result |= {"state": "failed", "error": failed.user_attrs.get("error")}
@@ -116,13 +120,15 @@ def strip_slurm_env(environment: MutableMapping[str, str]) -> None:
 class WorkerPool:
     """The processes of a study's workers. Signals are forwarded to all of them; the third one kills them.
 
-    signals: those received. gave_up: whether a worker ended because too many trials failed.
+    signals: those received. gave_up: whether a worker ended because too many trials failed. could_not_write: whether
+    one ended because the study's disk is full or read-only. gone: how those ended that ended too often.
     """
 
     def __init__(self, sweep: Sweep, environments: Sequence[dict[str, str]]):
         self.sweep, self.environments = sweep, environments
         self.signals: list[int] = []
-        self.gave_up = False
+        self.gave_up = self.could_not_write = False
+        self.gone: list[str] = []
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._restarts = dict.fromkeys(range(len(environments)), 0)
 
@@ -165,13 +171,25 @@ class WorkerPool:
         assert process.stdin is not None
         process.stdin.close()
         self.gave_up |= code == TOO_MANY_FAILURES
-        if self.signals or code in (0, TOO_MANY_FAILURES):
+        self.could_not_write |= code == CANNOT_WRITE
+        if self.signals or code in (DONE, TOO_MANY_FAILURES, CANNOT_WRITE):
             return
         again = self._restarts[number] < _RESTARTS
         logger.info(f"worker {number}  {describe_exit(code)}{'; starting it again' if again else ''}")
         self._restarts[number] += 1
         if again:
             self._start(number)
+        else:
+            self.gone.append(f"worker {number} {describe_exit(code)}, for the {_RESTARTS + 1}th time")
+
+    def error(self) -> str:
+        """Return why the study could not go on, and what to do."""
+        folder = self.sweep.directory
+        if self.could_not_write:
+            return (
+                f"{folder} could not be written; free some space or make it writable, then run the same command again"
+            )
+        return f"{'; '.join(self.gone)}: see its messages above; run the same command again to resume the study"
 
     def _forward(self, number: int) -> None:
         for process in self._processes.values():

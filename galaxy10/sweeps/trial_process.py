@@ -13,6 +13,7 @@ from pathlib import Path
 
 from galaxy10.config.overrides import quote
 from galaxy10.config.paths import galaxy10_command
+from galaxy10.files import can_write
 from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.liveness import is_alive, shares_processes
@@ -26,6 +27,7 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemoryError|MemoryError|can't allocate memory|Cannot allocate memory|oom[-_ ]kill",
     re.IGNORECASE,
 )
+_CANNOT_WRITE = re.compile(r"no space left|read-only file system|disk quota exceeded", re.IGNORECASE)
 
 
 class TrialProcess:
@@ -88,6 +90,14 @@ class TrialProcess:
     def ran_out_of_memory(self) -> bool:
         """Return whether the trial's status or output mentions a lack of memory."""
         return _OUT_OF_MEMORY.search(f"{self.error()}\n{self._tail()}") is not None
+
+    def failed_to_write(self) -> bool:
+        """Return whether the disk of the trial is full or read-only, by the trial's messages or by trying.
+
+        On a full disk the messages cannot be written either.
+        """
+        said = f"{self.error()}\n{self._tail()}"
+        return _CANNOT_WRITE.search(said) is not None or not can_write(self.log.parent)
 
     def _tail(self) -> str:
         with self.log.open("rb") as file:

@@ -16,7 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from galaxy10.config.overrides import to_overrides
 from galaxy10.console import set_up_logging
+from galaxy10.errors import Galaxy10Error
 from galaxy10.exit_codes import ExitCode, signal_exit_code
+from galaxy10.files import is_disk_error, write_error
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.signals import collect_signals
@@ -28,11 +30,15 @@ from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
 
 logger = logging.getLogger("galaxy10.sweeps.worker")  # this module is started with -m: its name is __main__
 
-DONE, TOO_MANY_FAILURES = 0, 4  # 1 is an exception
+DONE, TOO_MANY_FAILURES, CANNOT_WRITE = 0, 4, 5  # 1 is an exception
 POLL_S = 0.5
 IDLE_S = 2.0
 # A waiting cluster task costs money. This is long enough to detect that a worker on another host is dead.
 CLUSTER_PATIENCE_S = 90.0
+
+
+class UnwritableError(Galaxy10Error):
+    """The disk of the study is full or cannot be written."""
 
 
 class Worker:
@@ -54,6 +60,10 @@ class Worker:
 
         Returns:
             DONE, or TOO_MANY_FAILURES after sweep.max_failures failures in a row.
+
+        Raises:
+            UnwritableError: a trial could not write.
+            OSError: the worker could not write.
         """
         waiting_since: float | None = None
         while not self.stopping.is_set():
@@ -114,6 +124,11 @@ class Worker:
             self._report_result(lease)
         elif end == "stopped" or self.stopping.wait(1.0):  # a cluster signals trial and worker in any order
             self._log(f"trial {lease.number} is interrupted; run the same command again to resume it")
+        elif process.failed_to_write():  # no fault of the trial's: it stays unfinished, and is resumed
+            raise UnwritableError(
+                f"trial {lease.number} could not write to {self.sweep.directory}; free some space or make it writable, "
+                "then run the same command again to resume it"
+            )
         else:
             self._report_failure(lease, process)
 
@@ -238,7 +253,16 @@ def main() -> int:
         threading.Thread(target=_stop_at_end_of_input, args=(stopping,), daemon=True).start()
         study = find_study(sweep)
         assert study is not None  # the process that starts workers has created it
-        code = Worker(sweep, study, name, stopping).work()
+        try:
+            code = Worker(sweep, study, name, stopping).work()
+        except UnwritableError as error:
+            logger.error(f"worker {name}  {error}")
+            code = CANNOT_WRITE
+        except OSError as error:
+            if not is_disk_error(error):
+                raise
+            logger.error(f"worker {name}  {write_error(sweep.path, error)}")
+            code = CANNOT_WRITE
     if received or stopping.is_set():
         return signal_exit_code(received[0] if received else signal.SIGTERM)
     return code

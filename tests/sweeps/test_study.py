@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from galaxy10.config.compose import to_container
 from galaxy10.config.paths import CONF
 from galaxy10.runs.directory import RunDirectory
 from galaxy10.sweeps.journal import cut_torn_line, open_storage
+from galaxy10.sweeps.local import WorkerPool
 from tests.conftest import ROOT
-from tests.sweeps.conftest import TINY, stand_in, status, trials_of
+from tests.sweeps.conftest import TINY, small_study, stand_in, status, trials_of
 
 COMPLETE, PRUNED, FAIL, RUNNING = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING
 
@@ -106,6 +108,26 @@ def test_what_would_fail_again_is_not_retried_and_a_study_of_failures_stops(kind
     assert says in trials[0].user_attrs["error"]
     assert "2 trials failed in a row" in done.err
     assert says in done.result["error"]
+
+
+@pytest.mark.long
+def test_a_full_disk_is_no_failure_of_a_trial_which_goes_on_when_there_is_space(sweep, tmp_path):
+    given = ("~sweep.space.optimizer", "~sweep.space.data", "sweep.initial_points=[{model.dropout:0.85}]")
+    words = (*given, "sweep.n_trials=2", "sweep.sampler=random", "sweep.seed=1", "sweep.pruner=none")
+    full = sweep(*words, STAND_IN_CRASH="disk")
+    assert full.code == 1
+    assert "free some space" in full.result["error"], full.err
+    assert states(trials_of(tmp_path / "s"), FAIL) == 0
+    assert sweep(*words, STAND_IN_CRASH="no").code == 0
+    assert [trial.state for trial in trials_of(tmp_path / "s")] == [COMPLETE] * 2
+    epochs = (tmp_path / "s" / "trials" / "0000" / "trained.txt").read_text().split()
+    assert epochs == ["0", "1", "1", "2", "3"]  # it went on after the last epoch that was kept
+
+
+def test_the_workers_that_die_again_and_again_end_the_study_with_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("galaxy10.sweeps.local.bound_to_parent", lambda command: [sys.executable, "-c", "exit(9)"])
+    pool = WorkerPool(small_study(tmp_path), [dict(os.environ)]).run()
+    assert "ended with exit code 9, for the 4th time" in pool.error()
 
 
 def wait_for(condition, timeout=60):

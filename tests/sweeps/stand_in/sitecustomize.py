@@ -2,7 +2,8 @@
 directory as training does (lock, a row per epoch, status, signals, going on), in a tenth of a second instead of ten.
 
 STAND_IN_EPOCH_S: how long an epoch takes. A trial's value grows towards 1 - model.dropout. What model.dropout does:
-above 0.8 the trial crashes, or does what STAND_IN_CRASH says: "memory" (says so), "refused" (exit code 2).
+above 0.8 the trial crashes, or does what STAND_IN_CRASH says: "memory" or "disk" (says so), "refused" (exit code 2),
+"no" (trains).
 """
 
 import sys
@@ -56,9 +57,10 @@ if sys.orig_argv[1:4] == ["-m", "galaxy10", "train"]:
             leave(128 + asked[0], "interrupted", error=f"stopped by {signal.Signals(asked[0]).name}")
         with (folder / "trained.txt").open("a") as file:
             file.write(f"{epoch}\n")
-        if dropout > 0.8 and epoch == 1:
-            memory = os.environ.get("STAND_IN_CRASH") == "memory"
-            leave(1, "failed", error="RuntimeError: CUDA out of memory" if memory else "RuntimeError: it fell apart")
+        kind = os.environ.get("STAND_IN_CRASH", "")
+        if dropout > 0.8 and epoch == 1 and kind != "no":
+            errors = {"memory": "RuntimeError: CUDA out of memory", "disk": "no space left for last.ckpt"}
+            leave(1, "failed", error=errors.get(kind, "RuntimeError: it fell apart"))
         rows.append({"epoch": epoch, "val/macro_f1": (1 - dropout) * (epoch + 1) / epochs})
         with (folder / ".metrics").open("w", newline="") as file:
             writer = csv.DictWriter(file, ["epoch", "val/macro_f1"])
