@@ -24,6 +24,7 @@ def load(
     hdu: str | None = None,
     batch_size: int = 64,
     device: str = "auto",
+    engine: str = "torch",
     trust: "Sequence[str]" = (),
 ) -> "ImageClassifier":
     """Load a trained run, or several as an ensemble, for `predict(images)`.
@@ -40,6 +41,7 @@ def load(
         hdu: the image in FITS files that have several, or three for blue, green and red: `g,r,z`.
         batch_size: images per forward pass.
         device: auto, cpu, cuda, cuda:1, mps.
+        engine: torch, or onnx for ONNX Runtime on the CPU, up to three times as fast.
         trust: packages whose code may run if a checkpoint names it, such as the package of your own network.
 
     Raises:
@@ -63,5 +65,6 @@ def load(
         hdu=hdu,
         batch_size=batch_size,
         device=device,
+        engine=engine,
     )
     return ImageClassifier([Path(path) for path in (run, *more)], options)

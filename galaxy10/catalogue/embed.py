@@ -69,6 +69,7 @@ def embed(
         "inputs": inputs.digest(),
         "images": len(inputs),
         "tta_views": views,
+        **({"engine": options.engine} if options.engine != "torch" else {}),
         "stretch": options.stretch,
         "hdu": options.hdu,
         "batch_size": options.batch_size,
@@ -83,7 +84,7 @@ def embed(
     from galaxy10.catalogue.embedder import Embedder  # imports torch; inputs and output are checked before
     from galaxy10.catalogue.parts import fill
 
-    embedder = Embedder(_load(choice, backbone, options.device, views), options)
+    embedder = Embedder(_load(choice, backbone, options, views), options)
     with embeddings.writing(options.overwrite) as record:
         if record is None:
             mine = shard_of(len(inputs), options.batch_size, shard or (0, 1))
@@ -122,14 +123,14 @@ def _find(name: str, choice: NetworkChoice) -> "Backbone":
         raise _as_options(error) from error
 
 
-def _load(choice: NetworkChoice, backbone: "Backbone | None", device: str, views: int) -> "FeatureNetwork":
+def _load(choice: NetworkChoice, backbone: "Backbone | None", options: PredictOptions, views: int) -> "FeatureNetwork":
     from galaxy10.catalogue.embedder import FeatureNetwork
 
     if backbone is None:
         assert choice.run is not None
-        return FeatureNetwork.of_run(choice.run, device, views)
+        return FeatureNetwork.of_run(choice.run, options.device, views, options.engine)
     try:
-        return FeatureNetwork.of_backbone(backbone, device, views)
+        return FeatureNetwork.of_backbone(backbone, options.device, views, options.engine)
     except Galaxy10Error as error:
         raise _as_options(error) from error
 

@@ -15,6 +15,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.predictions import class_columns
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import RunFeatures
+from galaxy10.prediction.engine import OnnxForward
 from galaxy10.prediction.ensemble import choose_device
 from galaxy10.runs.files import RunFiles
 from galaxy10.system import keep_freed_memory
@@ -33,6 +34,7 @@ class FeatureNetwork:
         pooling: how the features are taken, in words.
         class_names: of a trained run.
         views: flips and quarter turns to average.
+        engine: torch, or onnx for ONNX Runtime on the CPU.
     """
 
     def __init__(
@@ -44,25 +46,30 @@ class FeatureNetwork:
         device: torch.device,
         views: int,
         class_names: Sequence[str] = (),
+        engine: str = "torch",
     ):
+        self.engine = engine
         self.name, self.pooling, self.preprocessing, self.class_names = name, pooling, preprocessing, class_names
         self._extract, self._device, self._views = extract, device, views
 
     @classmethod
-    def of_run(cls, run: Path, device: str, views: int) -> "FeatureNetwork":
+    def of_run(cls, run: Path, device: str, views: int, engine: str = "torch") -> "FeatureNetwork":
         """Return the network of a trained run.
 
         Raises:
-            Galaxy10Error: the run cannot be loaded, or its network has no features.
+            Galaxy10Error: the run cannot be loaded, or its network has no features, or no ONNX graph.
         """
         keep_freed_memory()
         module = load_classifier(RunFiles(run).best).to(choose_device(device))
         extract, name = RunFeatures(module), str((module.model_config or {}).get("name"))
         preprocessing = module.known_preprocessing
-        return cls(name, extract, extract.pooling, preprocessing, module.device, views, module.class_names)
+        compute: Extract = extract
+        if engine == "onnx":
+            compute = OnnxForward(module, extract, preprocessing.image_size)
+        return cls(name, compute, extract.pooling, preprocessing, module.device, views, module.class_names, engine)
 
     @classmethod
-    def of_backbone(cls, backbone: Any, device: str, views: int) -> "FeatureNetwork":
+    def of_backbone(cls, backbone: Any, device: str, views: int, engine: str = "torch") -> "FeatureNetwork":
         """Return the network of a galaxy10.models.backbone.Backbone.
 
         Raises:
@@ -72,8 +79,12 @@ class FeatureNetwork:
 
         keep_freed_memory()
         where = choose_device(device)
-        extract = BackboneFeatures(backbone.load().to(where, memory_format=torch.channels_last))
-        return cls(backbone.source.backbone, extract, extract.pooling, backbone.preprocessing, where, views)
+        network = backbone.load().to(where, memory_format=torch.channels_last)
+        extract, preprocessing = BackboneFeatures(network), backbone.preprocessing
+        compute: Extract = extract
+        if engine == "onnx":
+            compute = OnnxForward(network, extract, preprocessing.image_size)
+        return cls(backbone.source.backbone, compute, extract.pooling, preprocessing, where, views, engine=engine)
 
     def prepare(self, pixels: np.ndarray) -> Prepared:
         """Return an image (H, W, 3) uint8 as input (3, S, S) float32."""
@@ -152,5 +163,6 @@ class Embedder(PartMaker):
             "pooling": self.networks.pooling,
             "preprocessing": self.networks.preprocessing.to_dict(),
             "class_names": list(self.networks.class_names),
+            "engine": self.networks.engine,
             "torch": torch.__version__,
         }

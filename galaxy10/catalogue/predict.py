@@ -77,6 +77,7 @@ def _plan(
         "networks": [checkpoint_hash(run) for run in runs],
         "temperatures": [c.temperature for c in used] if options.temperature else None,
         **({"prior": [options.prior, *prior]} if prior else {}),
+        **({"engine": options.engine} if options.engine != "torch" else {}),
         "inputs": inputs.digest(),
         "images": len(inputs),
         "tta_views": options.tta_views,

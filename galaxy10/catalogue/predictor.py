@@ -40,6 +40,7 @@ class Predictor(PartMaker):
             mc_dropout=options.mc_dropout,
             device=options.device,
             prior=options.prior,
+            engine=options.engine,
         )
         self.calibration = self._calibration()
         self.trained_on = TrainedOn(runs)
@@ -100,6 +101,7 @@ class Predictor(PartMaker):
             "temperature": self.calibration.temperature if self.calibration else None,
             **(self.calibration.prior_record(self.options.prior) if self.calibration else {}),
             "prediction_set_thresholds": self._named_thresholds(),
+            "engine": self.networks.engine,
             "torch": torch.__version__,
         }
 

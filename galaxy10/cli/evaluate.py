@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from galaxy10.cli.options import Coverage, Device, IncludeTrained, McDropout, Output, PerClass, Prior, Trust, TtaViews
+from galaxy10.cli.options import (
+    Coverage,
+    Device,
+    Engine,
+    IncludeTrained,
+    McDropout,
+    Output,
+    PerClass,
+    Prior,
+    Trust,
+    TtaViews,
+)
 from galaxy10.cli.output import print_result
 from galaxy10.errors import Galaxy10Error
 
@@ -42,6 +53,7 @@ def evaluate(
     per_class: PerClass = False,
     include_trained: IncludeTrained = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, …")] = None,
+    engine: Engine = "torch",
     trust: Trust = None,
 ) -> None:
     """Evaluate a trained run, or several as an ensemble, on a labelled file: metrics, tables and a page."""
@@ -60,6 +72,7 @@ def evaluate(
         per_class or None,
         device,
         None if prior == "none" else prior,
+        None if engine == "torch" else engine,
     )
     options = PredictOptions(
         tta_views=tta_views,
@@ -69,6 +82,7 @@ def evaluate(
         coverage=0.9 if coverage is None else coverage,
         per_class=per_class,
         device=device or "auto",
+        engine=engine,
     )
     used = options if any(x is not None for x in given) else None
     result = evaluate_run(runs[0], file, output, subset, runs[1:], used, include_trained)

@@ -49,6 +49,7 @@ def evaluate_with_options(
         mc_dropout=options.mc_dropout,
         device=options.device,
         prior=options.prior,
+        engine=options.engine,
     )
     store, split, file = evaluation_split(runs, provenance, file, subset, include_trained)
     rows = split.rows("test")
@@ -66,6 +67,7 @@ def evaluate_with_options(
         "temperature": evaluation.calibration.temperature,
         "requested_coverage": options.coverage,
         "per_class": options.per_class,
+        "engine": options.engine,
         **evaluation.calibration.prior_record(options.prior),
     }
     evaluated = evaluation_provenance(provenance, file, store.content, split, runs[0])

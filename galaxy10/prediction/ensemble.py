@@ -17,6 +17,7 @@ from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.calibration_file import Calibration, load_calibration, load_validation_samples
+from galaxy10.prediction.engine import OnnxForward
 from galaxy10.prediction.mc_dropout import dropout_layers, image_key, sampled_logits
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
@@ -77,22 +78,37 @@ class Member:
     mode: PredictMode
     feature_hook: FeatureHook
     ood_detector: KNNDetector | None
+    onnx: OnnxForward | None = None
+
+    def use_onnx(self) -> None:
+        """Compute the forward passes in ONNX Runtime from now on.
+
+        Raises:
+            Galaxy10Error: the network cannot be written as an ONNX graph.
+        """
+        self.onnx = OnnxForward(self.module, self._forward, self.module.known_preprocessing.image_size)
+
+    def _forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the probabilities (B, C) and features (B, D) of inputs (B, 3, S, S)."""
+        probabilities = self.module.probabilities(inputs)
+        return probabilities, self.feature_hook.features
 
     @torch.inference_mode()
     def predict(self, inputs: torch.Tensor, keys: torch.Tensor) -> Outputs:
         """Return one sample, or one per dropout sample, for prepared images (B, 3, S, S) with their keys (B,)."""
         views = tta_views(inputs, self.mode.views)
-        first = self.module.probabilities(views[0])[None]
-        assert self.feature_hook.features is not None
+        forward = self.onnx or self._forward
+        first, features = forward(views[0])
         score = percentile = np.full(len(inputs), np.nan, dtype=np.float32)
         if self.ood_detector is not None:
-            score = self.ood_detector.score(self.feature_hook.features)
+            assert features is not None
+            score = self.ood_detector.score(features)
             percentile = self.ood_detector.percentile(score)
         if self.mode.dropout:
             # The same units are dropped in all views: they are views of one galaxy by one network.
             outputs = [sampled_logits(self.module, v, keys, self.mode.dropout).float().softmax(-1) for v in views]
         else:
-            outputs = [first, *(self.module.probabilities(view)[None] for view in views[1:])]
+            outputs = [probabilities[None] for probabilities in (first, *(forward(view)[0] for view in views[1:]))]
         return Outputs(torch.stack(outputs).mean(dim=0).cpu().numpy(), score, percentile)
 
 
@@ -105,10 +121,11 @@ class Ensemble:
         mc_dropout: number of samples with dropout, 0 for none.
         device: auto, cpu, cuda, …
         prior: the class prior of the calibration, one of galaxy10.prediction.prior.PRIORS.
+        engine: torch, or onnx for ONNX Runtime on the CPU.
 
     Raises:
-        Galaxy10Error: a directory is no trained run, runs differ in classes, a network has no dropout, or the device
-            is not available.
+        Galaxy10Error: a directory is no trained run, runs differ in classes, a network has no dropout or cannot be
+            written as an ONNX graph, or the device is not available.
     """
 
     def __init__(
@@ -119,9 +136,11 @@ class Ensemble:
         mc_dropout: int = 0,
         device: str = "auto",
         prior: str = "none",
+        engine: str = "torch",
     ):
         keep_freed_memory()
-        self.device = choose_device(device)
+        self.engine = engine
+        self.device = choose_device("cpu" if engine == "onnx" else device)
         self.members = [self._member(run, tta_views, mc_dropout, prior) for run in runs]
         self.class_names = self.members[0].module.class_names
         for member in self.members[1:]:
@@ -131,6 +150,9 @@ class Ensemble:
                     f"{', '.join(member.module.class_names)} against {', '.join(self.class_names)}; "
                     "give runs of the same classes"
                 )
+        if engine == "onnx":
+            for member in self.members:
+                member.use_onnx()
         self.preprocessings: list[Preprocessing] = []
         self._input_index = []
         for member in self.members:

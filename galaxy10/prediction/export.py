@@ -6,12 +6,9 @@ holds the class names.
 """
 
 import json
-import logging
 import math
 import os
-import warnings
 from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +20,9 @@ from galaxy10.data.augment import tta_views
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import atomic_write
 from galaxy10.prediction.calibration_file import Calibration
+from galaxy10.prediction.engine import quietly
 from galaxy10.prediction.ensemble import Ensemble, Member
-from galaxy10.prediction.options import PredictOptions, check_options, check_runs
+from galaxy10.prediction.options import PredictOptions, check_options, check_packages, check_runs
 from galaxy10.runs.files import RunFiles
 from galaxy10.version import __version__
 
@@ -123,7 +121,7 @@ def export(
     if output.exists() and not overwrite:
         raise Galaxy10Error(f"{output} exists already; give another -o, or add --overwrite")
     if output.suffix == ".onnx":
-        _check_packages()
+        check_packages("export to .pt2")
     options = PredictOptions(tta_views=tta_views, temperature=temperature, prior=prior)
     check_options(options)
     check_runs([run], options)
@@ -155,7 +153,7 @@ def export(
         written = part.with_suffix(f"{part.suffix}{output.suffix}")
         try:
             try:
-                _quietly(_write_onnx if output.suffix == ".onnx" else _write_program, module, written, metadata)
+                quietly(_write_onnx if output.suffix == ".onnx" else _write_program, module, written, metadata)
                 difference = largest_difference(networks, calibration, written, batches)
             except Galaxy10Error:
                 raise
@@ -174,27 +172,6 @@ def export(
         finally:
             written.unlink(missing_ok=True)
     return difference
-
-
-def _check_packages() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise Galaxy10Error(f"ONNX needs {', '.join(missing)}; type pip install 'galaxy10[export]', or export to .pt2")
-
-
-def _quietly(write: Any, module: nn.Module, path: Path, metadata: dict[str, Any]) -> None:
-    """Run an exporter without its output; errors come as exceptions."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with (
-        Path(os.devnull).open("w") as nowhere,
-        redirect_stdout(nowhere),
-        redirect_stderr(nowhere),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        write(module, path, metadata)
 
 
 def _dynamic() -> tuple[torch.Tensor, dict[int, Any]]:

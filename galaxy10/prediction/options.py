@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import ceil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from galaxy10.prediction.calibration_file import Calibration, load_calibration
 from galaxy10.prediction.mode import resolve_mode
 from galaxy10.prediction.prior import check_prior, class_shares
 from galaxy10.runs.trained import check_run, run_config
+
+ENGINES = ("torch", "onnx")
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +40,7 @@ class PredictOptions:
         path_column: column of paths in an input table; None: `path`.
         batch_size: images per forward pass.
         device: auto, cpu, cuda, cuda:1, mps.
+        engine: torch, or onnx for ONNX Runtime on the CPU.
         workers: threads that read images; None: one per CPU core.
         shard: `i/n` to predict only shard i of n, from 0.
         overwrite: whether to replace an existing output.
@@ -53,6 +57,7 @@ class PredictOptions:
     path_column: str | None = None
     batch_size: int = 64
     device: str = "auto"
+    engine: str = "torch"
     workers: int | None = None
     shard: str | None = None
     overwrite: bool = False
@@ -72,10 +77,39 @@ def check_options(options: PredictOptions) -> None:
         nearest = did_you_mean(options.stretch, list(STRETCHES))
         raise Galaxy10Error(f"--stretch {options.stretch} is unknown{nearest}; type one of {', '.join(STRETCHES)}")
     check_prior(options.prior)
+    check_engine(options.engine, options.mc_dropout, options.device)
     parse_hdu(options.hdu)
     for name, value in (("--batch-size", options.batch_size), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise Galaxy10Error(f"{name} {value} is not allowed; give a number from 1")
+
+
+def check_engine(engine: str, mc_dropout: int, device: str) -> None:
+    """Check the option --engine beside those that it excludes.
+
+    Raises:
+        Galaxy10Error: the engine is unknown, its packages are missing, or it cannot do what another option requests.
+    """
+    if engine not in ENGINES:
+        raise Galaxy10Error(f"--engine {engine} is unknown{did_you_mean(engine, list(ENGINES))}; type torch or onnx")
+    if engine == "torch":
+        return
+    if mc_dropout:
+        raise Galaxy10Error("--engine onnx has no dropout to sample; leave out --mc-dropout, or type --engine torch")
+    if device not in ("auto", "cpu"):
+        raise Galaxy10Error(f"--engine onnx computes on the CPU; leave out --device {device}, or type --engine torch")
+    check_packages("--engine torch")
+
+
+def check_packages(otherwise: str) -> None:
+    """Check that ONNX models can be written and run; `otherwise` is what to type without them.
+
+    Raises:
+        Galaxy10Error: a package is missing.
+    """
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise Galaxy10Error(f"ONNX needs {', '.join(missing)}; type pip install 'galaxy10[export]', or {otherwise}")
 
 
 def check_runs(

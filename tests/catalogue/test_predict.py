@@ -104,6 +104,22 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(run, start, galaxy10
 
 @pytest.mark.long
 @pytest.mark.slow
+def test_the_other_engine_writes_the_same_catalogue_but_for_rounding(run, galaxy10, tmp_path):
+    write_folder(tmp_path / "images", 20)
+    words = ("predict", run, "images", "--batch-size", "8", "-o")
+    assert galaxy10(*words, "torch.parquet").code == 3  # some images are damaged
+    done = galaxy10(*words, "onnx.parquet", "--engine", "onnx")
+    assert done.code == 3, done.err
+    one, other = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("torch", "onnx"))
+    pd.testing.assert_frame_equal(one, other, check_exact=False, atol=1e-4)
+    assert json.loads((tmp_path / "onnx.json").read_text())["engine"] == "onnx"
+    changed = galaxy10(*words, "onnx.parquet")
+    assert changed.code == 2
+    assert "engine" in changed.message
+
+
+@pytest.mark.long
+@pytest.mark.slow
 def test_shards_joined_are_the_whole(run, folder, galaxy10, here, tmp_path):
     words = ("predict", run, folder, "--batch-size", "4", "--mc-dropout", "3", "--no-temperature", "-o")
     assert galaxy10(*words, "whole.fits").code == 3
@@ -178,6 +194,9 @@ def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10
         (["RUN", "images", "-o", "cat.csv", "--shard", "4/4"], "i from 0 to n − 1"),
         (["RUN", "images", "-o", "cat.csv", "--mc-dropout", "1"], "at least 2"),
         (["RUN", "images", "-o", "cat.csv", "--mc-dropout", "5"], "calibrate RUN --tta-views 2 --mc-dropout 5"),
+        (["RUN", "images", "-o", "cat.csv", "--engine", "onx"], "did you mean onnx"),
+        (["RUN", "images", "-o", "cat.csv", "--engine", "onnx", "--device", "cuda"], "leave out --device cuda"),
+        (["RUN", "images", "-o", "cat.csv", "--engine", "onnx", "--mc-dropout", "5"], "leave out --mc-dropout"),
         (["RUN", "images", "-o", "old.csv"], "old.csv exists already"),
     ],
 )

@@ -1,0 +1,113 @@
+"""The forward pass of a trained network in ONNX Runtime, which on CPUs is up to three times as fast as torch."""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from galaxy10.errors import Galaxy10Error, first_line
+
+TOLERANCE = 1e-3  # of the largest output, between torch and the graph
+
+Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
+
+
+class OnnxForward:
+    """A forward pass, inputs (B, 3, S, S) → one or two float32 tensors (B, …), as a graph of ONNX Runtime on the CPU.
+
+    The graph is made anew by every process, in some seconds, and compared with torch; it uses as many threads as torch.
+
+    Args:
+        module: owns the weights of the forward pass.
+        forward: the forward pass.
+        image_size: S, pixels.
+
+    Raises:
+        Galaxy10Error: the network cannot be written as such a graph, or the graph computes something else.
+    """
+
+    def __init__(self, module: nn.Module, forward: Forward, image_size: int):
+        import onnxruntime
+
+        example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            expected = _tensors(forward(example))  # also computes what a network computes once
+        onnxruntime.set_default_logger_severity(3)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        name = type(module).__name__
+        try:
+            with TemporaryDirectory(prefix="galaxy10-onnx-") as folder:
+                path = Path(folder) / "network.onnx"
+                _write(_Graph(module, forward).eval(), example, path)
+                self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # exporters and runtimes raise anything
+            raise Galaxy10Error(
+                f"{name} cannot be written as an ONNX graph: {first_line(error)}; leave out --engine onnx"
+            ) from error
+        difference = max(
+            float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1))
+            for found, wanted in zip(_tensors(self(example)), expected, strict=True)
+        )
+        if not difference < TOLERANCE:
+            raise Galaxy10Error(
+                f"the ONNX graph of {name} does not compute what the network computes (difference {difference:.1e}); "
+                "leave out --engine onnx"
+            )
+
+    def __call__(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return what the forward pass returns, for inputs (B, 3, S, S)."""
+        found = [torch.from_numpy(array) for array in self._session.run(None, {"inputs": inputs.contiguous().numpy()})]
+        return found[0], found[1] if len(found) == 2 else None
+
+
+def _tensors(outputs: Sequence[torch.Tensor | None]) -> tuple[torch.Tensor, ...]:
+    return tuple(tensor.float() for tensor in outputs if tensor is not None)
+
+
+class _Graph(nn.Module):
+    def __init__(self, module: nn.Module, forward: Forward):
+        super().__init__()
+        self.module, self._forward = module, forward
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return _tensors(self._forward(inputs))
+
+
+def _write(graph: nn.Module, example: torch.Tensor, path: Path) -> None:
+    """Write a graph of any number of images."""
+
+    def write() -> None:
+        with torch.no_grad():
+            program = torch.onnx.export(
+                graph,
+                (example,),
+                dynamo=True,
+                dynamic_shapes={"inputs": {0: torch.export.Dim("N")}},
+                input_names=["inputs"],
+                verbose=False,
+            )
+        assert program is not None
+        program.save(str(path), external_data=False)
+
+    quietly(write)
+
+
+def quietly(write: Callable[..., None], *arguments: Any) -> None:
+    """Run an exporter without its output; errors come as exceptions."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with (
+        Path(os.devnull).open("w") as nowhere,
+        redirect_stdout(nowhere),
+        redirect_stderr(nowhere),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        write(*arguments)
