@@ -1,4 +1,4 @@
-"""What benchmarks/fault_matrix.py disturbs: six commands, and what each must have made in the end."""
+"""What benchmarks/fault_matrix.py disturbs: seven commands, and what each must have made in the end."""
 
 import hashlib
 import sys
@@ -76,6 +76,11 @@ def commands(address: str) -> list[Command]:
             ("-m", "galaxy10", "predict", "trained", "images", "-o", "c.parquet", "--batch-size", "4"),
             lambda work: {"catalogue": _table(work / "c.parquet")},
         ),
+        Command(
+            "embed",
+            ("-m", "galaxy10", "embed", "trained", "images", "-o", "e", "--batch-size", "4"),
+            lambda work: _embedded(work / "e"),
+        ),
         Command("pack", ("-m", "galaxy10", "pack", "images", "p.h5"), lambda work: _packed(work / "p.h5"), "p.h5"),
         Command(
             "download", ("download.py", address), lambda work: {"file": _hash((work / "downloaded.bin").read_bytes())}
@@ -128,6 +133,10 @@ def _bytes(state: dict[str, torch.Tensor]) -> Iterator[bytes]:
 
 def _table(path: Path) -> str:
     return _hash(pd.read_parquet(path).to_csv().encode())
+
+
+def _embedded(folder: Path) -> Result:
+    return {"features": _hash((folder / "features.npy").read_bytes()), "index": _table(folder / "index.parquet")}
 
 
 def _packed(path: Path) -> Result:

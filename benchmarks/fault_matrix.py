@@ -2,7 +2,7 @@
 
 python benchmarks/fault_matrix.py --moments 20 --markdown docs/fault_matrix.md
 
-Six commands (train, grid, study, predict, pack, download) meet six faults (TERM, KILL, a full disk, read-only folders,
+Seven commands (train, grid, study, predict, embed, pack, download) meet six faults (TERM, KILL, a full disk, read-only folders,
 a network that goes, a clock that jumps two hours), each at N moments drawn from a seed. After each: no process is left,
 every file can be read, `galaxy10 runs` shows no run that runs, and the same command, typed again, ends with what an
 undisturbed one makes: the same weights, tables and files, bit for bit. Without root, no network is cut off, and a full
@@ -35,6 +35,7 @@ from tests.warm import Warm, WarmServer
 CHILD = ROOT / "benchmarks" / "fault_child.py"
 ENDS_S, LEFT_S = 300.0, 60.0
 SLOW_S = 20.0
+NEED_A_RUN = ("predict", "embed")
 LINES = 3  # of a command's messages, in what is wrong
 OWN_CONTENT = bytes(range(256)) * 120_000  # 31 MB to download
 
@@ -68,8 +69,8 @@ class Matrix:
     def prepare(self) -> None:
         """Run every command undisturbed; short ones twice, as the first start of any also reads files from the disk."""
         write_inputs(self.inputs)
-        train = next(command for command in commands("") if command.name == "train")  # predict needs a trained run
-        needed = [train] if any(command.name == "predict" for command in self.commands) else []
+        train = next(command for command in commands("") if command.name == "train")
+        needed = [train] if any(command.name in NEED_A_RUN for command in self.commands) else []
         for command in {each.name: each for each in (*needed, *self.commands)}.values():
             for attempt in range(2):
                 if self.seconds.get(command.name, 0) > SLOW_S:
