@@ -3,11 +3,12 @@
 import errno
 import logging
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galaxy10.errors import first_line
+from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import write_error
 from galaxy10.http import DownloadError, find_unreachable, hostname
 from galaxy10.retries import StallError, TransientError, retry, status_error
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # files of timm's repositories, the better first
+SETTINGS_FILES = ("config.json",)  # architecture and input of the weights beside it
+_ADDRESS = re.compile(r"hf[_-]hub:")
 START_TIMEOUT_S = 4.0  # without an answer; a network that drops all packets is found here
 TIMEOUT_S = 10.0  # without a first or a further byte of the file
 
@@ -32,6 +35,23 @@ def torch_cache() -> Path:
     """Return torch.hub's folder of downloaded weights."""
     home = os.environ.get("TORCH_HOME") or str(_user_cache() / "torch")
     return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def repository_of(weights: str) -> str | None:
+    """Return OWNER/NAME of weights written as timm does, hf_hub:OWNER/NAME; None for a path.
+
+    Raises:
+        Galaxy10Error: what follows hf_hub: is no OWNER/NAME.
+    """
+    address = _ADDRESS.match(weights)
+    if address is None:
+        return None
+    hub_id = weights[address.end() :]
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
+        raise Galaxy10Error(
+            f"model.weights={weights} names no repository; type model.weights=hf_hub:OWNER/NAME, or the path of a file"
+        )
+    return hub_id
 
 
 def cached_file(hub_id: str, names: Iterable[str] = WEIGHT_FILES) -> Path | None:
