@@ -67,6 +67,15 @@ def cached_file(hub_id: str, names: Iterable[str] = WEIGHT_FILES) -> Path | None
     return None
 
 
+def cached_or_fetched(hub_id: str, names: Iterable[str] = WEIGHT_FILES, *, progress: bool = True) -> Path:
+    """Return the first of several files of a repository, from the hub's cache or else from the hub.
+
+    Raises:
+        DownloadError, Galaxy10Error: as fetch_from_hub.
+    """
+    return cached_file(hub_id, names) or fetch_from_hub(hub_id, names, progress=progress)
+
+
 def cached_weights() -> list[str]:
     """Return the ids of the repositories with weights in the hub's cache."""
     names = [folder.name.removeprefix("models--") for folder in sorted(hub_cache().glob("models--*--*"))]

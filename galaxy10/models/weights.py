@@ -115,8 +115,7 @@ def _in_repository(backbone: str, weights: str, repository: str, about: dict[str
         about: the input settings of timm's own weights, for what the repository does not say.
     """
     try:
-        settings = hub.cached_file(repository, hub.SETTINGS_FILES)
-        settings = settings or hub.fetch_from_hub(repository, hub.SETTINGS_FILES, progress=False)
+        settings = hub.cached_or_fetched(repository, hub.SETTINGS_FILES, progress=False)
     except DownloadError as reason:
         raise _unavailable(backbone, str(reason), weights) from reason
     architecture = read_json(settings).get("architecture")
@@ -228,8 +227,8 @@ def download_weights(model: str, *, progress: bool = True) -> Path:
     weights = MODEL_WEIGHTS.get(model, model)
     if repository := hub.repository_of(weights):
         try:
-            hub.fetch_from_hub(repository, hub.SETTINGS_FILES, progress=False)
-            return hub.fetch_from_hub(repository, progress=progress)
+            hub.cached_or_fetched(repository, hub.SETTINGS_FILES, progress=False)
+            return hub.cached_or_fetched(repository, progress=progress)
         except DownloadError as reason:
             raise _unavailable(model, str(reason), weights) from reason
     backbone = known_backbone(model)

@@ -195,6 +195,7 @@ def test_weights_come_from_a_repository_on_the_hub_and_then_from_its_cache(
     module, origin = pretrained_module(GALAXY_ZOO.replace("_", "-", 1))  # timm's other spelling
     assert_is(module, pretrained)
     assert origin.startswith("weights someone/encoder-resnet18 from the local cache (revision ")
+    assert download_weights(GALAXY_ZOO).name == "pytorch_model.bin"  # it is here
     for path, content in repository.items():  # a folder of the same shape, copied by hand
         (tmp_path / "copy").mkdir(exist_ok=True)
         (tmp_path / "copy" / path.rsplit("/", 1)[1]).write_bytes(content)
