@@ -20,6 +20,7 @@ from galaxy10.models.timm_classifier import TimmClassifier
 from galaxy10.models.timm_registry import MODEL_BACKBONES, MODEL_WEIGHTS, architecture_of, names_weights
 from galaxy10.models.weights import download_weights, find_weights
 from galaxy10.training.settings import check_values
+from tests.conftest import ROOT
 from tests.models.conftest import cache_on_hub, resnet
 from tests.servers import refusing_address, serving
 
@@ -44,6 +45,8 @@ def test_a_models_header_says_what_timm_says_of_its_weights(name):
     assert f"# Input:   {size} px" in head
     assert f" GMACs at {size} px" in head
     assert model["default_image_size"] == size
+    millions, gmacs = re.search(r"Cost:\s+([\d.]+) M parameters, ([\d.]+) GMACs", head).groups()
+    assert f"| `{name}` | {millions} M | {gmacs} " in (ROOT / "docs" / "models.md").read_text()
     assert model.get("weights") == MODEL_WEIGHTS.get(name)
     if name in MODEL_WEIGHTS:
         assert f"# Weights: {MODEL_WEIGHTS[name]}, " in head
