@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 _MIN_PX = 16
 _VIEWS = (1, 2, 4, 8)
 # The hints of galaxy10.models.weights name settings of train.py; here the same are options.
-_OPTIONS = (("model.backbone=", "--model "), ("model.weights=", "--weights "), (" or model.pretrained=false", ""))
+_OPTIONS = (
+    ("model.backbone=", "--model "),
+    ("model.weights=", "--weights "),
+    ("model.image_size", "--image-size"),
+    (" or model.pretrained=false", ""),
+)
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,14 @@ class NetworkChoice:
     Attributes:
         run: a run directory; None with `model`.
         model: a name of this project or of timm; None with `run`.
-        weights: file or folder of the backbone's weights; None: installed package, local caches, hub.
+        weights: file or folder of the backbone's weights, or hf_hub:OWNER/NAME; None: the model's own, from an
+            installed package, local caches or hub.
         image_size: px of the backbone's input; None: the size that its weights were trained at.
     """
 
     run: Path | None = None
     model: str | None = None
-    weights: Path | None = None
+    weights: str | None = None
     image_size: int | None = None
 
 
@@ -108,7 +114,7 @@ def _check_choice(choice: NetworkChoice) -> str | None:
 
     try:
         backbone = known_backbone(choice.model)
-        check_weights_reachable(backbone, None if choice.weights is None else str(choice.weights))
+        check_weights_reachable(backbone, _weights(choice))
     except Galaxy10Error as error:
         raise _as_options(error) from error
     return backbone
@@ -118,9 +124,16 @@ def _find(name: str, choice: NetworkChoice) -> "Backbone":
     from galaxy10.models.backbone import find_backbone
 
     try:
-        return find_backbone(name, choice.weights, choice.image_size)
+        return find_backbone(name, _weights(choice), choice.image_size)
     except Galaxy10Error as error:
         raise _as_options(error) from error
+
+
+def _weights(choice: NetworkChoice) -> str | None:
+    from galaxy10.models.timm_registry import MODEL_WEIGHTS
+
+    assert choice.model is not None
+    return MODEL_WEIGHTS.get(choice.model) if choice.weights is None else choice.weights
 
 
 def _load(choice: NetworkChoice, backbone: "Backbone | None", options: PredictOptions, views: int) -> "FeatureNetwork":

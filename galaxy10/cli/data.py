@@ -31,7 +31,9 @@ def simulate(
 def download(
     directory: Annotated[Path | None, typer.Option("-o", "--output", help="folder for the data file")] = None,
     variant: Annotated[str, typer.Option(help="full or no_duplicates")] = "full",
-    weights: Annotated[str | None, typer.Option(help="download the pretrained weights of this model instead")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="download the pretrained weights of this model, or hf_hub:OWNER/NAME, instead")
+    ] = None,
 ) -> None:
     """Download the published data file, or pretrained weights, for use on a machine without internet."""
     import os

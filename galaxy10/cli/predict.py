@@ -102,10 +102,10 @@ def embed(
     output: Annotated[Path, typer.Option("-o", "--output", help="the folder to write")],
     model: Annotated[
         str | None,
-        typer.Option(help="a pretrained network without a run: efficientnet_lite0, or any name of timm"),
+        typer.Option(help="a pretrained network without a run: convnext_nano, zoobot_euclid …, or any name of timm"),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="file or folder of its weights (default: installed package, cache, hub)")
+        str | None, typer.Option(help="its weights: file, folder or hf_hub:OWNER/NAME (default: package, cache, hub)")
     ] = None,
     image_size: Annotated[
         int | None, typer.Option(help="side of its input in pixels (default: as its weights were trained)")

@@ -8,8 +8,6 @@ import torch
 from torch import nn
 
 from galaxy10.data.augment import Preprocessing
-from galaxy10.errors import Galaxy10Error
-from galaxy10.models.factory import fixed_input_px
 from galaxy10.models.features import pooled
 from galaxy10.models.timm_classifier import TimmClassifier
 from galaxy10.models.weights import WeightsSource, download_weights, find_weights, load_pretrained
@@ -44,9 +42,10 @@ class Backbone:
         """Return the network with these weights and without its classifier, in evaluation mode.
 
         Raises:
-            Galaxy10Error: the weights are damaged, could run code, or do not fit.
+            Galaxy10Error: the weights are damaged, could run code, or do not fit, or the network takes no images of
+                this size.
         """
-        module = TimmClassifier(self.source.backbone, num_classes=2)
+        module = TimmClassifier(self.source.backbone, num_classes=2, image_size=self.preprocessing.image_size)
         load_pretrained(module.network, self.source, module.head)
         network: Any = module.network
         network.reset_classifier(0)
@@ -54,26 +53,24 @@ class Backbone:
         return found
 
 
-def find_backbone(backbone: str, weights: Path | None = None, image_size: int | None = None) -> Backbone:
+def find_backbone(backbone: str, weights: str | Path | None = None, image_size: int | None = None) -> Backbone:
     """Find the pretrained weights of a timm network; download them if they are not on this machine.
 
     Args:
         backbone: timm's name, with or without the tag of its weights.
-        weights: a file or folder; None: installed package, local caches, hub.
+        weights: a file or folder, or hf_hub:OWNER/NAME; None: installed package, local caches, hub.
         image_size: px; None: the size that the weights were trained at.
 
     Raises:
-        Galaxy10Error: there are no weights at hand, or the network takes only images of another size.
+        Galaxy10Error: there are no weights at hand.
     """
-    source = find_weights(backbone, None if weights is None else str(weights))
+    named = None if weights is None else str(weights)
+    source = find_weights(backbone, named)
     if source.path is None:
-        download_weights(backbone)
-        source = find_weights(backbone)
-    fixed = fixed_input_px(backbone)
-    if fixed is not None and image_size not in (None, fixed):
-        raise Galaxy10Error(f"{backbone} takes only images of {fixed} px; leave out --image-size")
+        download_weights(named or backbone)
+        source = find_weights(backbone, named)
     preprocessing = Preprocessing(
-        image_size=image_size or fixed or source.input_size_px,
+        image_size=image_size or source.input_size_px,
         mean=source.mean,
         std=source.std,
         interpolation=source.interpolation,

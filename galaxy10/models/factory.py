@@ -15,6 +15,7 @@ from galaxy10.foreign_files import is_legacy_checkpoint
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.init_from import preprocessing_of, take_weights
 from galaxy10.models.settings import class_arguments, complete_model, not_a_classifier_message
+from galaxy10.models.timm_registry import fixed_input_px
 from galaxy10.models.weights import find_weights, load_pretrained
 from galaxy10.runs.files import RunFiles
 
@@ -59,7 +60,7 @@ def build_classifier(
     learned = source or trained_with
     fixed_px = fixed_input_px(model["backbone"])
     if training_statistics is None:
-        preprocessing, size = None, _given_size(model, image_px, fixed_px)
+        preprocessing, size = None, _given_size(model, image_px)
     else:
         assert image_px is not None
         mean, std = training_statistics
@@ -114,17 +115,7 @@ def _without_pretrained(config: Any) -> Any:
     return {key: _without_pretrained(value) for key, value in kept.items()}
 
 
-def fixed_input_px(backbone: str | None) -> int | None:
-    """Return the only input size (px) of a timm network, such as a vision transformer; None if it takes any size."""
-    if backbone is None:
-        return None
-    import timm  # takes seconds: only for its networks
-
-    pretrained = timm.get_pretrained_cfg(backbone)
-    return int(pretrained.input_size[-1]) if pretrained is not None and pretrained.fixed_input_size else None
-
-
-def _given_size(model: Mapping[str, Any], inputs_px: int | None, fixed_px: int | None) -> int:
+def _given_size(model: Mapping[str, Any], inputs_px: int | None) -> int:
     """Return the side of the inputs that a custom data module gives."""
     configured = None if model["image_size"] == "auto" else int(model["image_size"])
     size = inputs_px or configured
@@ -132,23 +123,18 @@ def _given_size(model: Mapping[str, Any], inputs_px: int | None, fixed_px: int |
         raise Galaxy10Error(
             "the size of the data module's inputs cannot be read from its batches; add model.image_size=…"
         )
-    if configured not in (None, size) or fixed_px not in (None, size):
+    if configured not in (None, size):
         raise Galaxy10Error(
-            f"the data module gives inputs of {size} px, the network expects {configured or fixed_px}; change either"
+            f"the data module gives inputs of {size} px, the network expects {configured}; change either"
         )
     return size
 
 
 def _image_size(model: Mapping[str, Any], image_px: int, default_px: int | None, fixed_px: int | None) -> int:
-    if fixed_px is not None:
-        if model["image_size"] not in ("auto", fixed_px):
-            raise Galaxy10Error(
-                f"model.backbone={model['backbone']} takes only images of {fixed_px} px; "
-                f"type model.image_size={fixed_px}, or leave it out"
-            )
-        return fixed_px
     if model["image_size"] != "auto":
         return int(model["image_size"])
+    if fixed_px is not None:
+        return default_px or fixed_px
     size = default_px or model["default_image_size"]
     size = max(min(image_px, size) if size else image_px, model["min_image_size"])
     return int(size - size % model["image_size_multiple"])

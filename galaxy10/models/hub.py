@@ -3,11 +3,12 @@
 import errno
 import logging
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from galaxy10.errors import first_line
+from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import write_error
 from galaxy10.http import DownloadError, find_unreachable, hostname
 from galaxy10.retries import StallError, TransientError, retry, status_error
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # files of timm's repositories, the better first
+SETTINGS_FILES = ("config.json",)  # architecture and input of the weights beside it
+_ADDRESS = re.compile(r"hf[_-]hub:")
 START_TIMEOUT_S = 4.0  # without an answer; a network that drops all packets is found here
 TIMEOUT_S = 10.0  # without a first or a further byte of the file
 
@@ -34,6 +37,23 @@ def torch_cache() -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints"
 
 
+def repository_of(weights: str) -> str | None:
+    """Return OWNER/NAME of weights written as timm does, hf_hub:OWNER/NAME; None for a path.
+
+    Raises:
+        Galaxy10Error: what follows hf_hub: is no OWNER/NAME.
+    """
+    address = _ADDRESS.match(weights)
+    if address is None:
+        return None
+    hub_id = weights[address.end() :]
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", hub_id):
+        raise Galaxy10Error(
+            f"model.weights={weights} names no repository; type model.weights=hf_hub:OWNER/NAME, or the path of a file"
+        )
+    return hub_id
+
+
 def cached_file(hub_id: str, names: Iterable[str] = WEIGHT_FILES) -> Path | None:
     """Return a repository's file in the hub's cache, of revision `main` or else the newest; None if not cached."""
     repository = _folder(hub_id)
@@ -45,6 +65,15 @@ def cached_file(hub_id: str, names: Iterable[str] = WEIGHT_FILES) -> Path | None
             if (snapshot / name).is_file():  # follows the link: false where its blob is gone
                 return snapshot / name
     return None
+
+
+def cached_or_fetched(hub_id: str, names: Iterable[str] = WEIGHT_FILES, *, progress: bool = True) -> Path:
+    """Return the first of several files of a repository, from the hub's cache or else from the hub.
+
+    Raises:
+        DownloadError, Galaxy10Error: as fetch_from_hub.
+    """
+    return cached_file(hub_id, names) or fetch_from_hub(hub_id, names, progress=progress)
 
 
 def cached_weights() -> list[str]:

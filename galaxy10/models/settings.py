@@ -22,6 +22,7 @@ FIELDS: dict[str, Field] = {
     "model.recommended": anything(),
     "model.recommended.learning_rate": number(0, above=True),
     "model.recommended.label_smoothing": number(0, 0.99),
+    "model.recommended.layer_decay": number(0, 1, above=True),
     "model.unused_groups": Field(lambda v: isinstance(v, list), "a list of groups, as in [augment,scheduler]"),
     "model.network._target_": text(),
     "model.network.size": choice("tiny", "small", "base"),

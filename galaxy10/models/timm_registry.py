@@ -4,14 +4,28 @@ Read from timm's source files in 0.1 s: importing timm takes 4 s.
 """
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 MODEL_BACKBONES = {
+    "resnet18": "resnet18",
     "resnet50": "resnet50",
     "inceptionv3": "inception_v3.tv_in1k",
     "efficientnet_lite0": "tf_efficientnet_lite0",
+    "efficientnetv2_s": "tf_efficientnetv2_s",
+    "convnext_nano": "convnext_nano",
+    "convnext_tiny": "convnext_tiny",
+    "vit_small_dinov3": "vit_small_patch16_dinov3",
+    "zoobot_convnext_nano": "convnext_nano",
+    "zoobot_euclid": "convnext_nano",
+}
+# Those whose weights are in a repository of their own on the hub.
+MODEL_WEIGHTS = {
+    "zoobot_convnext_nano": "hf_hub:mwalmsley/zoobot-encoder-convnext_nano",
+    "zoobot_euclid": "hf_hub:mwalmsley/zoobot-encoder-euclid",
 }
 # A registered network is a decorated function; its weights are entries 'architecture.tag': … of its module's tables,
 # with a star after the default tag. A few networks compute their entries: these have none here.
@@ -32,6 +46,24 @@ def timm_names() -> list[str]:
 def backbone_of(model: str) -> str:
     """Return the timm name of a model=… of this project; other names are returned unchanged."""
     return MODEL_BACKBONES.get(model, model)
+
+
+def fixed_input_px(backbone: str | None) -> int | None:
+    """Return the input size (px) that a timm network was made for, if its layers need it; None if it takes any size.
+
+    Such networks have a table of positions, as vision transformers do. Imports timm.
+    """
+    if backbone is None:
+        return None
+    import timm  # takes seconds: only for its networks
+
+    pretrained = timm.get_pretrained_cfg(backbone)
+    return int(pretrained.input_size[-1]) if pretrained is not None and pretrained.fixed_input_size else None
+
+
+def names_weights(model: Mapping[str, Any]) -> bool:
+    """Return whether model.weights of a `model` section names other weights than those of its own YAML."""
+    return model["weights"] not in (None, MODEL_WEIGHTS.get(model["name"]))
 
 
 def architecture_of(backbone: str) -> str:

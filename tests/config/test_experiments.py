@@ -59,6 +59,21 @@ def test_the_studys_training_is_the_studys(part):
         assert config["augment"]["dihedral"] == "horizontal_flip"
 
 
+def test_the_strictest_recipe_is_the_published_one():
+    config = composed("strict_resnet18")
+    assert (config["model"]["backbone"], config["model"]["image_size"]) == ("resnet18.tv_in1k", 256)
+    assert config["model"]["pretrained"]
+    assert config["model"]["tta_views"] == 1
+    assert config["optimizer"]["_target_"] == "torch.optim.AdamW"
+    assert (config["optimizer"]["lr"], config["optimizer"]["weight_decay"]) == (3e-4, 0.05)
+    assert (config["scheduler"]["warmup_epochs"], config["scheduler"]["min_lr_ratio"]) == (1, 0)
+    assert (config["trainer"]["max_epochs"], config["data"]["batch_size"]) == (30, 128)
+    plain = composed("strict_resnet18", "augment=none")["augment"]
+    assert config["augment"] == plain | {"name": "dihedral", "dihedral": "all"}
+    assert (config["loss"]["label_smoothing"], config["loss"]["class_weights"]) == (0, None)
+    assert config["data"]["balance"] == "none"
+
+
 def test_a_recipe_gives_way_to_the_command_line_and_to_debug():
     assert composed("baseline_cnn", "optimizer.lr=0.5", "augment=none")["optimizer"]["lr"] == 0.5
     assert composed("baseline_cnn", "debug=fast")["trainer"]["max_epochs"] == 1
@@ -69,7 +84,7 @@ def test_a_recipe_gives_way_to_the_command_line_and_to_debug():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_runs_on_real_galaxies(name, real_galaxies, train, tmp_path):
     os.symlink(real_galaxies, tmp_path / "real.h5")
-    small = ["model.pretrained=false", "model.image_size=75"] if "net50" in name or "inception" in name else []
+    small = ["model.pretrained=false", "model.image_size=75"] if "resnet" in name or "inception" in name else []
     small += ["data.train_fraction=0.5"] if name == "few_labels" else []  # seven a class: 5 % of them is none
     done = train("data=hdf5", "data.path=real.h5", "run.dir=r", f"experiment={name}", "debug=fast", *small)
     assert done.code == 0, done.err

@@ -71,15 +71,16 @@ def test_onecycle_of_a_single_step():
     assert 0 < optimizer.param_groups[0]["lr"] <= LR
 
 
-def test_cosine_warms_up_for_its_epochs_and_ends_at_its_share():
-    found, entry = rates(functools.partial(cosine, warmup_epochs=1.0, min_lr_ratio=0.01), calls=STEPS + 1)
+@pytest.mark.parametrize("share", [0.01, 0.0])
+def test_cosine_warms_up_for_its_epochs_and_ends_at_its_share(share):
+    found, entry = rates(functools.partial(cosine, warmup_epochs=1.0, min_lr_ratio=share), calls=STEPS + 1)
     assert entry["interval"] == "step"
     warm = [LR * (step + 1) / (PER_EPOCH + 1) for step in range(PER_EPOCH)]
     assert found[:PER_EPOCH] == pytest.approx(warm)
     assert found[PER_EPOCH] == pytest.approx(LR)
     middle = (PER_EPOCH + STEPS) // 2
-    assert found[middle] == pytest.approx(LR * (0.01 + 0.99 / 2))
-    assert found[-1] == pytest.approx(LR * 0.01)
+    assert found[middle] == pytest.approx(LR * (share + (1 - share) / 2))
+    assert found[-1] == pytest.approx(LR * share)
 
 
 def test_step_falls_after_its_epochs():

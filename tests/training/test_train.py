@@ -195,14 +195,24 @@ def test_early_stopping_knows_which_way_is_better_and_what_it_ended_stays_ended(
 
 
 @pytest.mark.long
-def test_a_transformer_gets_the_one_size_it_takes(galaxies, train, here):
-    words = [*FILE, *QUICK, "model.backbone=test_vit"]
-    refused = here("train.py", *words)
+def test_a_transformer_is_trained_and_used_at_the_size_that_was_typed(galaxies, train, galaxy10, here):
+    words = [*FILE, *QUICK, "model.backbone=test_vit", "debug=fast"]
+    refused = here("train.py", *words, "model.image_size=40")
     assert refused.code == 2
-    assert "takes only images of 160 px; type model.image_size=160" in refused.message
-    done = train(*words, "model.image_size=auto", "debug=fast")
+    assert "takes images of a multiple of 16 px, not 40; type model.image_size=" in refused.message
+    done = train(*words, "model.image_size=48", "run.dir=r")
     assert done.code == 0, done.err
-    assert " at 160 px" in done.err
+    assert " at 48 px" in done.err
+    for command in (
+        ("evaluate", "r", "g.h5", "-o", "e"),
+        ("predict", "r", "g.h5", "-o", "c.parquet"),
+        ("export", "r", "-o", "m.pt2"),
+    ):
+        used = galaxy10(*command)
+        assert used.code == 0, used.err
+    further = train(*words, "model.image_size=auto", "model.init_from=r", "run.dir=s")
+    assert further.code == 0, further.err
+    assert " at 48 px" in further.err
 
 
 @pytest.mark.long
@@ -215,6 +225,18 @@ def test_a_transformer_gets_the_one_size_it_takes(galaxies, train, here):
         ["model=simple_cnn"],
         ["model=resnet50", "model.pretrained=false", "model.image_size=64"],
         ["model=inceptionv3", "model.pretrained=false", "model.image_size=75"],
+        *(
+            [f"model={name}", "model.pretrained=false", "model.image_size=64"]
+            for name in (
+                "resnet18",
+                "convnext_nano",
+                "convnext_tiny",
+                "efficientnetv2_s",
+                "vit_small_dinov3",
+                "zoobot_convnext_nano",
+                "zoobot_euclid",
+            )
+        ),
     ],
     ids=" ".join,
 )
