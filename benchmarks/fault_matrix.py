@@ -2,11 +2,11 @@
 
 python benchmarks/fault_matrix.py --moments 20 --markdown docs/fault_matrix.md
 
-Seven commands (train, grid, study, predict, embed, pack, download) meet six faults (TERM, KILL, a full disk, read-only folders,
-a network that goes, a clock that jumps two hours), each at N moments drawn from a seed. After each: no process is left,
-every file can be read, `galaxy10 runs` shows no run that runs, and the same command, typed again, ends with what an
-undisturbed one makes: the same weights, tables and files, bit for bit. Without root, no network is cut off, and a full
-disk is a limit on the size of files.
+Seven commands (train, grid, study, predict, embed, pack, download) meet six faults (TERM, KILL, a full disk, read-only
+folders, a network that goes, a clock that jumps two hours), each at N moments drawn from a seed. After each: no process
+is left, every file can be read, `galaxy10 runs` shows no run that runs, and the same command, typed again, ends with
+what an undisturbed one makes: the same weights, tables and files, bit for bit. Without root, no network is cut off, and
+a full disk is a limit on the size of files.
 """
 
 import argparse
