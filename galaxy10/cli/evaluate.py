@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from galaxy10.cli.options import Coverage, Device, IncludeTrained, McDropout, Output, PerClass, Prior, Trust, TtaViews
+from galaxy10.cli.options import (
+    Coverage,
+    Device,
+    IncludeTrained,
+    Laplace,
+    McDropout,
+    Output,
+    PerClass,
+    Prior,
+    Trust,
+    TtaViews,
+)
 from galaxy10.cli.output import print_result
 from galaxy10.errors import Galaxy10Error
 
@@ -29,6 +40,7 @@ def evaluate(
     ] = None,
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
+    laplace: Laplace = 0,
     temperature: Annotated[
         bool | None,
         typer.Option(
@@ -55,6 +67,7 @@ def evaluate(
     given = (
         tta_views,
         mc_dropout or None,
+        laplace or None,
         temperature,
         coverage,
         per_class or None,
@@ -64,6 +77,7 @@ def evaluate(
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
+        laplace=laplace,
         temperature=temperature is not False,
         prior=prior,
         coverage=0.9 if coverage is None else coverage,
@@ -81,6 +95,7 @@ def calibrate(
     run: Annotated[Path, typer.Argument(help="a trained run directory")],
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
+    laplace: Laplace = 0,
     prior: Prior = "none",
     device: Device = "auto",
     trust: Trust = None,
@@ -91,7 +106,7 @@ def calibrate(
     """
     from galaxy10.prediction.calibrate import calibrate_run
 
-    mode, found = calibrate_run(run, tta_views, mc_dropout, device, prior)
+    mode, found = calibrate_run(run, tta_views, mc_dropout, device, prior, laplace)
     result = {
         "run_dir": str(run),
         "mode": mode.key,
@@ -115,6 +130,13 @@ def uncertainty(
         int | None,
         typer.Option(help="number of Monte Carlo dropout samples, 0 for none (default: 20 if the network has dropout)"),
     ] = None,
+    laplace: Annotated[
+        int | None,
+        typer.Option(
+            help="number of samples of the last layer's weights, 0 for none (default: 100 if the network ends in a "
+            "linear layer)"
+        ),
+    ] = None,
     prior: Prior = "none",
     coverage: Coverage = 0.9,
     per_class: PerClass = False,
@@ -133,6 +155,7 @@ def uncertainty(
         file,
         output,
         mc_dropout=mc_dropout,
+        laplace=laplace,
         coverage=coverage,
         per_class=per_class,
         prior=prior,
