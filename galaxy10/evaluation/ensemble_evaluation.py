@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from galaxy10.data.store import Store, forget_pages
@@ -25,6 +26,7 @@ from galaxy10.progress import progress
 from galaxy10.runs.trained import check_run
 
 BATCH_SIZE = 64
+_BLOCK = 2_048  # galaxies whose samples are in memory in float64
 
 
 @dataclass(frozen=True)
@@ -114,13 +116,19 @@ def evaluate_ensemble(
     outputs, rate = predict_rows(networks, store, rows)
     thresholds = set_thresholds_of(calibration, networks.class_names, options)
     assert thresholds is not None
-    samples = outputs.samples.astype(np.float64)
-    of_samples = calibration.apply(samples)
-    used, raw = of_samples.mean(axis=0), uncalibrated.apply(samples).mean(axis=0)
-    calibrated = used if options.temperature else fitted.apply(samples).mean(axis=0)
-    table = prediction_columns(of_samples, outputs.ood, networks.class_names, thresholds).to_pandas()
+    means: dict[str, list[np.ndarray]] = {"raw": [], "calibrated": [], "used": []}
+    tables = []
+    for first in range(0, len(rows), _BLOCK):
+        part = outputs.take(range(first, min(first + _BLOCK, len(rows))))
+        samples = part.samples.astype(np.float64)
+        of_samples = calibration.apply(samples)
+        means["used"].append(of_samples.mean(axis=0))
+        means["raw"].append(uncalibrated.apply(samples).mean(axis=0))
+        means["calibrated"].append(means["used"][-1] if options.temperature else fitted.apply(samples).mean(axis=0))
+        tables.append(prediction_columns(of_samples, part.ood, networks.class_names, thresholds))
+    table = pa.concat_tables(tables).to_pandas()
     table.insert(0, "label", labels)
     table.insert(0, "row", rows)
-    return EnsembleEvaluation(
-        labels, raw, calibrated, used, prediction_set_mask(used, thresholds), rate, calibration
-    ), table
+    raw, calibrated, used = (np.concatenate(parts) for parts in means.values())
+    inside = prediction_set_mask(used, thresholds)
+    return EnsembleEvaluation(labels, raw, calibrated, used, inside, rate, calibration), table

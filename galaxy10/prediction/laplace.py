@@ -60,12 +60,12 @@ class LastLayerLaplace:
         probabilities = softmax(features @ weights.T, axis=1)
         if weights.size <= full:
             values, vectors = np.linalg.eigh(_hessian(probabilities, features))
-            bases, curvature = (vectors,), values.clip(0)
+            curvature, bases = values.clip(0), [vectors]
         else:
             of_classes = (np.diag(probabilities.sum(axis=0)) - probabilities.T @ probabilities) / len(features)
             (classes, left), (inputs, right) = np.linalg.eigh(of_classes), np.linalg.eigh(features.T @ features)
-            bases, curvature = (left, right), np.outer(classes.clip(0), inputs.clip(0))
-        return cls(curvature, bases, evidence_precision(curvature, float((weights**2).sum())))
+            curvature, bases = np.outer(classes.clip(0), inputs.clip(0)), [left, right]
+        return cls(curvature, tuple(bases), evidence_precision(curvature, float((weights**2).sum())))
 
     def sample(self, weights: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
         """Return samples (number, C, D) float32 of the weights around the trained ones (C, D).

@@ -111,10 +111,9 @@ def check_runs(
             )
         if has_prior:
             class_shares(run, options.prior)
-        mode = resolve_mode(
-            int(model.get("tta_views") or 1), options.tta_views, options.mc_dropout, options.prior, options.laplace
-        )
-        if options.laplace and not options.temperature and not has_laplace(run):
+        views = int(model.get("tta_views") or 1)
+        mode = resolve_mode(views, options.tta_views, options.mc_dropout, options.prior, options.laplace)
+        if options.laplace and not has_laplace(run):
             raise missing_laplace(run, mode.cli_options)
         if options.temperature or has_prior:
             try:

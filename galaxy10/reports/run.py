@@ -172,8 +172,14 @@ def _metric_rows(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequenc
         if not (both and m.name == "calibration_error")
     ]
     rows = [row for row in rows if row["name"] != "loss" or any(is_number(v) for v in row["values"])]
+    # Validation galaxies, which the temperature is fitted to, have only the error before it.
+    instead = {_ERRORS[0][0]: "calibration_error"} if both else {}
     others = [
-        {"name": n, "meaning": m, "values": [run.metrics.get(f"{s}/{k}") for s in subsets]}
+        {
+            "name": n,
+            "meaning": m,
+            "values": [run.metrics.get(f"{s}/{k}", run.metrics.get(f"{s}/{instead.get(k)}")) for s in subsets],
+        }
         for k, n, m in (*_ERRORS, *_SETS)
     ]
     return rows + [row for row in others if any(is_number(value) for value in row["values"])]
