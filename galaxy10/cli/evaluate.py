@@ -102,7 +102,8 @@ def calibrate(
 ) -> None:
     """Fit temperature, class priors and prediction sets to a run's validation galaxies, for one prediction mode.
 
-    All priors are fitted; --prior chooses the one that is printed.
+    All priors are fitted; --prior chooses the one that is printed. With --laplace, the distribution of the last layer's
+    weights is first fitted to the training galaxies, once for any number of samples and views.
     """
     from galaxy10.prediction.calibrate import calibrate_run
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from galaxy10.errors import Galaxy10Error
@@ -20,7 +19,6 @@ from galaxy10.runs.trained import checkpoint_hash
 
 FORMAT = 1
 FULL = 1_000  # weights up to which the full Hessian is used: a megabyte in the file, under a second to decompose
-_LOG_PRECISIONS = (-7.0, 14.0)  # natural logarithms: about 1e-3 to 1e6
 
 
 @dataclass(frozen=True)
@@ -48,12 +46,11 @@ class LastLayerLaplace:
     precision: float
 
     @classmethod
-    def fit(cls, weights: np.ndarray, features: np.ndarray, full: int = FULL) -> "LastLayerLaplace":
+    def fit(cls, weights: np.ndarray, features: np.ndarray, precision: float, full: int = FULL) -> "LastLayerLaplace":
         """Return the approximation at trained weights (C, D) for the features (n, D) of n training galaxies.
 
-        The prior precision is the one with the highest marginal likelihood (evidence_precision).
-
         Args:
+            precision: τ.
             full: number of weights up to which the full Hessian is used.
         """
         weights, features = weights.astype(np.float64), features.astype(np.float64)
@@ -65,7 +62,7 @@ class LastLayerLaplace:
             of_classes = (np.diag(probabilities.sum(axis=0)) - probabilities.T @ probabilities) / len(features)
             (classes, left), (inputs, right) = np.linalg.eigh(of_classes), np.linalg.eigh(features.T @ features)
             curvature, bases = np.outer(classes.clip(0), inputs.clip(0)), [left, right]
-        return cls(curvature, tuple(bases), evidence_precision(curvature, float((weights**2).sum())))
+        return cls(curvature, tuple(bases), precision)
 
     def sample(self, weights: np.ndarray, number: int, seed: int = 0) -> np.ndarray:
         """Return samples (number, C, D) float32 of the weights around the trained ones (C, D).
@@ -86,26 +83,6 @@ class LastLayerLaplace:
         basis = self.bases[0] if len(self.bases) == 1 else np.kron(*self.bases)
         found: np.ndarray = (basis / (self.curvature.ravel() + self.precision)) @ basis.T
         return found
-
-
-def evidence_precision(curvature: np.ndarray, squared_norm: float) -> float:
-    """Return the prior precision τ with the highest marginal likelihood of the training galaxies.
-
-    The logarithm of the marginal likelihood is, up to terms without τ, (P ln τ − τ|w|² − Σ ln(λ + τ)) / 2 for P
-    weights w and the eigenvalues λ of the Hessian (MacKay 1992, Neural Computation 4, 448; Immer et al. 2021, arXiv
-    2104.04975). It needs no validation galaxies, which the temperature and the prediction sets are fitted to.
-
-    Args:
-        curvature: the eigenvalues, of any shape.
-        squared_norm: |w|² of the trained weights.
-    """
-
-    def negative(log_precision: float) -> float:
-        precision = np.exp(log_precision)
-        # ln(λ + τ) − ln τ: each direction's own, so that nothing large is subtracted from something large.
-        return float(precision * squared_norm + np.log1p(curvature / precision).sum())
-
-    return float(np.exp(minimize_scalar(negative, bounds=_LOG_PRECISIONS, method="bounded").x))
 
 
 def _hessian(probabilities: np.ndarray, features: np.ndarray) -> np.ndarray:
