@@ -72,14 +72,15 @@ def test_samples_have_the_mean_and_the_covariance(full):
 
 
 def test_the_prior_is_as_wide_as_the_validation_galaxies_need():
-    """Their labels follow the network along the first feature; along the second, unknown to training, by chance."""
+    """Where a feature that no training galaxy has says what the network says, and where it says nothing."""
     rng = np.random.default_rng(0)
     weights = np.array([[-2.0, -1.0], [2.0, 1.0]])
-    features = np.c_[rng.normal(0, 1, 400), np.zeros(400)]
-    found = LastLayerLaplace.fit(weights, features, 1.0)
-    labels = (rng.random(400) < 1 / (1 + np.exp(-4 * features[:, 0]))).astype(int)
+    train = np.c_[rng.normal(0, 1, 400), np.zeros(400)]
+    found = LastLayerLaplace.fit(weights, train, 1.0)
+    features = np.c_[train[:, 0], np.repeat([0.0, 8.0, -8.0], [200, 100, 100])]
+    labels = (rng.random(400) < 1 / (1 + np.exp(-2 * features @ weights[1]))).astype(int)
     assert fitting.choose_precision(found, weights, features, labels) >= 100
-    features[200:, 1], labels[200:] = rng.choice([-8, 8], 200), rng.integers(0, 2, 200)
+    labels[200:] = rng.integers(0, 2, 200)
     assert fitting.choose_precision(found, weights, features, labels) <= 10
 
 
