@@ -54,7 +54,7 @@ def test_every_way_side_by_side(trained, galaxy10, tmp_path):
     ]
     assert table["accuracy"].between(0, 1).all()
     assert (table["images_per_s"] > 0).all()
-    assert (table["calibration_error_perfect"] < table["calibration_error_perfect_95"]).all()
+    assert table[["calibration_error_perfect", "calibration_error_perfect_95"]].gt(0).all(axis=None)
     by_class = pd.read_csv(tmp_path / "page/by_class.csv")
     assert len(by_class) == len(table) * len(NAMES)
     assert (by_class["mean_set_size"] >= 1).all()
