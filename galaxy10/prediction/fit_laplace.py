@@ -102,14 +102,16 @@ def _features(module: Classifier, layer: nn.Linear, store: Store, rows: np.ndarr
         return hook.features.float()
 
     kept = features_files(store, module.known_preprocessing, module.network, [layer])[0]
-    if kept.exists():
-        found: np.ndarray = cached_features(kept, store, compute)[rows]
-        return found
-    with progress("reading features", len(rows)) as update:
-        for start in range(0, len(rows), BATCH_SIZE):
-            images = torch.from_numpy(np.array(store.images[rows[start : start + BATCH_SIZE]]))
-            parts.append(compute(images).cpu().numpy())
-            forget_pages(store.images)
-            update(start + len(images))
-    hook.remove()
+    try:
+        if kept.exists():
+            found: np.ndarray = cached_features(kept, store, compute)[rows]
+            return found
+        with progress("reading features", len(rows)) as update:
+            for start in range(0, len(rows), BATCH_SIZE):
+                images = torch.from_numpy(np.array(store.images[rows[start : start + BATCH_SIZE]]))
+                parts.append(compute(images).cpu().numpy())
+                forget_pages(store.images)
+                update(start + len(images))
+    finally:
+        hook.remove()
     return np.concatenate(parts)

@@ -11,6 +11,7 @@ from galaxy10.models.classifier import Classifier
 from galaxy10.models.features import final_linear_layer
 from galaxy10.prediction.laplace import load_laplace
 from galaxy10.prediction.mode import PredictMode
+from galaxy10.runs.files import RunFiles
 
 
 def layer_weights(layer: nn.Linear) -> np.ndarray:
@@ -41,5 +42,7 @@ def head_samples(run: Path, module: Classifier, mode: PredictMode) -> torch.Tens
     layer = final_linear_layer(module.network, module.num_classes)
     if layer is None:
         raise Galaxy10Error(f"{run}: the network has no linear layer with one output per class; leave out --laplace")
-    samples = load_laplace(run, mode.cli_options).sample(layer_weights(layer), mode.laplace)
-    return torch.from_numpy(samples).to(module.device)
+    posterior, weights = load_laplace(run, mode.cli_options), layer_weights(layer)
+    if posterior.curvature.size != weights.size:
+        raise Galaxy10Error(f"{RunFiles(run).laplace} is of another network; delete it, and calibrate {run} again")
+    return torch.from_numpy(posterior.sample(weights, mode.laplace)).to(module.device)

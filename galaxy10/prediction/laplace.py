@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy.special import softmax
@@ -32,8 +33,8 @@ class LastLayerLaplace:
     2106.14806, section 2). Weights are the rows of a matrix (C, D), with the bias, if there is one, as the last column,
     whose feature is 1.
 
-    Predictions are means over samples of the weights. Unlike the closed form of MacKay (1992), which changes the
-    confidence alone, they have a mutual information, and views of a galaxy share them.
+    Predictions are means over samples of the weights. Unlike the closed form of MacKay (1992), samples have a mutual
+    information, and the views of a galaxy share them.
 
     Attributes:
         curvature: eigenvalues of H, (C · D,) for the full Hessian, (C, D) for the product.
@@ -139,9 +140,13 @@ def missing_laplace(run: Path, cli_options: str) -> Galaxy10Error:
 
 
 def _current(run: Path) -> dict[str, np.ndarray] | None:
+    """Return the arrays of the file; None if there is none for these weights, or it is damaged: it is made again."""
     path = RunFiles(run).laplace
     if not path.exists():
         return None
-    arrays = load_arrays(path)
-    same = str(arrays["checkpoint"]) == checkpoint_hash(run) and int(arrays["format"]) == FORMAT
-    return arrays if same else None
+    try:
+        arrays = load_arrays(path)
+        same = str(arrays["checkpoint"]) == checkpoint_hash(run) and int(arrays["format"]) == FORMAT
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+        return None
+    return arrays if same and {"curvature", "precision", "basis0"} <= set(arrays) else None

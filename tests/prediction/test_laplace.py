@@ -195,6 +195,11 @@ def test_a_run_is_calibrated_once_and_says_how_uncertain_its_weights_are(run, tm
     assert set(read_json(mine / "calibration.json")["modes"]) >= {"views=1 laplace=6", "views=2 laplace=4"}
     with pytest.raises(Galaxy10Error, match=r"not calibrated for views=1 laplace=4; .*--tta-views 1 --laplace 4"):
         galaxy10.load(mine, tta_views=1, laplace=4)
+    # A damaged file counts as none.
+    (mine / "laplace.npz").write_bytes(kept[:1000])
+    with pytest.raises(Galaxy10Error, match=r"has no Laplace approximation of its present weights"):
+        galaxy10.load(mine, laplace=4)
+    (mine / "laplace.npz").write_bytes(kept)
     # Other weights have none.
     checkpoint = torch.load(mine / "checkpoints/best.ckpt", weights_only=True)
     torch.save({**checkpoint, "epoch": 7}, mine / "checkpoints/best.ckpt")
