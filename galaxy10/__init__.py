@@ -16,6 +16,7 @@ def load(
     *more: "str | PathLike[str]",
     tta_views: int | None = None,
     mc_dropout: int = 0,
+    laplace: int = 0,
     temperature: bool = True,
     prior: str = "none",
     coverage: float = 0.9,
@@ -33,6 +34,8 @@ def load(
         run, more: run directories with the same classes.
         tta_views: number of flips and quarter turns to average: 1, 2, 4 or 8; None: the run's own `model.tta_views`.
         mc_dropout: number of Monte Carlo dropout samples; 0 for none.
+        laplace: number of samples of the last layer's weights (Laplace approximation), such as 100; 0 for none. The run
+            needs `galaxy10 calibrate RUN --laplace 100` once.
         temperature: whether to calibrate the probabilities with the temperature fitted on the validation images.
         prior: class prior of the probabilities: none, natural, uniform or fitted; see `galaxy10 predict --help`.
         coverage: fraction of galaxies whose prediction set contains the true class, between 0 and 1.
@@ -57,6 +60,7 @@ def load(
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
+        laplace=laplace,
         temperature=temperature,
         prior=prior,
         coverage=coverage,

@@ -82,6 +82,7 @@ def _plan(
         "images": len(inputs),
         "tta_views": options.tta_views,
         "mc_dropout": options.mc_dropout,
+        **({"laplace": options.laplace} if options.laplace else {}),
         "coverage": options.coverage,
         "per_class": options.per_class,
         "stretch": options.stretch,

@@ -38,6 +38,7 @@ class Predictor(PartMaker):
             runs,
             tta_views=options.tta_views,
             mc_dropout=options.mc_dropout,
+            laplace=options.laplace,
             device=options.device,
             prior=options.prior,
             engine=options.engine,
@@ -79,7 +80,7 @@ class Predictor(PartMaker):
 
     def empty_table(self) -> pa.Table:
         """Return the prediction columns of the catalogue without rows."""
-        members = sum(max(1, member.mode.dropout) for member in self.networks.members)
+        members = sum(member.mode.samples for member in self.networks.members)
         return self.table([], Outputs.empty(members, len(self.networks.class_names)), np.empty(0), np.empty(0))
 
     def _named_thresholds(self) -> float | dict[str, float] | None:

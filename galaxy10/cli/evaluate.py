@@ -11,6 +11,7 @@ from galaxy10.cli.options import (
     Device,
     Engine,
     IncludeTrained,
+    Laplace,
     McDropout,
     Output,
     PerClass,
@@ -40,6 +41,7 @@ def evaluate(
     ] = None,
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
+    laplace: Laplace = 0,
     temperature: Annotated[
         bool | None,
         typer.Option(
@@ -67,6 +69,7 @@ def evaluate(
     given = (
         tta_views,
         mc_dropout or None,
+        laplace or None,
         temperature,
         coverage,
         per_class or None,
@@ -77,6 +80,7 @@ def evaluate(
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
+        laplace=laplace,
         temperature=temperature is not False,
         prior=prior,
         coverage=0.9 if coverage is None else coverage,
@@ -95,17 +99,19 @@ def calibrate(
     run: Annotated[Path, typer.Argument(help="a trained run directory")],
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
+    laplace: Laplace = 0,
     prior: Prior = "none",
     device: Device = "auto",
     trust: Trust = None,
 ) -> None:
     """Fit temperature, class priors and prediction sets to a run's validation galaxies, for one prediction mode.
 
-    All priors are fitted; --prior chooses the one that is printed.
+    All priors are fitted; --prior chooses the one that is printed. With --laplace, the distribution of the last layer's
+    weights is first fitted to the training galaxies, once for any number of samples and views.
     """
     from galaxy10.prediction.calibrate import calibrate_run
 
-    mode, found = calibrate_run(run, tta_views, mc_dropout, device, prior)
+    mode, found = calibrate_run(run, tta_views, mc_dropout, device, prior, laplace)
     result = {
         "run_dir": str(run),
         "mode": mode.key,
@@ -129,6 +135,13 @@ def uncertainty(
         int | None,
         typer.Option(help="number of Monte Carlo dropout samples, 0 for none (default: 20 if the network has dropout)"),
     ] = None,
+    laplace: Annotated[
+        int | None,
+        typer.Option(
+            help="number of samples of the last layer's weights, 0 for none (default: 100 if the network ends in a "
+            "linear layer)"
+        ),
+    ] = None,
     prior: Prior = "none",
     coverage: Coverage = 0.9,
     per_class: PerClass = False,
@@ -147,6 +160,7 @@ def uncertainty(
         file,
         output,
         mc_dropout=mc_dropout,
+        laplace=laplace,
         coverage=coverage,
         per_class=per_class,
         prior=prior,

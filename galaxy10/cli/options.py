@@ -17,6 +17,13 @@ TtaViews = Annotated[
     ),
 ]
 McDropout = Annotated[int, typer.Option(help="number of Monte Carlo dropout samples, such as 20; 0 for none")]
+Laplace = Annotated[
+    int,
+    typer.Option(
+        help="number of samples of the last layer's weights (Laplace approximation), such as 100; 0 for none; needs "
+        "galaxy10 calibrate with the same option once"
+    ),
+]
 Temperature = Annotated[bool, typer.Option("--temperature/--no-temperature", help="calibrate the probabilities")]
 Prior = Annotated[
     str,

@@ -13,6 +13,7 @@ from galaxy10.cli.options import (
     Device,
     Engine,
     Hdu,
+    Laplace,
     McDropout,
     Overwrite,
     PathColumn,
@@ -45,6 +46,7 @@ def predict(
     output: Annotated[Path, typer.Option("-o", "--output", help="the catalogue: .parquet, .csv or .fits")],
     tta_views: TtaViews = None,
     mc_dropout: McDropout = 0,
+    laplace: Laplace = 0,
     temperature: Temperature = True,
     prior: Prior = "none",
     coverage: Coverage = 0.9,
@@ -71,6 +73,7 @@ def predict(
     options = PredictOptions(
         tta_views=tta_views,
         mc_dropout=mc_dropout,
+        laplace=laplace,
         temperature=temperature,
         prior=prior,
         coverage=coverage,

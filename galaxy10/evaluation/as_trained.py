@@ -18,7 +18,7 @@ from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
-from galaxy10.evaluation.default_sets import calibration_of_run, default_set_metrics
+from galaxy10.evaluation.default_metrics import calibration_of_run, default_metrics
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.evaluation.labelled_file import LabelledFile, subset_table
 from galaxy10.evaluation.left_out import LEFT_OUT, check_known, without_galaxies
@@ -80,9 +80,8 @@ def evaluate_as_trained(
         use_distributed_sampler=False,
     )
     metrics = evaluate_subsets(trainer, module, data, ["test"], out_dir)
-    if calibration := calibration_of_run(run):
-        table = RunFiles(out_dir).read_predictions("test")
-        metrics = default_set_metrics(calibration, table, module.class_names, "test") | metrics
+    table = RunFiles(out_dir).read_predictions("test")
+    metrics = default_metrics(calibration_of_run(run), table, module.class_names, "test") | metrics
     metrics = over_present_classes(metrics, module.class_names, file.absent, "test/")
     shutil.copyfile(RunFiles(run).config, RunFiles(out_dir).config)
     evaluated = evaluation_provenance(provenance, file, store.content, split, run)

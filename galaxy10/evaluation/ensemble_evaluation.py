@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import torch
 
 from galaxy10.data.store import Store, forget_pages
 from galaxy10.errors import Galaxy10Error
+from galaxy10.metrics.calibration_error import calibration_metrics
 from galaxy10.metrics.classification import classification_metrics
 from galaxy10.metrics.prediction_sets import set_metrics
 from galaxy10.prediction.calibration_file import Calibration
@@ -24,6 +26,7 @@ from galaxy10.progress import progress
 from galaxy10.runs.trained import check_run
 
 BATCH_SIZE = 64
+_BLOCK = 2_048  # galaxies whose samples are in memory in float64
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,14 @@ class EnsembleEvaluation:
         labels: (N,) class numbers.
         raw: (N, C) probabilities before the temperature, with the class prior.
         calibrated: (N, C) probabilities after the temperature, with the class prior.
+        used: (N, C) one of these two, as the options select.
         inside: (N, C) bool, the prediction sets.
     """
 
     labels: np.ndarray
     raw: np.ndarray
     calibrated: np.ndarray
+    used: np.ndarray
     inside: np.ndarray
     images_per_s: float
     calibration: Calibration
@@ -49,18 +54,18 @@ class EnsembleEvaluation:
         return sqrt(coverage * (1 - coverage) * (1 / len(self.labels) + 1 / self.calibration.num_galaxies))
 
     def metrics(self, class_names: Sequence[str]) -> dict[str, float | None]:
-        """Return the metrics of the calibrated probabilities, of the uncalibrated ones and of the prediction sets.
+        """Return the metrics of the probabilities used, of the uncalibrated ones and of the prediction sets.
 
-        loss_uncalibrated, calibration_error_uncalibrated: before the temperature. The sets' are those of
-        galaxy10.metrics.prediction_sets.set_metrics.
+        loss_uncalibrated: before the temperature. The others are those of
+        galaxy10.metrics.calibration_error.calibration_metrics and galaxy10.metrics.prediction_sets.set_metrics.
         """
         labels = torch.tensor(self.labels)
         before = classification_metrics(torch.tensor(self.raw), labels, class_names)
-        after = classification_metrics(torch.tensor(self.calibrated), labels, class_names)
+        after = classification_metrics(torch.tensor(self.used), labels, class_names)
         return {
             **after,
             "loss_uncalibrated": before["loss"],
-            "calibration_error_uncalibrated": before["calibration_error"],
+            **calibration_metrics(self.labels, self.raw, self.calibrated),
             **set_metrics(self.inside, self.labels, class_names),
         }
 
@@ -105,19 +110,25 @@ def evaluate_ensemble(
     Raises:
         Galaxy10Error: the ensemble is not calibrated.
     """
-    calibration = networks.calibration()
-    uncalibrated = calibration.without_temperature()
-    if not options.temperature:
-        calibration = uncalibrated
+    fitted = networks.calibration()
+    uncalibrated = fitted.without_temperature()
+    calibration = fitted if options.temperature else uncalibrated
     outputs, rate = predict_rows(networks, store, rows)
     thresholds = set_thresholds_of(calibration, networks.class_names, options)
     assert thresholds is not None
-    samples = outputs.samples.astype(np.float64)
-    of_samples = calibration.apply(samples)
-    calibrated, raw = of_samples.mean(axis=0), uncalibrated.apply(samples).mean(axis=0)
-    table = prediction_columns(of_samples, outputs.ood, networks.class_names, thresholds).to_pandas()
+    means: dict[str, list[np.ndarray]] = {"raw": [], "calibrated": [], "used": []}
+    tables = []
+    for first in range(0, len(rows), _BLOCK):
+        part = outputs.take(range(first, min(first + _BLOCK, len(rows))))
+        samples = part.samples.astype(np.float64)
+        of_samples = calibration.apply(samples)
+        means["used"].append(of_samples.mean(axis=0))
+        means["raw"].append(uncalibrated.apply(samples).mean(axis=0))
+        means["calibrated"].append(means["used"][-1] if options.temperature else fitted.apply(samples).mean(axis=0))
+        tables.append(prediction_columns(of_samples, part.ood, networks.class_names, thresholds))
+    table = pa.concat_tables(tables).to_pandas()
     table.insert(0, "label", labels)
     table.insert(0, "row", rows)
-    return EnsembleEvaluation(
-        labels, raw, calibrated, prediction_set_mask(calibrated, thresholds), rate, calibration
-    ), table
+    raw, calibrated, used = (np.concatenate(parts) for parts in means.values())
+    inside = prediction_set_mask(used, thresholds)
+    return EnsembleEvaluation(labels, raw, calibrated, used, inside, rate, calibration), table

@@ -29,8 +29,9 @@ def evaluate_with_options(
 ) -> dict[str, Any]:
     """Evaluate an ensemble of runs on a checked file and return the object of the JSON line.
 
-    The metrics are the default ones, `loss_uncalibrated` and `calibration_error_uncalibrated` (before the temperature),
-    those of the prediction sets (coverage and size, of all and of each class), and `images_per_s`.
+    The metrics are the default ones, `loss_uncalibrated` (before the temperature), the calibration errors
+    (galaxy10.metrics.calibration_error.calibration_metrics), those of the prediction sets (coverage and size, of all
+    and of each class), and `images_per_s`.
 
     Args:
         provenance: the first run's.
@@ -47,6 +48,7 @@ def evaluate_with_options(
         runs,
         tta_views=options.tta_views,
         mc_dropout=options.mc_dropout,
+        laplace=options.laplace,
         device=options.device,
         prior=options.prior,
         engine=options.engine,

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 import torch
-from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_stat_scores
+from torchmetrics.functional.classification import multiclass_stat_scores
 
 from galaxy10.classes import slugs
-
-CALIBRATION_BINS = 15
+from galaxy10.metrics.calibration_error import calibration_error
 
 
 def classification_metrics(
@@ -38,9 +37,7 @@ def classification_metrics(
         "accuracy": float(true_positive.sum() / len(labels)),
         "balanced_accuracy": float(recall.mean()),
         "macro_f1": float(f1[seen].mean()),
-        "calibration_error": float(
-            multiclass_calibration_error(probabilities, labels, num_classes, n_bins=CALIBRATION_BINS, norm="l1")
-        ),
+        "calibration_error": calibration_error(labels.cpu().numpy(), probabilities.cpu().numpy()),
     }
     for name, value, known in zip(slugs(class_names), f1.tolist(), seen.tolist(), strict=True):
         result[f"f1_{name}"] = value if known else None

@@ -1,7 +1,6 @@
-"""Confusion matrix, scores of each class and reliability of a prediction table, in NumPy."""
+"""Confusion matrix and scores of each class of a prediction table, in NumPy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
@@ -56,45 +55,3 @@ def accuracy_interval(correct: int, total: int, z: float = 1.96) -> tuple[float,
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * sqrt(share * (1 - share) / total + z**2 / (4 * total**2))
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """A reliability diagram: one entry per bin of the top probability, all (bins,).
-
-    confidence and accuracy are means within the bin, NaN where the bin is empty; error is the expected calibration
-    error (L1, weighted by count).
-    """
-
-    edges: np.ndarray  # (bins + 1,)
-    count: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    error: float
-
-
-def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> Reliability | None:
-    """Compute a reliability diagram with equal bins (Guo et al. 2017, arXiv 1706.04599).
-
-    Args:
-        labels: (N,) class numbers.
-        probabilities: (N, C); rows that are not finite are left out.
-
-    Returns:
-        None without a finite row.
-    """
-    finite = np.isfinite(probabilities).all(axis=1) if probabilities.size else np.zeros(len(labels), bool)
-    if not finite.any():
-        return None
-    probabilities, labels = probabilities[finite], np.asarray(labels)[finite]
-    top = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    edges = np.linspace(0, 1, bins + 1)
-    # A top probability of exactly 1 belongs to the last bin, not to one of its own.
-    index = np.clip(np.digitize(top, edges) - 1, 0, bins - 1)
-    count = np.bincount(index, minlength=bins)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        confidence = np.bincount(index, weights=top, minlength=bins) / count
-        accuracy = np.bincount(index, weights=right, minlength=bins) / count
-    error = float(np.nansum(np.abs(confidence - accuracy) * count) / count.sum())
-    return Reliability(edges, count, confidence, accuracy, error)

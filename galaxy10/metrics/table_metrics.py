@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from galaxy10.classes import slugs
-from galaxy10.metrics.confusion import class_scores, confusion_matrix, reliability
+from galaxy10.metrics.calibration_error import reliability
+from galaxy10.metrics.confusion import class_scores, confusion_matrix
 
 
 def table_metrics(

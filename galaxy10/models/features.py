@@ -21,10 +21,10 @@ class FeatureHook:
 
     def __init__(self, network: nn.Module, num_classes: int):
         self.features: torch.Tensor | None = None
-        layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == num_classes]
-        self.has_layer = bool(layers)
-        if layers:
-            self._handle = layers[-1].register_forward_pre_hook(self._keep_input)
+        layer = final_linear_layer(network, num_classes)
+        self.has_layer = layer is not None
+        if layer is not None:
+            self._handle = layer.register_forward_pre_hook(self._keep_input)
         else:
             self._handle = network.register_forward_hook(self._keep_output)
 
@@ -37,6 +37,41 @@ class FeatureHook:
 
     def _keep_output(self, layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
         self.features = output.detach().flatten(1)
+
+
+def final_linear_layer(network: nn.Module, num_classes: int) -> nn.Linear | None:
+    """Return the last linear layer with one output per class; None if there is none."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == num_classes]
+    return layers[-1] if layers else None
+
+
+@torch.inference_mode()
+def linear_head(module: Classifier) -> nn.Linear:
+    """Return the final linear layer of a network whose probabilities are the softmax of this layer's output.
+
+    Two images of noise are passed through the network to see it; a log-softmax after the layer changes nothing.
+
+    Raises:
+        Galaxy10Error: the network has no such layer, or computes with its output; the message says what is missing.
+    """
+    network, size = module.network, module.known_preprocessing.image_size
+    layer, hook = final_linear_layer(network, module.num_classes), FeatureHook(network, module.num_classes)
+    noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    try:
+        probabilities = module.probabilities(noise.to(module.device))
+    finally:
+        hook.remove()
+    name = type(network).__name__
+    if layer is None:
+        raise Galaxy10Error(f"{name} has no linear layer with one output per class, whose weights would be sampled")
+    features = hook.features
+    if features is None or features.shape != (len(noise), layer.in_features):
+        raise Galaxy10Error(f"{name} does not use its final linear layer once per image, so it cannot be sampled")
+    if not torch.allclose(layer(features).float().softmax(dim=1), probabilities, atol=1e-4):
+        raise Galaxy10Error(
+            f"{name} changes the output of its final linear layer, whose samples would not be its predictions"
+        )
+    return layer
 
 
 class RunFeatures:

@@ -7,6 +7,7 @@ from galaxy10.lazy import lazy_attributes
 if TYPE_CHECKING:
     from galaxy10.prediction.calibration_file import Calibration
     from galaxy10.prediction.ensemble import Ensemble
+    from galaxy10.prediction.laplace import LastLayerLaplace
     from galaxy10.prediction.mc_dropout import DeterministicMCDropout
     from galaxy10.prediction.ood import KNNDetector
     from galaxy10.prediction.options import PredictOptions
@@ -17,6 +18,7 @@ __all__ = [
     "DeterministicMCDropout",
     "Ensemble",
     "KNNDetector",
+    "LastLayerLaplace",
     "PredictOptions",
     "apply_temperature",
 ]
@@ -27,6 +29,7 @@ __getattr__, __dir__ = lazy_attributes(
         "DeterministicMCDropout": "mc_dropout",
         "Ensemble": "ensemble",
         "KNNDetector": "ood",
+        "LastLayerLaplace": "laplace",
         "PredictOptions": "options",
         "apply_temperature": "temperature",
     },

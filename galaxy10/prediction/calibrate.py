@@ -1,15 +1,12 @@
 """Calibrate a run on its validation galaxies, for any prediction mode and all class priors."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from galaxy10.classes import slugs
-from galaxy10.data.hdf5 import open_source
-from galaxy10.data.store import Store, forget_pages, open_store, store_of_run
+from galaxy10.data.store import Store, forget_pages
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write
 from galaxy10.models.factory import load_classifier
@@ -17,12 +14,14 @@ from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate_priors
 from galaxy10.prediction.calibration_file import Calibration, load_calibration, save_calibrations
 from galaxy10.prediction.ensemble import Ensemble
+from galaxy10.prediction.fit_laplace import fit_laplace
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
-from galaxy10.prediction.prior import ClassShares, check_prior, class_shares
+from galaxy10.prediction.options import PredictOptions, check_options
+from galaxy10.prediction.prior import ClassShares, class_shares
+from galaxy10.prediction.run_store import run_store
 from galaxy10.progress import progress
 from galaxy10.runs.files import RunFiles
-from galaxy10.runs.trained import run_config
 
 BATCH_SIZE = 64
 
@@ -72,24 +71,29 @@ def _known_shares(run: Path) -> ClassShares | None:
 
 
 def calibrate_run(
-    run: Path, tta_views: int | None, mc_dropout: int, device: str = "auto", prior: str = "none"
+    run: Path, tta_views: int | None, mc_dropout: int, device: str = "auto", prior: str = "none", laplace: int = 0
 ) -> tuple[PredictMode, Calibration]:
     """Predict a run's validation galaxies in one mode, save its calibrations for all priors, and return one of them.
 
+    With `laplace`, the Laplace approximation of the last layer is fitted first, if the run does not have it.
+
     Raises:
         Galaxy10Error: the training file is gone or has changed and the mode is not the run's own, the split has no
-            validation galaxies, or the run does not record what the prior needs.
+            validation galaxies, the network has no dropout or no linear last layer, or the run does not record what the
+            prior needs.
     """
-    check_prior(prior)
+    check_options(PredictOptions(mc_dropout=mc_dropout, laplace=laplace, prior=prior))
     if prior != "none":
         class_shares(run, prior)
-    mode = _calibrate_passes(run, tta_views, mc_dropout, device).with_prior(prior)
+    mode = _calibrate_passes(run, tta_views, mc_dropout, laplace, device).with_prior(prior)
     return mode, load_calibration(run, mode)
 
 
-def _calibrate_passes(run: Path, tta_views: int | None, mc_dropout: int, device: str) -> PredictMode:
+def _calibrate_passes(run: Path, tta_views: int | None, mc_dropout: int, laplace: int, device: str) -> PredictMode:
     """Predict a run's validation galaxies in one mode, save its calibrations, and return the mode without a prior."""
-    networks = Ensemble([run], tta_views=tta_views, mc_dropout=mc_dropout, device=device)
+    if laplace:
+        fit_laplace(run, device)
+    networks = Ensemble([run], tta_views=tta_views, mc_dropout=mc_dropout, laplace=laplace, device=device)
     member = networks.members[0]
     own_mode = member.mode == resolve_mode(member.module.tta_views, None, 0)
     try:
@@ -113,30 +117,8 @@ def _calibrate_passes(run: Path, tta_views: int | None, mc_dropout: int, device:
     return member.mode
 
 
-def run_store(run: Path, about: dict[str, Any]) -> tuple[Store, pd.DataFrame]:
-    """Open the store of a run's training file; return the store and the run's split table.
-
-    Raises:
-        Galaxy10Error: the file is gone, has changed, or the run was trained on a custom data module.
-    """
-    config = run_config(run)
-    if about["data"]["name"] == "custom":
-        raise Galaxy10Error(
-            f"{run} was trained on a custom data module ({about['data']['path']}), whose images cannot be read again: "
-            f"it is calibrated for one mode only; type --tta-views {config['model'].get('tta_views')}"
-        )
-    path = Path(about["data"]["path"])
-    if not path.exists():
-        raise Galaxy10Error(f"{run} was trained from {path}, which does not exist any more; restore it to calibrate")
-    source = open_source(path, config["data"].get("class_names"))
-    store = open_store(source, store_of_run(source.path, config["data"]))
-    if store.content != about["data"]["content"]:
-        raise Galaxy10Error(f"{path} has changed since {run} was trained from it; restore the old file to calibrate")
-    return store, RunFiles(run).read_split()
-
-
 def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> np.ndarray:
-    """Return probabilities (K, n, C) of n rows of a store: K outputs (members, dropout samples) for each image."""
+    """Return probabilities (K, n, C) of n rows of a store: K outputs (members, samples of each) for each image."""
     samples = []
     with progress("calibrating", len(rows)) as update:
         for start in range(0, len(rows), BATCH_SIZE):

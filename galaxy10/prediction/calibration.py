@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from math import exp, log
 
 import numpy as np
-import torch
 from scipy.optimize import minimize_scalar
 
-from galaxy10.metrics.classification import classification_metrics
+from galaxy10.metrics.calibration_error import calibration_error
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.conformal import scores_by_class
 from galaxy10.prediction.prior import ClassShares, fit_strength, offsets_of, shift_prior
@@ -68,7 +67,7 @@ def calibrate(
         conformal_scores=scores_by_class(after, labels),
         uncalibrated_scores=scores_by_class(before, labels),
         loss=(_loss(before, labels), _loss(after, labels)),
-        calibration_error=(_calibration_error(before, labels), _calibration_error(after, labels)),
+        calibration_error=(calibration_error(labels, before), calibration_error(labels, after)),
         prior_strength=strengths,
         log_offsets=offsets[1],
         uncalibrated_log_offsets=offsets[0],
@@ -92,9 +91,3 @@ def _strength(prior: str, samples: np.ndarray, labels: np.ndarray, shares: Seque
 def _loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Return the cross-entropy of probabilities (N, C)."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).mean())
-
-
-def _calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    names = [str(number) for number in range(probabilities.shape[1])]
-    error = classification_metrics(torch.tensor(probabilities), torch.tensor(labels), names)
-    return float(error["calibration_error"] or 0.0)

@@ -18,6 +18,7 @@ from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.calibration_file import Calibration, load_calibration, load_validation_samples
 from galaxy10.prediction.engine import OnnxForward
+from galaxy10.prediction.head_samples import head_samples, sampled_head_logits
 from galaxy10.prediction.mc_dropout import dropout_layers, image_key, sampled_logits
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
@@ -70,7 +71,13 @@ class Outputs:
 
 @dataclass
 class Member:
-    """One run's network with its prediction mode and out-of-distribution detector (None if the run has no features)."""
+    """One run's network with its prediction mode.
+
+    Attributes:
+        ood_detector: None if the run has no features.
+        head_samples: (K, C, D) or (K, C, D + 1) weights of the last layer, with the bias as the last column, in the
+            Laplace mode; else None.
+    """
 
     run: Path
     provenance: dict[str, Any]
@@ -78,6 +85,7 @@ class Member:
     mode: PredictMode
     feature_hook: FeatureHook
     ood_detector: KNNDetector | None
+    head_samples: torch.Tensor | None = None
     onnx: OnnxForward | None = None
 
     def use_onnx(self) -> None:
@@ -95,7 +103,7 @@ class Member:
 
     @torch.inference_mode()
     def predict(self, inputs: torch.Tensor, keys: torch.Tensor) -> Outputs:
-        """Return one sample, or one per dropout sample, for prepared images (B, 3, S, S) with their keys (B,)."""
+        """Return one sample, or one per sample of the mode, for prepared images (B, 3, S, S) with their keys (B,)."""
         views = tta_views(inputs, self.mode.views)
         forward = self.onnx or self._forward
         first, features = forward(views[0])
@@ -108,8 +116,15 @@ class Member:
             # The same units are dropped in all views: they are views of one galaxy by one network.
             outputs = [sampled_logits(self.module, v, keys, self.mode.dropout).float().softmax(-1) for v in views]
         else:
-            outputs = [probabilities[None] for probabilities in (first, *(forward(view)[0] for view in views[1:]))]
+            outputs = [self._samples(first, features), *(self._samples(*forward(view)) for view in views[1:])]
         return Outputs(torch.stack(outputs).mean(dim=0).cpu().numpy(), score, percentile)
+
+    def _samples(self, probabilities: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
+        """Return probabilities (K, B, C) of a forward pass: of K samples of the last layer, or those given, K = 1."""
+        if self.head_samples is None or features is None:
+            return probabilities[None]
+        # All views have the same samples of the weights: they are views of one galaxy by one network.
+        return sampled_head_logits(features.float(), self.head_samples).softmax(dim=-1)
 
 
 class Ensemble:
@@ -119,13 +134,14 @@ class Ensemble:
         runs: run directories.
         tta_views: flips and quarter turns to average: 1, 2, 4 or 8; None: the run's own `model.tta_views`.
         mc_dropout: number of samples with dropout, 0 for none.
+        laplace: number of samples of the last layer's weights, 0 for none.
         device: auto, cpu, cuda, …
         prior: the class prior of the calibration, one of galaxy10.prediction.prior.PRIORS.
         engine: torch, or onnx for ONNX Runtime on the CPU.
 
     Raises:
-        Galaxy10Error: a directory is no trained run, runs differ in classes, a network has no dropout or cannot be
-            written as an ONNX graph, or the device is not available.
+        Galaxy10Error: a directory is no trained run, runs differ in classes, a network has no dropout, no Laplace
+            approximation or no ONNX graph, or the device is not available.
     """
 
     def __init__(
@@ -134,6 +150,7 @@ class Ensemble:
         *,
         tta_views: int | None = None,
         mc_dropout: int = 0,
+        laplace: int = 0,
         device: str = "auto",
         prior: str = "none",
         engine: str = "torch",
@@ -141,7 +158,7 @@ class Ensemble:
         keep_freed_memory()
         self.engine = engine
         self.device = choose_device("cpu" if engine == "onnx" else device)
-        self.members = [self._member(run, tta_views, mc_dropout, prior) for run in runs]
+        self.members = [self._member(run, tta_views, mc_dropout, laplace, prior) for run in runs]
         self.class_names = self.members[0].module.class_names
         for member in self.members[1:]:
             if member.module.class_names != self.class_names:
@@ -160,10 +177,10 @@ class Ensemble:
                 self.preprocessings.append(member.module.known_preprocessing)
             self._input_index.append(self.preprocessings.index(member.module.known_preprocessing))
 
-    def _member(self, run: Path, tta_views: int | None, mc_dropout: int, prior: str) -> Member:
+    def _member(self, run: Path, tta_views: int | None, mc_dropout: int, laplace: int, prior: str) -> Member:
         provenance = check_run(run)
         module = load_classifier(RunFiles(run).best).to(self.device)
-        mode = resolve_mode(module.tta_views, tta_views, mc_dropout, prior)
+        mode = resolve_mode(module.tta_views, tta_views, mc_dropout, prior, laplace)
         if mc_dropout and not dropout_layers(module.network, module.known_preprocessing.image_size):
             raise Galaxy10Error(
                 f"{run} ({provenance['model']['name']}) has no dropout; leave out --mc-dropout, or train with "
@@ -172,7 +189,8 @@ class Ensemble:
         feature_hook = FeatureHook(module.network, module.num_classes)
         logger.debug("loaded %s on %s: %s", run, self.device, mode.key)
         detector = KNNDetector.load(RunFiles(run).validation_features)
-        return Member(run, provenance, module, mode, feature_hook, detector)
+        samples = head_samples(run, module, mode) if laplace else None
+        return Member(run, provenance, module, mode, feature_hook, detector, samples)
 
     @property
     def slugs(self) -> list[str]:

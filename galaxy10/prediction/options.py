@@ -15,6 +15,7 @@ from galaxy10.data.labels import shortened
 from galaxy10.data.stretch import STRETCHES
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration, load_calibration
+from galaxy10.prediction.laplace import has_laplace, missing_laplace
 from galaxy10.prediction.mode import resolve_mode
 from galaxy10.prediction.prior import check_prior, class_shares
 from galaxy10.runs.trained import check_run, run_config
@@ -31,6 +32,7 @@ class PredictOptions:
     Attributes:
         tta_views: number of flips and quarter turns to average: 1, 2, 4 or 8; None: the run's own.
         mc_dropout: number of Monte Carlo dropout samples; 0 for none.
+        laplace: number of samples of the last layer's weights (Laplace approximation); 0 for none.
         temperature: whether to calibrate the probabilities.
         prior: the class prior of the probabilities, one of galaxy10.prediction.prior.PRIORS.
         coverage: fraction of galaxies whose prediction set contains the true class.
@@ -48,6 +50,7 @@ class PredictOptions:
 
     tta_views: int | None = None
     mc_dropout: int = 0
+    laplace: int = 0
     temperature: bool = True
     prior: str = "none"
     coverage: float = 0.9
@@ -73,6 +76,13 @@ def check_options(options: PredictOptions) -> None:
         raise Galaxy10Error(f"--coverage {options.coverage:g} is not allowed; give a share from 0 to 1, such as 0.9")
     if options.mc_dropout < 0 or options.mc_dropout == 1:
         raise Galaxy10Error(f"--mc-dropout {options.mc_dropout} is not allowed; give at least 2 samples, such as 20")
+    if options.laplace < 0 or options.laplace == 1:
+        raise Galaxy10Error(f"--laplace {options.laplace} is not allowed; give at least 2 samples, such as 100")
+    if options.laplace and options.mc_dropout:
+        raise Galaxy10Error(
+            "--laplace and --mc-dropout are two ways to sample a network; leave out one of them (galaxy10 uncertainty "
+            "compares them)"
+        )
     if options.stretch not in STRETCHES:
         nearest = did_you_mean(options.stretch, list(STRETCHES))
         raise Galaxy10Error(f"--stretch {options.stretch} is unknown{nearest}; type one of {', '.join(STRETCHES)}")
@@ -121,8 +131,8 @@ def check_runs(
         hint: appended to the message if a run is not calibrated for the mode.
 
     Raises:
-        Galaxy10Error: a directory is no trained run, a run is not calibrated for the mode, has no dropout, or does not
-            record what the prior needs.
+        Galaxy10Error: a directory is no trained run, a run is not calibrated for the mode, has no dropout or no Laplace
+            approximation, or does not record what the prior needs.
     """
     calibrations, has_prior = [], options.prior != "none"
     for run in runs:
@@ -135,8 +145,11 @@ def check_runs(
             )
         if has_prior:
             class_shares(run, options.prior)
+        views = int(model.get("tta_views") or 1)
+        mode = resolve_mode(views, options.tta_views, options.mc_dropout, options.prior, options.laplace)
+        if options.laplace and not has_laplace(run):
+            raise missing_laplace(run, mode.cli_options)
         if options.temperature or has_prior:
-            mode = resolve_mode(int(model["tta_views"]), options.tta_views, options.mc_dropout, options.prior)
             try:
                 calibrations.append(load_calibration(run, mode))
             except Galaxy10Error as error:

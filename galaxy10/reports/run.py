@@ -45,6 +45,24 @@ _ONLY_TRAINING_WRITES = {
     _NAMES.samples("misclassified_val"),
 }
 
+_ERRORS = (
+    (
+        "calibration_error_uncalibrated",
+        "calibration error before the temperature",
+        "mean difference of confidence and accuracy; 0 is best",
+    ),
+    ("calibration_error_calibrated", "calibration error after the temperature", "the same of calibrated probabilities"),
+    (
+        "calibration_error_perfect",
+        "calibration error of a perfectly calibrated model",
+        "mean of models with these confidences on so many galaxies; an error near it is noise",
+    ),
+    (
+        "calibration_error_perfect_95",
+        "95 % of such models are below",
+        "only an error above this is evidence of miscalibration",
+    ),
+)
 _SETS = (
     ("coverage", "coverage", "share of galaxies whose true class is in their prediction set"),
     ("mean_set_size", "classes in a set", "mean number of classes in a prediction set"),
@@ -147,13 +165,24 @@ def _headline(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[s
 
 
 def _metric_rows(run: RunRecord, counts: dict[str, np.ndarray], subsets: Sequence[str]) -> list[dict[str, Any]]:
+    both = any(is_number(run.metrics.get(f"{s}/{_ERRORS[0][0]}")) for s in subsets)  # before and after the temperature
     rows = [
         {"name": m.label, "meaning": m.meaning, "values": [final_metric(run, counts, s, m.name) for s in subsets]}
         for m in metric_specs_of_run(run)
+        if not (both and m.name == "calibration_error")
     ]
     rows = [row for row in rows if row["name"] != "loss" or any(is_number(v) for v in row["values"])]
-    sets = [{"name": n, "meaning": m, "values": [run.metrics.get(f"{s}/{k}") for s in subsets]} for k, n, m in _SETS]
-    return rows + [row for row in sets if any(is_number(value) for value in row["values"])]
+    # Validation galaxies, which the temperature is fitted to, have only the error before it.
+    instead = {_ERRORS[0][0]: "calibration_error"} if both else {}
+    others = [
+        {
+            "name": n,
+            "meaning": m,
+            "values": [run.metrics.get(f"{s}/{k}", run.metrics.get(f"{s}/{instead.get(k)}")) for s in subsets],
+        }
+        for k, n, m in (*_ERRORS, *_SETS)
+    ]
+    return rows + [row for row in others if any(is_number(value) for value in row["values"])]
 
 
 def _disagreements(run: RunRecord, counts: dict[str, np.ndarray]) -> list[str]:

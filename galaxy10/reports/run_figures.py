@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.classes import slugs
-from galaxy10.metrics.confusion import class_scores, reliability
+from galaxy10.metrics.calibration_error import reliability
+from galaxy10.metrics.confusion import class_scores
 from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, logged_columns, metric_specs_of_run
 from galaxy10.reports.figures.calibration import reliability_diagram
 from galaxy10.reports.figures.classes import class_distribution, f1_by_class, is_balanced

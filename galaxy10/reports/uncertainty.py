@@ -23,6 +23,9 @@ from galaxy10.metrics.prediction_sets import COVERAGE, SET_SIZE, set_metrics
 from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration_file import load_calibration
 from galaxy10.prediction.ensemble import Ensemble
+from galaxy10.prediction.fit_laplace import fit_laplace
+from galaxy10.prediction.laplace import load_laplace
+from galaxy10.prediction.mode import PredictMode
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.prediction.prior import class_shares
 from galaxy10.reports.figures.uncertainty import reliability_grid, selective_accuracy
@@ -32,6 +35,7 @@ from galaxy10.runs.trained import check_run, run_config
 logger = logging.getLogger(__name__)
 
 DROPOUT_SAMPLES = 20
+LAPLACE_SAMPLES = 100
 
 
 def compare_modes(
@@ -40,6 +44,7 @@ def compare_modes(
     out_dir: Path,
     *,
     mc_dropout: int | None,
+    laplace: int | None = None,
     coverage: float,
     per_class: bool = False,
     prior: str = "none",
@@ -48,13 +53,15 @@ def compare_modes(
 ) -> Path:
     """Evaluate a labelled file in every prediction mode of the runs; write index.html, uncertainty.csv and figures.
 
-    The modes are the first run with one view, with eight views, and with Monte Carlo dropout if the network has
-    dropout; of several runs also their ensemble with one view and with eight views. A run that is not calibrated for a
-    mode is calibrated first.
+    The modes are the first run with one view, with eight views, with Monte Carlo dropout if the network has dropout,
+    and with samples of its last layer (Laplace approximation) if that is linear; of several runs also their ensemble
+    with one view and with eight views. A run that is not calibrated for a mode is calibrated first.
 
     Args:
         file: the labelled file; the test subset of the runs' own file, else all rows.
         mc_dropout: number of Monte Carlo dropout samples; None: 20 if the first network has dropout, else 0.
+        laplace: number of samples of the last layer's weights; None: 100 if the first network ends in a linear layer
+            and its training file is there, else 0.
         coverage: of the prediction sets, between 0 and 1.
         per_class: whether the coverage holds for each class.
         prior: the class prior of all modes, one of galaxy10.prediction.prior.PRIORS.
@@ -74,6 +81,7 @@ def compare_modes(
         mc_dropout = DROPOUT_SAMPLES if run_config(runs[0])["model"].get("dropout") else 0
     options = PredictOptions(mc_dropout=mc_dropout, coverage=coverage, per_class=per_class, prior=prior)
     check_options(options)
+    check_options(replace(options, mc_dropout=0, laplace=laplace or 0))
     check_runs(runs[:1], replace(options, temperature=False, prior="none"))  # runs are calibrated below
     provenance = check_same_split(runs)
     if prior != "none":
@@ -89,7 +97,7 @@ def compare_modes(
     tables: dict[str, pd.DataFrame] = {}
     class_names: tuple[str, ...] = ()
     make_directory(out_dir)
-    for name, networks in _modes(runs, mc_dropout, device, prior):
+    for name, networks in _modes(runs, mc_dropout, laplace, device, prior):
         class_names = networks.class_names
         evaluations[name], tables[name] = evaluate_ensemble(networks, store, rows, labels, options)
         logger.info(f"{name}: {evaluations[name].images_per_s:.1f} images/s")
@@ -135,26 +143,55 @@ def compare_modes(
     return write_file(out_dir / "index.html", page.encode())
 
 
-def _modes(runs: Sequence[Path], mc_dropout: int, device: str, prior: str) -> Iterator[tuple[str, Ensemble]]:
+def _modes(
+    runs: Sequence[Path], mc_dropout: int, laplace: int | None, device: str, prior: str
+) -> Iterator[tuple[str, Ensemble]]:
     """Yield name and calibrated ensemble of each mode."""
-    several, samples = len(runs), f"{mc_dropout} dropout samples"
-    modes: list[tuple[str, Sequence[Path], int, int]] = [
-        ("single pass", runs[:1], 1, 0),
-        ("8 views", runs[:1], 8, 0),
-    ]
+    several = len(runs)
+    modes: list[tuple[str, Sequence[Path], int, int]] = [("", runs[:1], 0, 0)]
     if mc_dropout:
-        modes += [(samples, runs[:1], 1, mc_dropout), (f"8 views, {samples}", runs[:1], 8, mc_dropout)]
+        modes.append((f"{mc_dropout} dropout samples", runs[:1], mc_dropout, 0))
+    laplace = _laplace_samples(runs[0], laplace, device)
+    if laplace:
+        modes.append((f"{laplace} Laplace samples", runs[:1], 0, laplace))
     if several > 1:
-        modes += [(f"ensemble of {several}", runs, 1, 0), (f"ensemble of {several}, 8 views", runs, 8, 0)]
-    for name, members, tta_views, dropout in modes:
-        networks = Ensemble(members, tta_views=tta_views, mc_dropout=dropout, device=device, prior=prior)
-        for member in networks.members:
-            try:
-                load_calibration(member.run, member.mode)
-            except Galaxy10Error:
-                logger.info(f"calibrating {member.run} for {member.mode.key}")
-                calibrate_run(member.run, tta_views, dropout, device, prior)
-        yield name, networks
+        modes.append((f"ensemble of {several}", runs, 0, 0))
+    for name, members, dropout, samples in modes:
+        for tta_views in (1, 8):
+            for run in members:
+                _calibrate(run, PredictMode(tta_views, dropout, samples, prior), device)
+            networks = Ensemble(
+                members, tta_views=tta_views, mc_dropout=dropout, laplace=samples, device=device, prior=prior
+            )
+            views = "8 views" if tta_views == 8 else "" if name else "single pass"
+            # The names of a table that readers know: "8 views, 20 dropout samples", but "ensemble of 3, 8 views".
+            words = [name, views] if len(members) > 1 else [views, name]
+            yield ", ".join(filter(None, words)), networks
+
+
+def _calibrate(run: Path, mode: PredictMode, device: str) -> None:
+    """Calibrate a run for a mode unless it is."""
+    try:
+        load_calibration(run, mode)
+        if mode.laplace:
+            load_laplace(run, mode.cli_options)
+    except Galaxy10Error:
+        logger.info(f"calibrating {run} for {mode.key}")
+        calibrate_run(run, mode.views, mode.dropout, device, mode.prior, mode.laplace)
+
+
+def _laplace_samples(run: Path, requested: int | None, device: str) -> int:
+    """Return the number of samples of the last layer, which is fitted; 0 without a request if it cannot be."""
+    if requested == 0:
+        return 0
+    try:
+        fit_laplace(run, device)
+    except Galaxy10Error as error:
+        if requested:
+            raise
+        logger.info(f"note: no Laplace samples: {error}")
+        return 0
+    return requested or LAPLACE_SAMPLES
 
 
 def _line(
@@ -167,7 +204,7 @@ def _line(
     metrics = over_present_classes(evaluation.metrics(class_names), class_names, absent)
     kept = (
         *("accuracy", "macro_f1", "loss_uncalibrated", "loss", "calibration_error_uncalibrated", "calibration_error"),
-        *("coverage", "mean_set_size"),
+        *("calibration_error_perfect", "calibration_error_perfect_95", "coverage", "mean_set_size"),
     )
     return {
         "mode": name,

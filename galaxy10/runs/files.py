@@ -42,6 +42,7 @@ class RunFiles:
         self.last = self.checkpoints / "last.ckpt"
         self.pca_arrays = self.checkpoints / "pca.npz"
         self.calibration = path / "calibration.json"
+        self.laplace = path / "laplace.npz"
         self.validation_features = path / "validation_features.npz"
         self.figures = path / "figures"
         self.report = path / "report.html"

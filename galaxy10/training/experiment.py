@@ -28,7 +28,7 @@ from galaxy10.data.record import data_record
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.settings import uses_galaxy_data
 from galaxy10.errors import Galaxy10Error
-from galaxy10.evaluation.default_sets import default_set_metrics
+from galaxy10.evaluation.default_metrics import default_metrics
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
 from galaxy10.metrics.specs import metric_directions, metric_mode
@@ -173,9 +173,9 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     if not trainer.is_global_zero:
         return {}
     calibration = calibrate_finished_run(directory.path, store_of(data), trainer.strategy.root_device)
-    if calibration is not None and "test/accuracy" in metrics:
+    if "test/accuracy" in metrics:
         predictions = directory.files.read_predictions("test")
-        metrics = default_set_metrics(calibration, predictions, facts.class_names, "test") | metrics
+        metrics = default_metrics(calibration, predictions, facts.class_names, "test") | metrics
     directory.end("finished", metrics={**metrics_csv.logged_at_best(), **metrics, **metrics_csv.totals()})
     report = build_report(directory.path) if config["run"]["report"] else None
     for table in sorted(directory.files.profiler.glob("*.txt")):

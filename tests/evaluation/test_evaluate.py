@@ -15,7 +15,17 @@ def test_evaluate_gives_the_runs_own_numbers_on_its_test_subset(run, finished, g
         if key.startswith("test/"):
             assert again.result[key] == value, key
     assert 0 <= again.result["test/coverage_spiral"] <= 1 <= again.result["test/set_size_spiral"]
-    assert "in a set" in (tmp_path / "again" / "report.html").read_text()
+    errors = {
+        name: again.result[f"test/calibration_error_{name}"] for name in ("uncalibrated", "calibrated", "perfect")
+    }
+    assert errors["uncalibrated"] == again.result["test/calibration_error"] != errors["calibrated"]
+    assert 0 < errors["perfect"] < 0.3
+    assert 0 < again.result["test/calibration_error_perfect_95"] < 0.5
+    page = (tmp_path / "again" / "report.html").read_text()
+    assert "in a set" in page
+    for name in ("error before the temperature", "error after the temperature", "a perfectly calibrated model"):
+        assert name in page
+    assert f"{errors['calibrated']:.4f}" in page
     assert (tmp_path / "again" / "predictions" / "test.parquet").is_file()
 
 

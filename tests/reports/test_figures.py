@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from galaxy10.classes import GALAXY10_CLASSES
-from galaxy10.metrics.confusion import class_scores, confusion_matrix, reliability
+from galaxy10.metrics.calibration_error import reliability
+from galaxy10.metrics.confusion import class_scores, confusion_matrix
 from galaxy10.reports.figures.calibration import reliability_diagram
 from galaxy10.reports.figures.classes import class_distribution, f1_by_class
 from galaxy10.reports.figures.confusion import confusion_heat_map

@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from galaxy10.metrics.confusion import Reliability
+from galaxy10.metrics.calibration_error import Reliability
 from galaxy10.reports.style import BLUE, GREY, SKY, VERMILLION, in_house_style, new_figure
 
 

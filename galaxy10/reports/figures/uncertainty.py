@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from galaxy10.metrics.confusion import reliability
+from galaxy10.metrics.calibration_error import reliability
 from galaxy10.reports.style import BLUE, CYCLE, GREY, SKY, VERMILLION, in_house_style, new_figure, wrapped
 
 
