@@ -12,8 +12,9 @@ from torch import nn
 
 from galaxy10.compat import averaged_model
 from galaxy10.data import GalaxyData
-from galaxy10.errors import TrainingError
+from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.models import Classifier
+from galaxy10.training.callback_checks import check_callbacks
 from galaxy10.training.callbacks import EMA, CutMix, MixUp, StepSeed
 from galaxy10.training.checkpoints import AtomicCheckpointIO
 from tests.conftest import QUICK, ROOT
@@ -160,11 +161,12 @@ def test_a_decay_or_warm_up_out_of_range_is_refused(wrong):
         EMA(**wrong)
 
 
-def test_sharded_strategies_are_refused(here, galaxies):
-    words = ("callbacks=ema", "trainer.strategy=fsdp", "trainer.accelerator=cpu")
-    done = here("train.py", "data=hdf5", f"data.path={galaxies}", *words)
-    assert done.code == 2
-    assert "trainer.strategy=fsdp splits them over processes; type trainer.strategy=ddp" in done.message
+@pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2"])
+def test_strategies_that_split_the_weights_are_refused(strategy):  # they need GPUs, so a command says that first here
+    callbacks = {"ema": {"_target_": "galaxy10.training.callbacks.EMA"}, "off": None}
+    config = {"callbacks": callbacks, "model": {"unused_groups": []}, "trainer": {"strategy": strategy}}
+    with pytest.raises(Galaxy10Error, match=f"strategy={strategy} splits them over processes; type trainer.strategy"):
+        check_callbacks(config, None)
 
 
 @pytest.mark.long
