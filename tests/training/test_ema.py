@@ -63,6 +63,8 @@ class Watch(L.Callback):
 
     def on_train_epoch_end(self, trainer, module):
         self.at_end = copy_of(module.state_dict())
+        if self.save_at == "end" and trainer.current_epoch == 1:
+            trainer.save_checkpoint(self.path)
 
 
 def trainer_of(*callbacks, epochs=2):
@@ -146,6 +148,17 @@ def test_a_training_resumed_within_an_epoch_ends_with_the_same_bits(galaxies, tm
     assert saved["galaxy10"]["class_names"] == ["0", "1", "2"]
     assert not equal(saved["state_dict"], saved["current_model_state"])
     assert saved["averaging_state"]["n_averaged"] == 4
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_training_that_was_complete_when_it_resumes_leaves_the_average_in_the_module(galaxies, tmp_path):
+    path, left = tmp_path / "end.ckpt", []
+    for resume in (None, path):
+        watch, module = Watch(ema := EMA(decay=0.9), save_at="end", path=path), module_of()
+        trainer_of(StepSeed(0), ema, watch).fit(module, data_of(galaxies), ckpt_path=resume, weights_only=True)
+        left.append(module.state_dict())
+    assert not watch.steps  # nothing was trained again
+    assert equal(left[0], left[1])
 
 
 def test_a_module_that_cannot_be_copied_is_refused_in_one_line():

@@ -14,10 +14,10 @@ from galaxy10.errors import TrainingError, first_line
 class EMA(WeightAveraging):
     """Keep an exponential moving average (EMA) of the weights, with which every validation of the training is made.
 
-    After every optimizer step, average ← d · average + (1 − d) · weights (Polyak & Juditsky 1992,
-    doi:10.1137/0330046), d = min(decay, (1 + n) / (warmup + n)) after n earlier steps. This warm-up is that of
-    TensorFlow's ExponentialMovingAverage: the first average is the weights after the first step, and with warmup=10
-    the average spans about the last ninth of all steps until that is 1 / (1 − decay) steps.
+    After every optimizer step, average ← d · average + (1 − d) · weights (Tarvainen & Valpola 2017, arXiv 1703.01780,
+    eq. 2), d = min(decay, (1 + n) / (warmup + n)) after n earlier steps. This warm-up is that of TensorFlow's
+    ExponentialMovingAverage: the first average is the weights after the first step, and with warmup=10 the average
+    spans about the last ninth of all steps until that is 1 / (1 − decay) steps.
 
     Running statistics of batch norms (and all other floating-point buffers) are averaged like weights: those of the
     last step belong to the last weights, and as an average over fewer steps they would not fit the averaged network.
@@ -110,10 +110,13 @@ class EMA(WeightAveraging):
             super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Drop the average after fit: the module has it, until other weights are loaded."""
-        if stage == "fit":
-            forget_average(self)
-            self.load_state_dict({"latest_update_step": 0})
+        """Leave the average in the module after fit, and drop it here."""
+        if stage != "fit":
+            return
+        if self.state_dict()["latest_update_step"] > 0:
+            super().on_train_end(trainer, pl_module)  # not called if training was complete when it resumed
+        forget_average(self)
+        self.load_state_dict({"latest_update_step": 0})
 
 
 def saved_weights(callbacks: list[L.Callback]) -> dict[str, str]:
