@@ -19,9 +19,10 @@ class EMA(WeightAveraging):
     ExponentialMovingAverage: the first average is the weights after the first step, and with warmup=10 the average
     spans about the last ninth of all steps until that is 1 / (1 − decay) steps.
 
-    Buffers, such as the running statistics of batch norms, are copied from the last step. Running statistics are a
-    moving average already, over about ten steps, and averaging them again fits the averaged weights less well:
-    docs/training.md has numbers.
+    Running statistics of batch norms (and all other floating-point buffers) are averaged like weights. Copies of those
+    of the last step fit the last weights; an average over many steps is far from these, and with copies it was worse
+    than no average (docs/training.md has numbers). Whole numbers, such as the count of batches, are copied, and so are
+    buffers with infinite values (masks).
 
     In checkpoints, `state_dict` is the average, which everything loads; `current_model_state` has the weights of the
     last step, with which training resumes; `galaxy10.weights` says so in words. After fit, the module has the
@@ -38,8 +39,9 @@ class EMA(WeightAveraging):
     def __init__(self, decay: float = 0.999, warmup: int = 10):
         if not 0 <= decay < 1 or warmup < 1:
             raise ValueError(f"decay={decay} is not from 0 to below 1, or warmup={warmup} is below 1")
-        super().__init__(use_buffers=False, multi_avg_fn=self._average)
+        super().__init__(use_buffers=True, multi_avg_fn=self._average)
         self.decay, self.warmup = float(decay), int(warmup)
+        self._infinite: list[str] = []
 
     @property
     def description(self) -> str:
@@ -65,12 +67,24 @@ class EMA(WeightAveraging):
         # Lightning copies before the module is moved. The number of updates stays on the CPU: reading it there does
         # not wait for the GPU.
         averaged_model(self).module.to(trainer.strategy.root_device)
+        buffers = pl_module.named_buffers()
+        self._infinite = [name for name, x in buffers if x.is_floating_point() and not x.isfinite().all()]
 
     def _average(self, averages: list[torch.Tensor], weights: list[torch.Tensor], _: Any) -> None:
-        """Update the averages of parameters in place."""
+        """Update averages, a list of tensors of one type, in place."""
+        if not averages[0].is_floating_point():
+            for average, weight in zip(averages, weights, strict=True):
+                average.copy_(weight)
+            return
         n = int(averaged_model(self).n_averaged)
         decay = min(self.decay, (1 + n) / (self.warmup + n))
         get_ema_multi_avg_fn(decay)(averages, weights, n)  # type: ignore[no-untyped-call]
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        """Update the average after an optimizer step."""
+        super().on_train_batch_end(trainer, pl_module, *args)
+        for name in self._infinite:
+            averaged_model(self).module.get_buffer(name).copy_(pl_module.get_buffer(name))
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Swap in the average, but only within fit and after its first update."""
