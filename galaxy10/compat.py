@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import lightning as L
     import optuna
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.pytorch.callbacks import WeightAveraging
     from torch import nn
+    from torch.optim.swa_utils import AveragedModel
 
 
 def leave_signals_alone(trainer: L.Trainer) -> None:
@@ -59,6 +61,24 @@ def slurm_task_environment() -> SLURMEnvironment:
             """Do nothing: check_job has compared the tasks."""
 
     return SlurmTaskEnvironment(auto_requeue=False)
+
+
+def averaged_model(callback: WeightAveraging) -> AveragedModel:
+    """Return the model in which WeightAveraging keeps its average, from setup of fit on.
+
+    Lightning (2.6.6) keeps it in a private attribute.
+    """
+    model = callback._average_model
+    assert model is not None
+    return model
+
+
+def forget_average(callback: WeightAveraging) -> None:
+    """Make WeightAveraging save and validate a module as it is, as before fit.
+
+    Lightning (2.6.6) keeps the average after fit, and swaps it over weights that are loaded later.
+    """
+    callback._average_model = None
 
 
 @contextmanager

@@ -46,6 +46,18 @@ def test_lightning_asks_the_signal_connector_that_is_silenced():
     assert during_fit(silenced=True) == before
 
 
+def test_lightning_keeps_averaged_weights_where_they_are_read_and_forgotten():
+    from lightning.pytorch.callbacks import WeightAveraging
+
+    callback, module = WeightAveraging(), tiny_module()
+    callback.setup(None, module, "fit")
+    assert type(compat.averaged_model(callback).module) is type(module)
+    compat.forget_average(callback)
+    checkpoint = {"state_dict": {}}
+    callback.on_save_checkpoint(None, module, checkpoint)
+    assert checkpoint == {"state_dict": {}}
+
+
 def tiny_module():
     import torch
     from lightning.pytorch.demos.boring_classes import BoringModel, RandomDataset

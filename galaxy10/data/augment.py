@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 
 import galaxy10.data.counter_rng as counter_rng
+from galaxy10.data.pose_schedule import SCHEDULES, drawn_poses
+from galaxy10.data.settings import check_schedule
 from galaxy10.errors import Galaxy10Error
 
 INTERPOLATIONS = ("bilinear", "bicubic")
@@ -29,6 +31,7 @@ class Augmentation:
     Attributes:
         name: the choice of the `augment` group, for the record.
         dihedral: none, horizontal_flip, or all eight flips and quarter turns.
+        dihedral_schedule: independent, or cycle: each galaxy has all eight once in eight epochs (pose_schedule.py).
         crop_area: share of the image's area that a random crop keeps, (low, high); (1, 1) for no crop.
         crop_aspect: width over height of the crop, (low, high), drawn uniformly in the logarithm.
         rotation_deg: the rotation angle is drawn from ± this many degrees.
@@ -37,10 +40,14 @@ class Augmentation:
         noise: Gaussian noise β in units of the data set's standard deviation σ (of each channel).
         before: custom modules, applied before all of these (see custom_transforms.py).
         after: custom modules, applied after all of these.
+
+    Raises:
+        Galaxy10Error: dihedral_schedule is unknown, or is cycle and there are no flips to order.
     """
 
     name: str = "none"
     dihedral: str = "none"
+    dihedral_schedule: str = "independent"
     crop_area: tuple[float, float] = (1.0, 1.0)
     crop_aspect: tuple[float, float] = (1.0, 1.0)
     rotation_deg: float = 0.0
@@ -49,6 +56,12 @@ class Augmentation:
     noise: float = 0.0
     before: tuple[Any, ...] = ()
     after: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the schedule."""
+        if self.dihedral_schedule not in SCHEDULES:
+            raise Galaxy10Error(f"dihedral_schedule={self.dihedral_schedule} is not one of {', '.join(SCHEDULES)}")
+        check_schedule(self.dihedral, self.dihedral_schedule)
 
     @classmethod
     def from_config(cls, settings: Mapping[str, Any]) -> "Augmentation":
@@ -129,8 +142,8 @@ class Preprocessing:
         mask = DIHEDRAL[augmentation.dihedral]
         if mask:
             # One draw for all repeats of a galaxy, so that resampling's different turns stay different.
-            drawn = (counter_rng.uniform(counter_rng.sample_seeds(seed, epoch, rows), 1)[:, 0] * 8).to(torch.int64)
-            dihedral = compose_dihedral(dihedral, drawn & mask)
+            drawn = drawn_poses(augmentation.dihedral_schedule, mask, seed, epoch, rows)
+            dihedral = compose_dihedral(dihedral, drawn)
         key = counter_rng.sample_seeds(seed, epoch, rows, repeat_index)
         if augmentation.resamples:
             # Detail that no affine map can show is filtered out first: cheaper than many samples per pixel.

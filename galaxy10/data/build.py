@@ -8,7 +8,7 @@ from filelock import FileLock
 
 from galaxy10.config.building import HYDRA_KEYS, TARGET, accepts, build, check_signatures, resolve
 from galaxy10.data.hdf5 import SourceFile
-from galaxy10.data.settings import check_settings, uses_galaxy_data
+from galaxy10.data.settings import check_schedule, check_settings, uses_galaxy_data
 from galaxy10.data.source import check_source
 from galaxy10.data.split_table import check_split_file
 from galaxy10.errors import Galaxy10Error
@@ -28,6 +28,7 @@ def check_data(data: Mapping[str, Any], augment: Mapping[str, Any]) -> SourceFil
     Raises:
         Galaxy10Error: a setting or the file is wrong.
     """
+    check_schedule(augment.get("dihedral", "none"), augment.get("dihedral_schedule", "independent"))
     if uses_galaxy_data(data):
         check_settings(data)
         source = check_source(data)

@@ -59,6 +59,7 @@ FIELDS: dict[str, Field] = {
     "data.simulation_seed": integer(0, 2**31 - 1),
     "augment.name": text(),
     "augment.dihedral": choice("none", "horizontal_flip", "all"),
+    "augment.dihedral_schedule": choice("independent", "cycle"),
     "augment.crop_area": pair(0, 1),
     "augment.crop_aspect": pair(0),
     "augment.rotation_deg": number(0, 180),
@@ -95,6 +96,19 @@ def galaxy_data_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     check_fields({f"data.{key}": value for key, value in data.items() if key != "reader"}, FIELDS)
     check_settings(data)
     return data
+
+
+def check_schedule(dihedral: str, schedule: str) -> None:
+    """Check that there are flips for the schedule of an augmentation to order.
+
+    Raises:
+        Galaxy10Error: there are none.
+    """
+    if schedule == "cycle" and dihedral == "none":
+        raise Galaxy10Error(
+            "augment.dihedral_schedule=cycle orders flips and turns, and augment.dihedral=none makes none; type "
+            "augment.dihedral=all"
+        )
 
 
 def check_settings(data: Mapping[str, Any]) -> None:

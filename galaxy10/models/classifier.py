@@ -181,6 +181,9 @@ class Classifier(L.LightningModule):
     def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the training loss, a scalar, and the logits (B, C).
 
+        Args:
+            labels: (B,) int64, or the class fractions (B, C) float32 of mixed images.
+
         Raises:
             TrainingError: the criterion does not return a tensor, or the network no (B, C) logits.
         """
@@ -340,6 +343,7 @@ class Classifier(L.LightningModule):
         hyperparameters = checkpoint.get("hyper_parameters") or {}
         checkpoint["hyper_parameters"] = {key: value for key, value in hyperparameters.items() if is_plain(value)}
         checkpoint["galaxy10"] = {
+            **checkpoint.get("galaxy10", {}),  # of a callback
             "model": self.model_config,
             "class_names": list(self.class_names),
             "preprocessing": None if self.preprocessing is None else self.preprocessing.to_dict(),

@@ -285,6 +285,7 @@ def _provenance(run: RunRecord) -> list[tuple[str, Any]]:
         ("standard deviation of the training pixels", data.get("pixel_std")),
         ("network", model.get("name")),
         ("initial weights", model.get("weights")),
+        ("saved weights", run.provenance_section("training").get("weights")),
         ("input size (px)", model.get("image_size")),
         ("parameters", count(model.get("parameters"))),
         ("trainable parameters", count(model.get("trainable_parameters"))),

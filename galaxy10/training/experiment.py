@@ -52,6 +52,7 @@ from galaxy10.training.callbacks import (
     StopOnSignal,
     TrainingProgress,
 )
+from galaxy10.training.callbacks.ema import saved_weights
 from galaxy10.training.checkpoints import AtomicCheckpointIO, checkpoint_callbacks
 from galaxy10.training.distributed import cluster_environment, set_threads_from_slurm, watch_children
 from galaxy10.training.inherited import check_same_start, overlap_note, with_known_galaxies_of
@@ -131,6 +132,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
         check_same_start(directory.files, module.init_record)
         about = provenance(config, data_record(data, facts), module, weights)
         about["training"] = {"precision": precision.name, "precision_reason": precision.reason}
+        about["training"] |= saved_weights(trainer.callbacks)  # type: ignore[attr-defined]
         shown = facts.class_counts
         if isinstance(data, GalaxyData):
             about["training"]["cache_on_device"] = data.uses_device_cache(trainer.strategy.root_device)

@@ -16,6 +16,7 @@ from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, metric_directions, metr
 from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, not_a_classifier_message
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.launcher import check_processes
+from galaxy10.training.callback_checks import check_callbacks
 from galaxy10.training.inherited import check_init_from
 from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
@@ -61,6 +62,7 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     source = check_data(config["data"], config["augment"])
     _check_targets(config)
     _check_monitors(config, source)
+    check_callbacks(config, source)
     if config["model"]["pretrained"] and config["model"]["init_from"] is None:
         from galaxy10.models.weights import check_weights_reachable
 

@@ -55,6 +55,19 @@ _OWN: dict[str, Field] = {
     "callbacks.early_stopping.mode": optional(choice("min", "max")),
     "callbacks.early_stopping.patience": integer(0),
     "callbacks.early_stopping.min_delta": number(0),
+    "callbacks.ema._target_": text(),
+    "callbacks.ema.decay": number(0, 0.999999),
+    "callbacks.ema.warmup": integer(1),
+    **{
+        f"callbacks.{name}.{key}": field
+        for name in ("mixup", "cutmix")
+        for key, field in {
+            "_target_": text(),
+            "seed": integer(0, 2**31 - 1),
+            "alpha": number(0, above=True),
+            "probability": number(0, 1),
+        }.items()
+    },
     "debug.name": text(),
     "experiment": anything(),
     "slurm.wait": boolean(),

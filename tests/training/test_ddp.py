@@ -23,8 +23,8 @@ WORDS = (
 TWO = "trainer.devices=2"
 
 
-def weights(run):
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+def weights(run, part="state_dict"):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)[part]
 
 
 @pytest.mark.long
@@ -37,6 +37,18 @@ def test_a_grid_of_two_processes_each_gives_what_one_process_gives(train, tmp_pa
     first, second = (tmp_path / trial["run_dir"] for trial in grid.result["trials"])
     assert_one_experiment(tmp_path / "alone", first)
     assert any(not torch.equal(tensor, weights(second)[key]) for key, tensor in weights(first).items())
+
+
+@pytest.mark.long
+def test_two_processes_average_their_weights_as_one_does(train, tmp_path):
+    write_galaxies(tmp_path / "g.h5", per_class=30)
+    for name, words in {"alone": (), "two": (TWO,)}.items():
+        done = train(*WORDS, *words, "callbacks=ema", "trainer.max_epochs=2", f"run.dir={name}")
+        assert done.code == 0, done.err
+    assert_one_experiment(tmp_path / "alone", tmp_path / "two")  # the average
+    one, two = (weights(tmp_path / name, "current_model_state") for name in ("alone", "two"))
+    assert max((tensor - two[key]).abs().max() for key, tensor in one.items()) < 1e-5
+    assert any(not torch.equal(tensor, two[key]) for key, tensor in weights(tmp_path / "two").items())
 
 
 @pytest.mark.long

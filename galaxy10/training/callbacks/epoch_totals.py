@@ -44,7 +44,8 @@ class EpochTotals(L.Callback):
         self._sums = self._sums.to(loss.device)  # a checkpoint may have been loaded on another device
         count = torch.full((), len(labels), dtype=torch.float64, device=loss.device)
         zero = torch.zeros_like(count)
-        correct, with_logits = (zero, zero) if logits is None else ((logits.argmax(dim=1) == labels).sum(), count)
+        classes = labels.argmax(dim=1) if labels.ndim == 2 else labels  # of mixed images, the class with most of each
+        correct, with_logits = (zero, zero) if logits is None else ((logits.argmax(dim=1) == classes).sum(), count)
         self._sums += torch.stack([loss.detach().double() * count, correct.double(), with_logits, count])
 
     def _of_all(self, trainer: L.Trainer) -> torch.Tensor:
