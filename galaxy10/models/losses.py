@@ -1,4 +1,4 @@
-"""Training losses: scalars of logits (B, C) and labels (B,)."""
+"""Training losses: scalars of logits (B, C) and labels: class numbers (B,), or class fractions (B, C) that sum to 1."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,9 @@ _BETA = 0.999  # of effective numbers: Cui et al. 2019 compare 0.9 to 0.9999
 
 
 class CrossEntropy(nn.Module):
-    """Cross-entropy of logits (B, C) and labels (B,) int64, mean over the batch.
+    """Cross-entropy of logits (B, C) and labels (B,) int64 or (B, C) float32, mean over the batch.
+
+    With class weights, the mean is weighted; an image with fractions of classes has the mean of their weights.
 
     Args:
         label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016, arXiv 1512.00567).
@@ -42,7 +44,11 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        return F.cross_entropy(logits, labels, weight=self.weight, label_smoothing=self.label_smoothing)
+        options: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.label_smoothing}
+        if labels.ndim == 1 or self.weight is None:
+            return F.cross_entropy(logits, labels, **options)
+        # torch divides by the sum of the weights only for class numbers.
+        return F.cross_entropy(logits, labels, **options, reduction="sum") / (labels * self.weight).sum()
 
 
 class LogitAdjusted(nn.Module):
@@ -87,6 +93,8 @@ class LogitAdjusted(nn.Module):
 class FocalLoss(nn.Module):
     """Focal loss (Lin et al. 2017, arXiv 1708.02002, eq. 4): −(1 − p)^gamma · log p, with p of the true class.
 
+    For class fractions (B, C), the mean over the classes of an image in these fractions.
+
     Args:
         gamma: how much less well-classified images count; 0 is cross-entropy.
         class_weights, class_counts: see CrossEntropy; the paper's alpha.
@@ -106,6 +114,10 @@ class FocalLoss(nn.Module):
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
+        if labels.ndim == 2:
+            log_p = F.log_softmax(logits, dim=1)
+            weights = labels if self.weight is None else labels * self.weight
+            return -(weights * (1 - log_p.exp()) ** self.gamma * log_p).sum() / weights.sum()
         log_p = F.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
         losses = -((1 - log_p.exp()) ** self.gamma) * log_p
         if self.weight is None:
