@@ -46,6 +46,23 @@ def write_labels(path: Path, values: object, names: object = None) -> Path:
     return path
 
 
+def add_votes(path: Path, voters: int | None = None, seed: int = 0) -> Path:
+    """Give a file votes of people who mostly agree with its labels: counts of so many voters, or fractions of 40."""
+    rng = np.random.default_rng(seed)
+    with h5py.File(path, "r+") as file:
+        labels = file["ans"][:]
+        chances = np.full((len(labels), labels.max() + 1), 0.1)
+        chances[np.arange(len(labels)), labels] += rng.uniform(0.3, 2, len(labels))
+        number = voters or 40
+        votes = np.stack([rng.multinomial(number, row / row.sum()) for row in chances])
+        votes[np.arange(len(labels)), labels] = votes.max(axis=1) + 1
+        names = dict(file["ans"].attrs)
+        del file["ans"]
+        file["votes"] = votes if voters else votes / votes.sum(axis=1, keepdims=True)
+        file["votes"].attrs.update(names)
+    return path
+
+
 def galaxy(seed: int = 0, size: tuple[int, int] = (32, 32)) -> np.ndarray:
     """A bright spot on noise, (H, W, 3) uint8."""
     rng = np.random.default_rng(seed)

@@ -108,6 +108,10 @@ def pack(
     hdu: Hdu = None,
     path_column: PathColumn = None,
     label_column: Annotated[str, typer.Option(help="column of class names, or numbers, in the table")] = "label",
+    vote_columns: Annotated[
+        str | None,
+        typer.Option(help="columns of votes in the table, one per class, separated by commas; no label then"),
+    ] = None,
     class_level: Annotated[
         int | None,
         typer.Option(
@@ -133,6 +137,7 @@ def pack(
             hdu=hdu,
             path_column=path_column,
             label_column=label_column,
+            vote_columns=[name.strip() for name in vote_columns.split(",")] if vote_columns else None,
             class_level=class_level,
             coordinates=coordinates,
             overwrite=overwrite,

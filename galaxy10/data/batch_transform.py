@@ -6,12 +6,15 @@ import torch
 
 from galaxy10.data.augment import Augmentation, Preprocessing, to_nchw
 from galaxy10.data.custom_transforms import CustomTransforms
+from galaxy10.data.votes import VOTES
 
 Batch = dict[str, Any]
 
 
 class BatchTransform:
     """The transform of batches of images (B, H, W, 3) uint8 to {"inputs": (B, 3, S, S) float32, "labels", "rows"}.
+
+    Votes stay in a batch that has them.
 
     Args:
         seed: every draw is a function of the seed, the epoch, and the rows of the batch.
@@ -38,7 +41,7 @@ class BatchTransform:
         if "after" in self.custom:
             inputs = self.custom.apply("after", inputs, self.seed, epoch, batch["first"])
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
+        return {"inputs": inputs, **_kept(batch)}
 
     def prefetch(self, batch: Batch, epoch: int, preprocessing: Preprocessing) -> Batch:
         """Do the part of `train` before the custom modules `augment.after`."""
@@ -49,9 +52,13 @@ class BatchTransform:
             images = pixels.permute(0, 2, 3, 1) * 255
         drawn = (self.seed, epoch, batch["rows"], batch["repeat_index"], batch["dihedral"])
         inputs = preprocessing.train_transform(images, self.augmentation, *drawn)
-        return {"inputs": inputs, **{key: batch[key] for key in ("labels", "rows", "first")}}
+        return {"inputs": inputs, **_kept(batch), "first": batch["first"]}
 
     def evaluate(self, batch: Batch, preprocessing: Preprocessing) -> Batch:
         """Return an evaluation batch, which is not augmented."""
         inputs = preprocessing.eval_transform(batch["images"])
-        return {"inputs": inputs, "labels": batch["labels"], "rows": batch["rows"]}
+        return {"inputs": inputs, **_kept(batch)}
+
+
+def _kept(batch: Batch) -> Batch:
+    return {key: batch[key] for key in ("labels", "rows", VOTES) if key in batch}

@@ -11,6 +11,7 @@ from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import check_schedule, check_settings, uses_galaxy_data
 from galaxy10.data.source import check_source
 from galaxy10.data.split_table import check_split_file
+from galaxy10.data.votes import check_soft_labels
 from galaxy10.errors import Galaxy10Error
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def check_data(data: Mapping[str, Any], augment: Mapping[str, Any]) -> SourceFil
     if uses_galaxy_data(data):
         check_settings(data)
         source = check_source(data)
+        if source is not None:
+            check_soft_labels(data.get("soft_labels", "auto"), source.table, source.path)
         if data["split_file"] is not None:
             check_split_file(Path(data["split_file"]), source.table if source is not None else None)
         return source

@@ -24,6 +24,7 @@ from galaxy10.data.split import Split
 from galaxy10.data.split_settings import split_of_settings
 from galaxy10.data.store import Store, channel_statistics
 from galaxy10.data.train_fraction import keep_train_fraction
+from galaxy10.data.votes import check_soft_labels, votes_of
 from galaxy10.errors import Galaxy10Error
 
 logger = logging.getLogger(__name__)
@@ -36,18 +37,22 @@ class GalaxyData(L.LightningDataModule):
     `store`, `split`, `class_names`, `class_counts` and `preprocessing` are set.
 
     Batches are copied to the device as uint8; normalisation and augmentation run there, on the whole batch, and give
-    {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}. On the CPU, the prefetching thread runs them.
+    {"inputs": (B, 3, S, S) float32, "labels": (B,), "rows": (B,)}, with "votes": (B, C) float32 if the file has votes.
+    On the CPU, the prefetching thread runs them.
 
     Args:
         name: galaxy10 (the published file), hdf5 (the file at `path`) or simulated; default: hdf5 if `path` is given.
-        path: an HDF5 file with `images` (N, H, W, 3) uint8 and `ans` (N,), a folder with one folder per class, a table
-            of paths and labels, or the input of `reader`.
+        path: an HDF5 file with `images` (N, H, W, 3) uint8 and `ans` (N,) or `votes` (N, C), a folder with one folder
+            per class, a table of paths and labels, or the input of `reader`.
         dir: folder of downloaded and simulated files.
         variant: of the published file: full (default) or no_duplicates.
         class_names: names in label order; default: the file's.
         store_dir: folder of stores; default: beside the file if writable, else `dir`.
         reader: read(path) → (images, labels, class names[, table]), see readers.py; or a mapping with its `_target_`
             and further arguments. Default: by the type of `path`.
+        vote_columns: the columns of a table with the votes for each class, in place of a column of labels.
+        soft_labels: whether training batches have the votes for each class, if the file has votes: true, false, or auto
+            (true if it has). Evaluation batches always have them.
         protocol, split_seed, num_folds, fold, duplicates, blanks, group_radius_arcsec: see
             split.make_split. The published file has the split galaxy10-split-v1 unless one of them is set.
         split_file: a table with the split (split_table.read_split_file), in place of a drawn one.
@@ -79,6 +84,8 @@ class GalaxyData(L.LightningDataModule):
         class_names: Sequence[str] | None = None,
         store_dir: str | PathLike[str] | None = None,
         reader: Callable[..., Any] | Mapping[str, Any] | None = None,
+        vote_columns: Sequence[str] | None = None,
+        soft_labels: bool | str = "auto",
         protocol: str = "default",
         split_seed: int = 0,
         num_folds: int | None = None,
@@ -152,13 +159,16 @@ class GalaxyData(L.LightningDataModule):
             split = split_of_settings(self.settings, self.store, self.class_names)
             notes = (*(self.source.notes if self.source else ()), stored_line(self.store.table), *split.notes)
             split = replace(split, notes=tuple(filter(None, notes)))
-            self._split = keep_train_fraction(split, self.settings["train_fraction"], self.seed, self.class_names)
+            every_class = votes_of(self.store.table) is None
+            fraction = self.settings["train_fraction"]
+            self._split = keep_train_fraction(split, fraction, self.seed, self.class_names, every_class)
         self._share_preprocessing()
 
     def _read(self) -> None:
         if self._store is None:
             self.source = obtain_source(self.settings)
             self._class_names = self.source.names
+            check_soft_labels(self.settings["soft_labels"], self.source.table, self.source.path)
             self._store = obtain_store(self.settings, self.source)
 
     @property
@@ -225,6 +235,16 @@ class GalaxyData(L.LightningDataModule):
         table = self.split.table
         return table.loc[table["subset"] == subset, "label"].to_numpy(np.int64)
 
+    def votes(self, subset: str) -> np.ndarray | None:
+        """Return the votes (n, C) float32 of one subset, in file order; None if the file has none."""
+        votes = votes_of(self.store.table)
+        return None if votes is None else votes[self.split.rows(subset)].astype(np.float32)
+
+    @property
+    def training_votes(self) -> np.ndarray | None:
+        """Return the votes (n, C) float32 of the training subset; None if the labels are trained on."""
+        return None if self.settings["soft_labels"] is False else self.votes("train")
+
     # --- loaders --------------------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> GalaxyLoader:
@@ -258,9 +278,9 @@ class GalaxyData(L.LightningDataModule):
         prepare = self._prefetched if subset == "train" else self._evaluated
         ahead = device == "cpu" and (subset != "train" or self.transform.can_prefetch)
         images = None if subset == "train" and self._on_device() else self.store.images
-        loader = GalaxyLoader(
-            images, self.split.rows(subset), self.labels(subset), sampler, device == "cuda", prepare if ahead else None
-        )
+        votes = self.training_votes if subset == "train" else self.votes(subset)
+        rows, labels = self.split.rows(subset), self.labels(subset)
+        loader = GalaxyLoader(images, rows, labels, sampler, device == "cuda", prepare if ahead else None, votes)
         self.loaders[subset] = loader
         return loader
 

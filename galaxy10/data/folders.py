@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from galaxy10.config.fields import did_you_mean
 from galaxy10.data.coordinates import column_named, read_numbers
 from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.folder_layout import find_classes
@@ -18,6 +19,7 @@ from galaxy10.data.input_files import ImageFiles, ImageSource, PathTable, printa
 from galaxy10.data.prefetch import read_ahead
 from galaxy10.data.quality import ReadingNotes
 from galaxy10.data.stretch import STRETCHES
+from galaxy10.data.votes import NO_VOTES, check_votes
 from galaxy10.errors import Galaxy10Error
 
 logger = logging.getLogger(__name__)
@@ -74,19 +76,20 @@ def read_table(
     stretch: str = "auto",
     hdu: int | str | Sequence[int | str] | None = None,
     coordinates: bool = True,
+    vote_columns: Sequence[str] | None = None,
 ) -> LabelledImages:
     """Read the images that a table names (CSV, Parquet or FITS); paths are relative to the table's folder.
 
-    Labels are class names or numbers; −1 where the table has none. The columns ra and dec (degrees or sexagesimal),
-    redshift, pxscale, group and subset (or split) are kept, in any case; ra and dec only with `coordinates`. The other
-    arguments and the result are those of read_folders.
+    Labels are class names or numbers; −1 where the table has none. With vote_columns, they are votes (N, C): these
+    columns, named as the classes, hold counts or fractions, and label_column is not read. The columns ra and dec
+    (degrees or sexagesimal), redshift, pxscale, group and subset (or split) are kept, in any case; ra and dec only with
+    `coordinates`. The other arguments and the result are those of read_folders.
 
     Raises:
         Galaxy10Error: a column is missing, labels are no classes, or no image is readable.
     """
     _check(size, stretch)
-    source = PathTable(Path(path), path_column, stretch, label_column, parse_hdu(hdu))
-    given = source.columns[source.names[label_column]].to_pandas()
+    source = PathTable(Path(path), path_column, stretch, None if vote_columns else label_column, parse_hdu(hdu))
     columns = pd.DataFrame({"path": source.columns["path"].to_pandas().fillna("")})
     there = source.columns.column_names
     for name in (*OPTIONAL_COLUMNS, "group", "split", "subset"):
@@ -102,15 +105,42 @@ def read_table(
                 logger.info(f"note: {remark}")
         else:
             columns["subset" if name == "split" else name] = values
+    if vote_columns:
+        votes = _votes(Path(path), source, vote_columns)
+        labelled = np.where(votes.any(axis=1), 0, -1)
+        return ResizedImages(source, labelled, size, NO_VOTES), votes, list(vote_columns), columns
+    given = source.columns[source.names[label_column]].to_pandas()
     labels, names = _labels(Path(path), given, label_column)
     return ResizedImages(source, labels, size), labels, names, columns
 
 
-def _fingerprint(path: Path, path_column: str | None = None, label_column: str = "label", **_: Any) -> bytes:
-    return PathTable(path, path_column, "auto", label_column).fingerprint()
+def _fingerprint(
+    path: Path,
+    path_column: str | None = None,
+    label_column: str = "label",
+    vote_columns: Sequence[str] | None = None,
+    **_: Any,
+) -> bytes:
+    return PathTable(path, path_column, "auto", None if vote_columns else label_column).fingerprint()
 
 
 read_table.fingerprint = _fingerprint  # type: ignore[attr-defined]
+
+
+def _votes(file: Path, source: PathTable, names: Sequence[str]) -> np.ndarray:
+    """Return the columns of votes as (N, C) float64, checked."""
+    found = []
+    for name in names:
+        if name not in source.names:
+            raise Galaxy10Error(
+                f"{file} has no column {name}{did_you_mean(name, list(source.names))} (vote_columns); it has "
+                f"{', '.join(source.names)}"
+            )
+        values, remark = read_numbers(source.columns[source.names[name]].to_pandas(), name, str(file))
+        if remark:
+            raise Galaxy10Error(f"{remark}; correct them: votes are counts or fractions")
+        found.append(values)
+    return check_votes(np.column_stack(found), f"{file}: the table of votes")
 
 
 def _labels(file: Path, given: pd.Series, label_column: str) -> tuple[np.ndarray, list[str] | None]:
@@ -139,11 +169,17 @@ def _check(size: int | None, stretch: str) -> None:
 class ResizedImages:
     """Images of one size, prefetched by threads; an exception if an image has no label or cannot be read.
 
+    Args:
+        labels: (N,) negative for an image without a label.
+        size: px; None: the median side of the first hundred images.
+        unlabelled: the reason of such an exception.
+
     shrunk: (N,) pixels of the given image per pixel of the resized one, by which its pixel scale grows; known when the
     image has been read.
     """
 
-    def __init__(self, source: ImageSource, labels: np.ndarray, size: int | None):
+    def __init__(self, source: ImageSource, labels: np.ndarray, size: int | None, unlabelled: str = "no label"):
+        self._unlabelled = unlabelled
         self._source, self._labels, self._size = source, labels, size or _median_side(source)
         self.shrunk = np.ones(len(labels))
 
@@ -163,7 +199,7 @@ class ResizedImages:
 
     def _prepare(self, index: int) -> GalaxyImage:
         if self._labels[index] < 0:
-            raise ImageReadError("no label")
+            raise ImageReadError(self._unlabelled)
         image = self._source.read(index)
         self.shrunk[index] = min(image.pixels.shape[:2]) / self._size
         return replace(image, pixels=resize_center_square(image.pixels, self._size))

@@ -68,6 +68,7 @@ def given_subsets(
     split_seed: int,
     num_folds: int | None,
     fold: int | None,
+    every_class: bool = True,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the subset and the fold (−1 without folds) of each row, (N,) and (N,), and remarks.
 
@@ -75,6 +76,7 @@ def given_subsets(
         labels, groups: (N,) class and group numbers.
         kept: (N,) bool; all other rows are dropped.
         split_seed: draws the validation images of a split that has none.
+        every_class: whether each class needs training images.
 
     Raises:
         Galaxy10Error: no training or test images, a class without training images, or other folds than these.
@@ -96,7 +98,7 @@ def given_subsets(
         notes.append(f"{given.name} has no validation images: a tenth of its training images is taken")
     used = subset != "dropped"
     absent = sorted(set(labels[used]) - set(labels[subset == "train"]))
-    if absent:
+    if absent and every_class:
         raise Galaxy10Error(
             f"{given.setting}: class {class_names[absent[0]]!r} has no training images in {given.name}; "
             f"type {given.instead}"

@@ -8,6 +8,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from galaxy10.data.votes import without_votes
+
 FIELD_ARCSEC = 67.0  # one image of 256 px at 0.262 arcsec/pixel; assumed where the pixel scale is unknown
 DUPLICATE_ARCSEC = 0.5  # the same galaxy: closer than a survey from the ground could separate two
 DUPLICATE_PX = 2.0  # of sharper images
@@ -120,11 +122,11 @@ def find_conflicting_duplicates(table: pd.DataFrame) -> np.ndarray:
     """Return the number (N,) of the galaxy for rows of one galaxy under different labels; −1 for all other rows.
 
     Rows are of one galaxy if they are closer than 0.5″ (two pixels, if the pixels are smaller than 0.25″) or have
-    identical pixels; blank images are no galaxy.
+    identical pixels; blank images are no galaxy, and rows without votes have no label.
     """
     sky = sky_pairs(table["ra"].to_numpy(), table["dec"].to_numpy(), duplicate_arcsec(table))
     pairs = np.vstack([sky, equal_pairs(table["pixel_hash"].to_numpy())])
-    blank = table["blank"].to_numpy()
-    galaxy = group_rows(len(table), pairs[~blank[pairs].any(axis=1)])
+    left_out = table["blank"].to_numpy() | without_votes(table)
+    galaxy = group_rows(len(table), pairs[~left_out[pairs].any(axis=1)])
     labels_of_galaxy = pd.Series(table["label"].to_numpy()).groupby(galaxy).transform("nunique").to_numpy()
     return np.where(labels_of_galaxy > 1, galaxy, -1)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,12 +12,13 @@ import pandas as pd
 from galaxy10.data.coordinates import column_named, read_degrees
 from galaxy10.data.hdf5_file import dataset_named, names_in, open_hdf5, source_files
 from galaxy10.data.hdf5_limits import check_columns, check_pixels
-from galaxy10.data.labels import classes_of, numbering_note
+from galaxy10.data.labels import classes_of, numbering_note, shortened
 from galaxy10.data.subsets import subset_named
 from galaxy10.data.text import decode_text
+from galaxy10.data.votes import MAX_CLASSES, VOTES, check_votes, majority, vote_columns, votes_note
 from galaxy10.errors import Galaxy10Error
 
-REQUIRED = ("images", "ans")
+IMAGES, LABELS = "images", "ans"
 OPTIONAL_COLUMNS = ("ra", "dec", "redshift", "pxscale")  # degrees, degrees, –, arcsec per pixel
 MIN_SIZE_PX = 8
 _PLACEHOLDERS = 3  # different ones in one file, at most
@@ -29,7 +31,8 @@ class SourceFile:
     Attributes:
         table: one line per image, in file order: row, label (a position among the classes), ra, dec (degrees),
             redshift, pxscale (arcsec/pixel), NaN if the file has no such column; and, if the file has them, group
-            (int64, −1 for none) and given_subset (train, val, test, or an empty text).
+            (int64, −1 for none), given_subset (train, val, test, or an empty text), and the votes for each class
+            (votes.votes_of).
         class_ids: the number in `ans` of each class.
         class_names: in the order of class_ids; None if neither the file nor the caller names the classes.
         notes: remarks for the run's output.
@@ -68,8 +71,8 @@ def open_source(
     Args:
         path: a file with `images` (N, H, W, 3) uint8 and `ans` (N,) integers; ra, dec, redshift, pxscale are optional,
             as are `group` (N,), whole numbers or texts: rows of one group stay in one subset, and `subset` (N,): train,
-            val or test.
-        class_names: names in label order; else the attribute `class_names` on `ans`; else None.
+            val or test. With `votes` (N, C), counts or fractions for each class, `ans` is optional, too.
+        class_names: names in label order; else the attribute `class_names` on `ans` or `votes`; else None.
         key: the setting or option that holds the path, for messages.
         one_class: whether all images may be of one class, as in the evaluation of a trained run.
 
@@ -88,15 +91,23 @@ def open_source(
 
 
 def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None, one_class: bool) -> SourceFile:
-    images, labels = (_required(file, key, path) for key in REQUIRED)
+    images = _required(file, IMAGES, path)
     _check_images(images, path)
     check_columns(file, images.shape[0], path)
     num_images = images.shape[0]
-    names = _class_names(labels, class_names, path)
-    ids = _read_labels(labels, num_images, path)
-    label, class_ids = classes_of(ids, names, str(path))
+    given_votes = dataset_named(file, VOTES)
+    votes = _read_votes(given_votes, num_images, path)
+    labels = _required(file, LABELS, path) if votes is None else dataset_named(file, LABELS)
+    names = _class_names([labels, None if votes is None else given_votes], class_names, path)
+    known = names if votes is None else _names_of_votes(votes, names, path)
+    ids = _read_labels(labels, num_images, path) if labels is not None else majority(np.asarray(votes))
+    label, class_ids = classes_of(ids, known, str(path))
     table = pd.DataFrame({"row": np.arange(num_images), "label": label})
     notes = [numbering_note(class_ids, names, path.name)]
+    if votes is not None:
+        _check_majority(label, votes, path)
+        table = table.assign(**vote_columns(votes))
+        notes.append(f"{path.name}: {votes_note(votes)}")
     for key in OPTIONAL_COLUMNS:
         table[key], note = _read_column(file, key, num_images, path)
         notes.append(note)
@@ -116,6 +127,35 @@ def _read(file: h5py.File, path: Path, class_names: Sequence[str] | None, one_cl
     return SourceFile(
         path, num_images, height, width, len(class_ids), names, table, images.chunks, class_ids, said, tuple(parts)
     )
+
+
+def _read_votes(votes: h5py.Dataset | None, num_images: int, path: Path) -> np.ndarray | None:
+    """Return votes (N, C) float64; None if a file has no data set `votes`, or one without a column for each class."""
+    if votes is None or votes.ndim != 2:  # another column of this name
+        return None
+    if len(votes) != num_images:
+        raise Galaxy10Error(f"{path}: `{VOTES}` has {len(votes):,} rows for {num_images:,} images; give one per image")
+    return check_votes(votes[:] if votes.shape[1] <= MAX_CLASSES else votes[:0], f"{path}: `{VOTES}`")
+
+
+def _names_of_votes(votes: np.ndarray, names: Sequence[str] | None, path: Path) -> Sequence[str]:
+    """Return the class names after a check of their number; numbers as text if there are no names."""
+    if names is not None and len(names) != votes.shape[1]:
+        raise Galaxy10Error(
+            f"{path}: `{VOTES}` has {votes.shape[1]} columns, but there are {len(names)} class names "
+            f"({shortened(names)}); give a column for each class, or rename `{VOTES}`"
+        )
+    return names or [str(number) for number in range(votes.shape[1])]
+
+
+def _check_majority(label: np.ndarray, votes: np.ndarray, path: Path) -> None:
+    """Check that labels (N,) are classes with the most votes (N, C), of which there may be several."""
+    wrong = np.flatnonzero(votes[np.arange(len(label)), label] < votes.max(axis=1))
+    if len(wrong):
+        raise Galaxy10Error(
+            f"{path}: `{LABELS}` is not the class with the most votes in {len(wrong):,} rows (the first: row "
+            f"{wrong[0]}); leave out `{LABELS}`, or rename `{VOTES}` if these votes are for other classes"
+        )
 
 
 def _required(file: h5py.File, key: str, path: Path) -> h5py.Dataset:
@@ -140,7 +180,10 @@ def _check_images(images: h5py.Dataset, path: Path) -> None:
 
 def _read_labels(labels: h5py.Dataset, num_images: int, path: Path) -> np.ndarray:
     if labels.shape != (num_images,):
-        raise Galaxy10Error(f"{path}: `ans` has shape {labels.shape}; expected ({num_images},), one label per image")
+        hint = f" (votes for each class are a data set `{VOTES}`)" if labels.ndim == 2 else ""
+        raise Galaxy10Error(
+            f"{path}: `ans` has shape {labels.shape}; expected ({num_images},), one label per image{hint}"
+        )
     if labels.dtype.kind not in "iu":
         raise Galaxy10Error(f"{path}: `ans` is {labels.dtype}; expected whole numbers, one class number per image")
     if labels.dtype.kind == "u" and labels[:].max() > np.iinfo(np.int64).max:
@@ -213,13 +256,12 @@ def _drop_placeholders(table: pd.DataFrame, path: Path) -> str | None:
     return f"{path.name}: {len(lost):,} sky positions are out of range and not used" if len(lost) else None
 
 
-def _class_names(labels: h5py.Dataset, given: Sequence[str] | None, path: Path) -> tuple[str, ...] | None:
-    if given is not None:
-        names = tuple(str(name) for name in given)
-    elif "class_names" in labels.attrs:
-        names = tuple(decode_text(name) for name in np.atleast_1d(labels.attrs["class_names"]))
-    else:
+def _class_names(named: Sequence[Any], given: Sequence[str] | None, path: Path) -> tuple[str, ...] | None:
+    """Return the given class names, else those of the first of several data sets that has the attribute."""
+    listed = [values.attrs["class_names"] for values in named if values is not None and "class_names" in values.attrs]
+    if given is None and not listed:
         return None
+    names = tuple(map(decode_text, np.atleast_1d(listed[0]))) if given is None else tuple(map(str, given))
     if len(set(names)) != len(names):
         raise Galaxy10Error(f"{path}: class names must differ, found {', '.join(names)}; set data.class_names")
     return names

@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 
 from galaxy10.data.image_limits import LimitError, check_samples
+from galaxy10.data.votes import VOTES
 from galaxy10.errors import Galaxy10Error
 
 _VALUE_BYTES = 65_536  # of one value of a column: a name, not a document
@@ -76,7 +77,7 @@ def check_pixels(images: h5py.Dataset, path: Path) -> None:
 
 
 def check_columns(file: h5py.File, num_images: int, path: Path) -> None:
-    """Check that no column (N,) has values longer than any name, before it is read.
+    """Check that no column (N,), nor the votes (N, C), has values longer than any name, before it is read.
 
     Raises:
         Galaxy10Error: one has.
@@ -84,7 +85,7 @@ def check_columns(file: h5py.File, num_images: int, path: Path) -> None:
     for name in file:
         linked = isinstance(file.get(name, getlink=True), h5py.HardLink)
         column = file.get(name) if linked else None
-        if not isinstance(column, h5py.Dataset) or column.shape != (num_images,):
+        if not isinstance(column, h5py.Dataset) or (column.shape != (num_images,) and name != VOTES):
             continue
         if column.dtype.itemsize > _VALUE_BYTES:
             raise Galaxy10Error(

@@ -11,6 +11,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from galaxy10.data.resampling import epoch_plan
+from galaxy10.data.votes import VOTES
 
 PREFETCHED_BATCHES = 2
 
@@ -95,14 +96,16 @@ class SequentialSampler:
 class GalaxyLoader:
     """Batches of one subset, prefetched by a thread.
 
-    A batch is a dict of images (B, H, W, 3) uint8; labels, rows, repeat_index and dihedral (B,) int64; and `first`, row
-    and repeat_index of the first image as numbers, which on a GPU would need a synchronisation.
+    A batch is a dict of images (B, H, W, 3) uint8; labels, rows, repeat_index and dihedral (B,) int64; votes (B, C), if
+    there are any; and `first`, row and repeat_index of the first image as numbers, which on a GPU would need a
+    synchronisation.
 
     Args:
         images: the store's whole array; None if the pixels are cached on the device: batches then have `positions`
             (B,) within the subset in place of images.
         rows, labels: (n,) of this subset.
         prepare: (batch, epoch) → batch, called by the prefetching thread on one core.
+        votes: (n, C) float32 of this subset; None without votes.
 
     Attributes:
         waited_s: seconds that the consumer has waited for batches.
@@ -118,9 +121,10 @@ class GalaxyLoader:
         sampler: EpochSampler | SequentialSampler,
         pin_memory: bool = False,
         prepare: Callable[[dict[str, Any], int], dict[str, Any]] | None = None,
+        votes: np.ndarray | None = None,
     ):
         self.images, self.rows, self.labels, self.sampler, self.pin_memory = images, rows, labels, sampler, pin_memory
-        self.prepare = prepare
+        self.prepare, self.votes = prepare, votes
         self.waited_s = 0.0
 
     def __len__(self) -> int:
@@ -138,6 +142,8 @@ class GalaxyLoader:
             "dihedral": torch.from_numpy(dihedral),
             "first": (int(rows[0]), int(repeat_index[0])),
         }
+        if self.votes is not None:
+            batch[VOTES] = torch.from_numpy(self.votes[positions])
         if self.prepare is not None:
             batch = self.prepare(batch, epoch)
         if not self.pin_memory:

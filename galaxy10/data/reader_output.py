@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.data.coordinates import column_named, read_degrees
-from galaxy10.data.hdf5 import MIN_SIZE_PX, OPTIONAL_COLUMNS, REQUIRED
+from galaxy10.data.hdf5 import IMAGES, LABELS, MIN_SIZE_PX, OPTIONAL_COLUMNS
 from galaxy10.data.sidecars import Failure
+from galaxy10.data.votes import NO_VOTES, VOTES, check_votes, majority
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.progress import progress
 
@@ -32,6 +33,8 @@ class ReaderOutput:
         names: class names in label order; None for numbers.
         columns: N lines.
         who: the reader's name, for messages.
+        votes: (N, C) float64, of which labels are the majority; None if the reader returns classes. Images without
+            votes are left out.
     """
 
     images: Any
@@ -39,6 +42,7 @@ class ReaderOutput:
     names: list[str] | None
     columns: pd.DataFrame
     who: str
+    votes: np.ndarray | None = None
 
 
 def check_output(returned: Any, who: str) -> ReaderOutput:
@@ -46,9 +50,10 @@ def check_output(returned: Any, who: str) -> ReaderOutput:
 
     Args:
         returned: (images, labels, class names[, table]). images: (N, H, W, 3) uint8, or an iterable of (H, W, 3) uint8
-            with an exception, or None, in place of each that cannot be read. labels: (N,) class numbers or names.
-            class names: in label order; None: the numbers, or the names that occur, sorted. table: a DataFrame or a
-            mapping of columns with N lines: ra, dec, redshift, pxscale, group, and any others.
+            with an exception, or None, in place of each that cannot be read. labels: (N,) class numbers or names, or
+            (N, C) votes for each class, counts or fractions. class names: in label order; None: the numbers, or the
+            names that occur, sorted. table: a DataFrame or a mapping of columns with N lines: ra, dec, redshift,
+            pxscale, group, and any others.
 
     Raises:
         Galaxy10Error: the value has another form; the message names the reader.
@@ -58,7 +63,8 @@ def check_output(returned: Any, who: str) -> ReaderOutput:
         raise Galaxy10Error(f"{who} returns {found}; {_CONTRACT}")
     images, given_labels, given_names, *tables = returned
     names = _names(given_names, who)
-    labels, names = _labels(given_labels, names, who)
+    votes = _votes(given_labels, names, who)
+    labels, names = _labels(given_labels, names, who) if votes is None else (majority(votes), names)
     shape = getattr(images, "shape", None)
     if shape is not None and (len(shape) != 4 or shape[3] != 3):
         raise Galaxy10Error(f"{who} returns images of shape {tuple(shape)}; expected (N, H, W, 3) uint8")
@@ -69,7 +75,8 @@ def check_output(returned: Any, who: str) -> ReaderOutput:
         )
     if shape is not None and shape[0] != len(labels):
         raise _counts_differ(who, str(shape[0]), len(labels))
-    return ReaderOutput(images, labels, names, _columns(tables[0] if tables else None, len(labels), who), who)
+    columns = _columns(tables[0] if tables else None, len(labels), who, () if votes is None else (VOTES,))
+    return ReaderOutput(images, labels, names, columns, who, votes)
 
 
 def _counts_differ(who: str, images: str, labels: int) -> Galaxy10Error:
@@ -88,6 +95,22 @@ def _names(given: Any, who: str) -> list[str] | None:
     return names
 
 
+def _votes(given: Any, names: list[str] | None, who: str) -> np.ndarray | None:
+    """Return labels (N, C) as checked votes; None for labels of another form."""
+    try:
+        values = np.asarray(given)
+    except ValueError:  # lists of several lengths: see _labels
+        return None
+    if values.ndim != 2 or len(values) == 0:
+        return None
+    votes = check_votes(values, f"{who}: the array of votes")
+    if names is not None and len(names) != votes.shape[1]:
+        raise Galaxy10Error(
+            f"{who} returns votes for {votes.shape[1]} classes, but {len(names)} class names ({', '.join(names)})"
+        )
+    return votes
+
+
 def _labels(given: Any, names: list[str] | None, who: str) -> tuple[np.ndarray, list[str] | None]:
     try:
         values = np.asarray(given)
@@ -96,7 +119,9 @@ def _labels(given: Any, names: list[str] | None, who: str) -> tuple[np.ndarray, 
             f"{who} returns labels that are no array ({first_line(error)}); expected (N,), one label per image"
         ) from error
     if values.ndim != 1:
-        raise Galaxy10Error(f"{who} returns labels of shape {values.shape}; expected (N,), one label per image")
+        raise Galaxy10Error(
+            f"{who} returns labels of shape {values.shape}; expected (N,), one label per image, or votes (N, C)"
+        )
     if len(values) == 0:
         raise Galaxy10Error(f"{who} returns no labels; expected one label per image")
     if values.dtype.kind in "iu":
@@ -120,7 +145,7 @@ def _labels(given: Any, names: list[str] | None, who: str) -> tuple[np.ndarray, 
     return np.array([order[value] for value in values.tolist()], dtype=np.int64), names
 
 
-def _columns(table: Any, number: int, who: str) -> pd.DataFrame:
+def _columns(table: Any, number: int, who: str, more_taken: Sequence[str] = ()) -> pd.DataFrame:
     if table is None:
         return pd.DataFrame(index=range(number))
     if not isinstance(table, pd.DataFrame | Mapping):
@@ -133,7 +158,7 @@ def _columns(table: Any, number: int, who: str) -> pd.DataFrame:
         raise Galaxy10Error(
             f"{who} returns a table of {len(columns)} lines and {number} labels; expected one line per label"
         )
-    taken = next((name for name in REQUIRED if name in columns), None)
+    taken = next((name for name in (IMAGES, LABELS, *more_taken) if name in columns), None)
     if taken:
         raise Galaxy10Error(f"{who} returns a table with a column {taken}, a name that the file uses; rename it")
     columns = columns.rename(columns={c: k for k in OPTIONAL_COLUMNS if (c := column_named(map(str, columns), k, who))})
@@ -162,13 +187,14 @@ def blocks_of(images: Any) -> Iterator[Sequence[Any]]:
 
 
 def write_output(part: Path, output: ReaderOutput, blocks: Iterable[Sequence[Any]]) -> tuple[np.ndarray, list[Failure]]:
-    """Write `images`, `ans` with its class names, and the table's columns to an HDF5 file, block by block.
+    """Write `images`, `ans` with its class names, votes, and the table's columns to an HDF5 file, block by block.
 
     Args:
         blocks: the images, as blocks_of yields them.
 
     Returns:
-        The rows (n,) that are in the file, and path, row and reason of the images that could not be read.
+        The rows (n,) that are in the file, and path, row and reason of the images that could not be read, or have no
+        votes.
 
     Raises:
         Galaxy10Error: an image has another form or size than the others, or the numbers of images and labels differ.
@@ -186,6 +212,8 @@ def write_output(part: Path, output: ReaderOutput, blocks: Iterable[Sequence[Any
                     raise _counts_differ(output.who, f"more than {total}", total)
                 if image is None or isinstance(image, Exception):
                     failures.append((_path_of(output, row), row, first_line(image) if image else "not readable"))
+                elif output.votes is not None and not output.votes[row].any():
+                    failures.append((_path_of(output, row), row, NO_VOTES))
                 else:
                     good.append(_checked(image, row, None if images is None else images.shape[1:], output, good))
                     kept.append(row)
@@ -245,6 +273,8 @@ def _write_columns(file: h5py.File, output: ReaderOutput, rows: np.ndarray) -> N
     file["ans"] = labels.astype(np.min_scalar_type(labels.max(initial=0)))
     if output.names is not None:
         file["ans"].attrs["class_names"] = np.array(output.names, dtype=text)
+    if output.votes is not None:
+        file[VOTES] = output.votes[rows]
     for name in output.columns:
         values, key = output.columns[name].iloc[rows], str(name).replace("/", "_")
         if name == "pxscale" and hasattr(output.images, "shrunk"):  # the scale of the images as they are in the file

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,12 +164,25 @@ def _code_identity(function: Callable[..., Any]) -> str:
             return ""
 
 
-def reader_of(path: Path, given: Callable[..., Any] | Mapping[str, Any] | None) -> Reader | None:
+def reader_of(
+    path: Path,
+    given: Callable[..., Any] | Mapping[str, Any] | None,
+    vote_columns: Sequence[str] | None = None,
+) -> Reader | None:
     """Return the reader of an input: the given one, or the built-in one of a folder or table; None for an HDF5 file.
 
+    Args:
+        vote_columns: columns of votes in a table, for its built-in reader.
+
     Raises:
-        Galaxy10Error: the input does not exist, or the reader cannot be imported or called.
+        Galaxy10Error: the input does not exist, the reader cannot be imported or called, or vote_columns are given for
+            another input than a table.
     """
+    if vote_columns is not None and path.exists() and (given is not None or path.is_dir() or not is_table(path)):
+        raise Galaxy10Error(
+            f"data.vote_columns names columns of a table of paths, and data.path={path} is none or has its own reader; "
+            "leave it out (an HDF5 file has a data set `votes` (N, C), a reader returns labels (N, C))"
+        )
     if given is None and not path.is_dir() and not is_table(path):
         return None
     if not path.exists():
@@ -179,7 +192,11 @@ def reader_of(path: Path, given: Callable[..., Any] | Mapping[str, Any] | None) 
         )
     if given is not None:
         return Reader.from_config(given)
-    return Reader.from_config(read_folders if path.is_dir() else read_table)
+    if path.is_dir():
+        return Reader.from_config(read_folders)
+    if vote_columns is None:
+        return Reader.from_config(read_table)
+    return Reader.from_config(functools.partial(read_table, vote_columns=list(map(str, vote_columns))))
 
 
 def converted_path(reader: Reader, path: Path, directory: Path) -> Path:

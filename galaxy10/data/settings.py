@@ -41,6 +41,8 @@ FIELDS: dict[str, Field] = {
     ),
     "data.reader._target_": text(),
     "data.reader.*": anything(),
+    "data.vote_columns": optional(name_list()),
+    "data.soft_labels": one_of(boolean(), choice("auto")),
     "data.protocol": choice("default", "baseline_80_20", "baseline_90_10", "file"),
     "data.split_seed": integer(0, 2**31 - 1),
     "data.num_folds": optional(integer(3, 100)),
@@ -88,8 +90,9 @@ def galaxy_data_settings(arguments: Mapping[str, Any]) -> dict[str, Any]:
     data = {key: value for key, value in arguments.items() if f"data.{key}" in FIELDS}
     for key in ("path", "dir", "store_dir", "split_file"):
         data[key] = os.fspath(data[key]) if data[key] is not None else None
-    if data["class_names"] is not None:
-        data["class_names"] = [*data["class_names"]]
+    for key in ("class_names", "vote_columns"):
+        if data.get(key) is not None:
+            data[key] = [*data[key]]
     data["name"] = data["name"] or ("galaxy10" if data["path"] is None else "hdf5")
     if data["name"] == "galaxy10":
         data["variant"] = data["variant"] or "full"
@@ -131,6 +134,8 @@ def check_settings(data: Mapping[str, Any]) -> None:
         raise Galaxy10Error(f"data.variant belongs to data=galaxy10; leave it out with data={name}")
     if name != "hdf5" and data.get("reader") is not None:
         raise Galaxy10Error(f"data.reader reads data.path and belongs to data=hdf5; leave it out with data={name}")
+    if name != "hdf5" and data.get("vote_columns") is not None:
+        raise Galaxy10Error(f"data.vote_columns are columns of data.path and belong to data=hdf5; not to data={name}")
     if data.get("split_file") is not None and data["protocol"] != "default":
         raise Galaxy10Error(
             f"data.split_file has the subsets, so data.protocol={data['protocol']} is not used; leave one of them out"

@@ -57,7 +57,7 @@ def source_path(data: Mapping[str, Any]) -> Path | None:
     """Return the path of the experiment's file; None if it does not exist yet."""
     if data["name"] == "hdf5":
         path = Path(data["path"])
-        reader = reader_of(path, data.get("reader"))
+        reader = reader_of(path, data.get("reader"), data.get("vote_columns"))
         if reader is None:
             return path
         target = converted_path(reader, path, _converted_directory(data))
@@ -107,7 +107,7 @@ def _converted_directory(data: Mapping[str, Any]) -> Path:
 
 def _convert(data: Mapping[str, Any]) -> Path:
     path = Path(data["path"])
-    reader = reader_of(path, data.get("reader"))
+    reader = reader_of(path, data.get("reader"), data.get("vote_columns"))
     return path if reader is None else convert(reader, path, _converted_directory(data))
 
 

@@ -16,8 +16,9 @@ from galaxy10.data.groups import (
     find_groups,
     has_positions,
 )
-from galaxy10.data.stratify import assign_parts, check_class_sizes
+from galaxy10.data.stratify import assign_parts, check_class_sizes, rare_classes
 from galaxy10.data.subsets import SUBSETS
+from galaxy10.data.votes import NO_VOTES, votes_of, without_votes
 from galaxy10.errors import Galaxy10Error
 
 # Shares of train, val and test. In the published baseline's two protocols the held-out part is the test subset, and a
@@ -76,10 +77,11 @@ def make_split(
 ) -> Split:
     """Split a file, stratified by class, with each group in one subset.
 
-    A group is one field of sky, identical pixels, or a `group` of the file (see groups.find_groups).
+    A group is one field of sky, identical pixels, or a `group` of the file (see groups.find_groups). The class is that
+    with the most votes where a file has votes; rows without votes are dropped.
 
     Args:
-        table: the store's table: row, label, ra, dec (degrees), pixel_hash, blank, and optionally group.
+        table: the store's table: row, label, ra, dec (degrees), pixel_hash, blank, and optionally group and votes.
         content: the store's content hash, part of the split's hash.
         protocol: a key of PROTOCOLS, or `file`: the subsets of the file (given_subset), with a tenth of the training
             groups as validation images if it has none; not used with num_folds.
@@ -91,7 +93,8 @@ def make_split(
         given: a split table, whose subsets or folds are used; protocol is then not used.
 
     Raises:
-        Galaxy10Error: a class is too small to be in every subset, no image is left, or the given split cannot be used.
+        Galaxy10Error: a class is too small to be in every subset (with votes: all classes are), no image is left, or
+            the given split cannot be used.
     """
     assumed = 0
     radius: float | np.ndarray = FIELD_ARCSEC if group_radius_arcsec is None else group_radius_arcsec
@@ -104,20 +107,35 @@ def make_split(
         reasons = ", ".join(f"{number} {name}" for name, number in pd.Series(reason).value_counts().items())
         raise Galaxy10Error(f"no image is left to train on ({reasons}); type data.duplicates=keep data.blanks=keep")
     labels = table["label"].to_numpy()
+    has_votes = votes_of(table) is not None  # a class may be learned from votes of galaxies of other classes
     if given is None and protocol == FROM_FILE and not num_folds:
         given = GivenSplit.of_file(table)
     remarks: list[str] = []
     folds = np.full(len(table), -1)
     if given is not None:
         subset, folds, remarks = given_subsets(
-            given, labels, kept, groups, class_names, split_seed=split_seed, num_folds=num_folds, fold=fold
+            given,
+            labels,
+            kept,
+            groups,
+            class_names,
+            split_seed=split_seed,
+            num_folds=num_folds,
+            fold=fold,
+            every_class=not has_votes,
         )
         unused = kept & (subset == "dropped")
         reason[unused] = given.reason[unused]
     else:
         shares = np.full(num_folds, 1 / num_folds) if num_folds else np.array(PROTOCOLS[protocol])
         needed = max(len(shares), MIN_GROUPS_PER_CLASS)
-        check_class_sizes(labels[kept], groups[kept], class_names, needed, float(np.median(radius)))
+        rare = rare_classes(labels[kept], groups[kept], len(class_names), needed) if has_votes else []
+        if len(rare) < len(np.unique(labels[kept])):
+            remarks += [
+                f"class {class_names[k]!r} has the most votes of too few galaxies for every subset" for k in rare
+            ]
+        sized = kept & ~np.isin(labels, rare) if remarks else kept
+        check_class_sizes(labels[sized], groups[sized], class_names, needed, float(np.median(radius)))
         part = np.full(len(table), -1)
         part[kept] = assign_parts(
             groups[kept], labels[kept], len(class_names), shares, np.random.default_rng(split_seed)
@@ -161,6 +179,7 @@ def _reasons(table: pd.DataFrame, duplicates: str, blanks: str) -> np.ndarray:
         reason[conflicting] = "duplicate with a conflicting label"
     if blanks == "drop":
         reason[table["blank"].to_numpy()] = "blank image"
+    reason[without_votes(table)] = NO_VOTES
     return reason
 
 

@@ -25,6 +25,7 @@ from filelock import FileLock
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.hdf5_file import READ_ERRORS, hdf5_reason, open_hdf5
 from galaxy10.data.quality import image_quality
+from galaxy10.data.votes import votes_of
 from galaxy10.errors import Galaxy10Error, first_line, system_reason
 from galaxy10.progress import progress
 from galaxy10.system import usable_cpus
@@ -44,9 +45,9 @@ class Store:
 
     Attributes:
         images: (N, H, W, 3) uint8, memory-mapped read-only and shared between processes.
-        table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, quality, MOMENTS, and group if the file has
-            it: one line per image, in file order.
-        content: a hash of all pixels and of the numbers in `ans`, equal for all copies of the file.
+        table: row, label, ra, dec, redshift, pxscale, pixel_hash, blank, quality, MOMENTS, and group and votes
+            (votes.votes_of) if the file has them: one line per image, in file order.
+        content: a hash of all pixels, of the numbers in `ans`, and of the votes, equal for all copies of the file.
     """
 
     path: Path
@@ -170,8 +171,11 @@ def _build(source: SourceFile, part: Path) -> None:
     table = source.table.assign(pixel_hash=hashes.astype(np.int64), **dict(zip(MOMENTS, moments.T, strict=True)))
     table["blank"], table["quality"] = blank, qualities
     table.to_parquet(part / "table.parquet", index=False)
-    content = hashlib.sha256(hashes.tobytes() + source.label_ids.astype("<i8").tobytes()).hexdigest()
-    (part / "store.json").write_text(json.dumps({"format": FORMAT, "content": content, "source": str(source.path)}))
+    content = hashlib.sha256(hashes.tobytes() + source.label_ids.astype("<i8").tobytes())
+    if (votes := votes_of(source.table)) is not None:
+        content.update(votes.astype("<f8").tobytes())
+    described = {"format": FORMAT, "content": content.hexdigest(), "source": str(source.path)}
+    (part / "store.json").write_text(json.dumps(described))
     for path in part.iterdir():
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -32,6 +32,12 @@ def check_class_sizes(
         raise Galaxy10Error(f"{few}; give it more images, merge it into another class, or leave it out of the file")
 
 
+def rare_classes(labels: np.ndarray, groups: np.ndarray, num_classes: int, needed: int) -> list[int]:
+    """Return the classes that N images have, but in fewer than `needed` groups."""
+    groups_of = pd.Series(groups).groupby(labels).nunique().reindex(range(num_classes), fill_value=0).to_numpy()
+    return np.flatnonzero((groups_of > 0) & (groups_of < needed)).tolist()
+
+
 def assign_parts(
     groups: np.ndarray, labels: np.ndarray, num_classes: int, shares: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:

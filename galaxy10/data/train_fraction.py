@@ -13,7 +13,9 @@ from galaxy10.errors import Galaxy10Error
 _STREAM = 18  # separates these draws from those of the split, which may have the same seed
 
 
-def keep_train_fraction(split: Split, fraction: float | None, seed: int, class_names: Sequence[str]) -> Split:
+def keep_train_fraction(
+    split: Split, fraction: float | None, seed: int, class_names: Sequence[str], every_class: bool = True
+) -> Split:
     """Return a split that trains on a fraction of its training images; validation, test and hash stay.
 
     The subsets are nested: with one seed, a smaller fraction is part of every larger one. Each class keeps its share,
@@ -22,6 +24,7 @@ def keep_train_fraction(split: Split, fraction: float | None, seed: int, class_n
     Args:
         fraction: of the training images, above 0, at most 1; None: all.
         seed: of the draw.
+        every_class: whether each class needs training images, and not only one of them.
 
     Raises:
         Galaxy10Error: a class keeps no training image; names the smallest fraction that keeps one.
@@ -31,7 +34,8 @@ def keep_train_fraction(split: Split, fraction: float | None, seed: int, class_n
     train = split.table[split.table["subset"] == "train"]
     place = _places(train["group"].to_numpy(), train["label"].to_numpy(), seed)
     labels = train["label"].to_numpy()
-    needed, label = max((float(place[labels == label].min()), int(label)) for label in np.unique(labels))
+    first = ((float(place[labels == label].min()), int(label)) for label in np.unique(labels))
+    needed, label = max(first) if every_class else min(first)
     if needed > fraction:
         raise Galaxy10Error(
             f"data.train_fraction={fraction:g} keeps no training image of class {class_names[label]!r}, which has "

@@ -53,6 +53,8 @@ _DEFAULTS = {
     "class_names": None,
     "store_dir": None,
     "reader": None,
+    "vote_columns": None,
+    "soft_labels": "auto",
     "protocol": "default",
     "split_seed": 0,
     "num_folds": None,

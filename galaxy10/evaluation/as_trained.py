@@ -18,6 +18,7 @@ from galaxy10.data.datamodule import GalaxyData
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.split import Split, split_hash
 from galaxy10.data.store import Store, open_store, store_of_run
+from galaxy10.data.votes import NO_VOTES, without_votes
 from galaxy10.evaluation.default_metrics import calibration_of_run, default_metrics
 from galaxy10.evaluation.evaluation_progress import EvaluationProgress
 from galaxy10.evaluation.labelled_file import LabelledFile, subset_table
@@ -114,9 +115,12 @@ def evaluation_split(
     """
     run, config, source = runs[0], run_config(runs[0]), file.source
     store = open_store(source, store_of_run(source.path, config["data"]))
+    store = replace(store, table=file.with_votes(store.table))
     own_file = store.content == provenance["data"]["content"]
     name, table = subset_table(run, source, own_file, subset)
     rows = _evaluated_rows(store.table, file.labels, name, table)
+    unlabelled = without_votes(store.table)
+    rows.loc[unlabelled, ["subset", "reason"]] = ["dropped", NO_VOTES]
     # Other galaxies than the test subset's have another hash, so that nothing ranks them together.
     own_test = own_file and name == "test"
     notes: tuple[str, ...] = (_LEAK,) if own_file and name in ("train", "val", "all") else ()
@@ -127,7 +131,7 @@ def evaluation_split(
             logger.warning(f"note: {note}")
         left_out, known = check_known(runs, store.table, source.path, include_trained)
         rows.loc[left_out, ["subset", "reason"]] = ["dropped", LEFT_OUT]
-        file = without_galaxies(file, left_out)
+        file = without_galaxies(file, left_out | unlabelled)
         notes = (*file.notes, *known)
     split = Split(rows, provenance["split"]["hash"] if own_test else split_hash(rows, store.content), notes)
     logger.info(f"evaluating {split.counts()['test']} galaxies of {source.path}" + _whose(own_file, name))

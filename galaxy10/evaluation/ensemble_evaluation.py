@@ -13,10 +13,12 @@ import pyarrow as pa
 import torch
 
 from galaxy10.data.store import Store, forget_pages
+from galaxy10.data.votes import votes_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.calibration_error import calibration_metrics
 from galaxy10.metrics.classification import classification_metrics
 from galaxy10.metrics.prediction_sets import set_metrics
+from galaxy10.metrics.predictions import vote_columns
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.ensemble import Ensemble, Outputs
@@ -129,6 +131,8 @@ def evaluate_ensemble(
     table = pa.concat_tables(tables).to_pandas()
     table.insert(0, "label", labels)
     table.insert(0, "row", rows)
+    if (votes := votes_of(store.table)) is not None:
+        table = table.assign(**vote_columns(votes[rows], networks.class_names))
     raw, calibrated, used = (np.concatenate(parts) for parts in means.values())
     inside = prediction_set_mask(used, thresholds)
     return EnsembleEvaluation(labels, raw, calibrated, used, inside, rate, calibration), table

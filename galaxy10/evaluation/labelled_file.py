@@ -11,6 +11,7 @@ import pandas as pd
 from galaxy10.classes import class_key
 from galaxy10.data.hdf5 import SourceFile, open_source
 from galaxy10.data.labels import classes_of, numbering_note, shortened
+from galaxy10.data.votes import vote_columns, votes_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.runs.files import RunFiles
 
@@ -38,12 +39,25 @@ class LabelledFile:
         labels: (N,) class numbers in the run's class order.
         absent: the run's classes that the file has no galaxy of.
         notes: what was assumed about the classes, and what else is to be known about the file.
+        order: the run's class of each class of the file; −1 for one that has neither a galaxy nor a vote.
     """
 
     source: SourceFile
     labels: np.ndarray
     absent: tuple[str, ...]
     notes: tuple[str, ...]
+    order: np.ndarray
+
+    def with_votes(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the table of the file's store with the votes, if there are any, in the run's class order."""
+        votes = votes_of(table)
+        if votes is None:
+            return table
+        given = self.order >= 0
+        ours = np.zeros((len(table), self.source.num_classes))
+        ours[:, self.order[given]] = votes[:, given]
+        theirs = list(vote_columns(votes))
+        return table.drop(columns=theirs).assign(**vote_columns(ours))
 
 
 def open_labelled_file(path: Path, provenance: dict[str, Any]) -> LabelledFile:
@@ -74,23 +88,25 @@ def match_classes(
     Raises:
         Galaxy10Error: a class of the file is none of the run's, or could be several.
     """
-    found = np.unique(source.table["label"].to_numpy(np.int64))
+    labelled = np.unique(source.table["label"].to_numpy(np.int64))
+    votes = votes_of(source.table)
+    found = labelled if votes is None else np.union1d(labelled, np.flatnonzero(votes.any(axis=0)))
     if source.class_names is not None:
         matched, note = _by_name(source, found, class_names)
     else:
         matched, note = _by_number(source, found, class_names, class_ids)
     order = np.full(source.num_classes, -1, dtype=np.int64)
     order[found] = matched
-    absent = tuple(class_names[k] for k in np.setdiff1d(np.arange(len(class_names)), matched))
+    absent = tuple(class_names[k] for k in np.setdiff1d(np.arange(len(class_names)), order[labelled]))
     numbering = numbering_note(source.class_ids, source.class_names, source.path.name)
     notes = [other for other in source.notes if other != numbering] + [note]
     if absent:
         notes.append(
-            f"{source.path.name} has {len(found)} of the run's {len(class_names)} classes, and no "
+            f"{source.path.name} has {len(labelled)} of the run's {len(class_names)} classes, and no "
             f"{shortened(absent)}: metrics are over the classes that are there"
         )
     ours = replace(source, class_names=class_names, num_classes=len(class_names))
-    return LabelledFile(ours, order[source.table["label"]], absent, tuple(note for note in notes if note))
+    return LabelledFile(ours, order[source.table["label"]], absent, tuple(note for note in notes if note), order)
 
 
 def _by_name(source: SourceFile, found: np.ndarray, ours: tuple[str, ...]) -> tuple[np.ndarray, str | None]:

@@ -13,6 +13,7 @@ from galaxy10.evaluation.labelled_file import LabelledFile
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import make_directory
 from galaxy10.metrics.classification import over_present_classes
+from galaxy10.metrics.votes import vote_metrics
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.runs.files import RunFiles
@@ -29,9 +30,9 @@ def evaluate_with_options(
 ) -> dict[str, Any]:
     """Evaluate an ensemble of runs on a checked file and return the object of the JSON line.
 
-    The metrics are the default ones, `loss_uncalibrated` (before the temperature), the calibration errors
-    (galaxy10.metrics.calibration_error.calibration_metrics), those of the prediction sets (coverage and size, of all
-    and of each class), and `images_per_s`.
+    The metrics are the default ones, those of votes if the file has them, `loss_uncalibrated` (before the temperature),
+    the calibration errors (galaxy10.metrics.calibration_error.calibration_metrics), those of the prediction sets
+    (coverage and size, of all and of each class), and `images_per_s`.
 
     Args:
         provenance: the first run's.
@@ -62,6 +63,7 @@ def evaluate_with_options(
     save_misclassified(store.images, table, networks.class_names, files.samples("misclassified_test"))
     shutil.copyfile(RunFiles(runs[0]).config, files.config)
     measured = over_present_classes(evaluation.metrics(networks.class_names), networks.class_names, file.absent)
+    measured |= vote_metrics(table, networks.class_names)
     metrics = {f"test/{key}": value for key, value in measured.items()}
     metrics["test/images_per_s"] = round(evaluation.images_per_s, 1)
     prediction = {

@@ -47,7 +47,28 @@ DEFAULT_METRICS = (
     MetricSpec("loss", "loss", "min", unit_range=False, meaning="cross-entropy; lower is better"),
 )
 DEFAULT_METRIC_NAMES = tuple(spec.name for spec in DEFAULT_METRICS)
-_LOWER_IS_BETTER = ("loss", "calibration_error", "seconds", "data_time_fraction")
+# Measured where the data have people's votes (votes.vote_metrics).
+VOTE_METRICS = (
+    MetricSpec(
+        "vote_brier", "Brier score to votes", "min", unit_range=False, meaning="squared distance to the vote fractions"
+    ),
+    MetricSpec(
+        "vote_kl",
+        "KL divergence to votes",
+        "min",
+        unit_range=False,
+        meaning="from the vote fractions, in nats; 0 is best",
+    ),
+    MetricSpec(
+        "vote_entropy_correlation",
+        "entropy correlation with votes",
+        "max",
+        unit_range=False,
+        meaning="rank correlation of the network's uncertainty and people's disagreement",
+    ),
+)
+VOTE_METRIC_NAMES = tuple(spec.name for spec in VOTE_METRICS)
+_LOWER_IS_BETTER = ("loss", "calibration_error", "seconds", "data_time_fraction", "vote_brier", "vote_kl")
 
 
 def lower_is_better(name: str, directions: Mapping[str, str] | None = None) -> bool:
@@ -95,8 +116,13 @@ def metric_specs(metrics: Mapping[str, Any] | None) -> tuple[MetricSpec, ...]:
 
 
 def metric_specs_of_run(run: "RunRecord") -> tuple[MetricSpec, ...]:
-    """Return the metrics of a run from its provenance.json, the default ones first; malformed entries are left out."""
-    found = {spec.name: spec for spec in DEFAULT_METRICS}
+    """Return the metrics of a run: the default ones, those of votes if they were measured, those in provenance.json.
+
+    Malformed entries are left out.
+    """
+    measured = {*run.metrics, *(() if run.curves is None else map(str, run.curves))}
+    voted = (spec for spec in VOTE_METRICS if {f"val/{spec.name}", f"test/{spec.name}"} & measured)
+    found = {spec.name: spec for spec in (*DEFAULT_METRICS, *voted)}
     listed = run.provenance.get("metrics")
     for record in listed if isinstance(listed, list) else ():
         if isinstance(record, Mapping) and {"name", "label", "direction"} <= set(record):

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from galaxy10.models.pca import PCAClassifier
     from galaxy10.models.simple_cnn import SimpleCNN
     from galaxy10.models.timm_classifier import TimmClassifier
+    from galaxy10.models.votes import DirichletMultinomial
 
 __all__ = [
     "D4CNN",
     "Classifier",
     "CrossEntropy",
     "D4ResNet",
+    "DirichletMultinomial",
     "FocalLoss",
     "InceptionV3Classifier",
     "LinearProbe",
@@ -38,6 +40,7 @@ __getattr__, __dir__ = lazy_attributes(
         "CrossEntropy": "losses",
         "D4CNN": "d4_networks",
         "D4ResNet": "d4_networks",
+        "DirichletMultinomial": "votes",
         "FocalLoss": "losses",
         "InceptionV3Classifier": "inception",
         "LinearProbe": "linear_probe",

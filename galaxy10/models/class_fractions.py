@@ -17,8 +17,13 @@ def check_takes_fractions(
     A loss that fails for class numbers, too, is not judged here.
 
     Raises:
-        Galaxy10Error: it fails, or gives another value.
+        Galaxy10Error: it fails, gives another value, or needs numbers of votes.
     """
+    if getattr(loss, "takes_counts", False):
+        raise Galaxy10Error(
+            f"the loss {type(loss).__name__} is one of numbers of votes, which mixed images do not have; type "
+            "loss=cross_entropy, or leave out callbacks=mixup and callbacks=cutmix"
+        )
     labels = torch.tensor([0, num_classes - 1, 0], device=device)  # unequal weights of classes would show
     logits = torch.linspace(-2.0, 1.0, 3 * num_classes, device=device).view(3, num_classes)
     fractions = F.one_hot(labels, num_classes).float()

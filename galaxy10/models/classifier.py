@@ -18,8 +18,10 @@ from galaxy10.metrics.classification import classification_metrics
 from galaxy10.metrics.extra import compute_extra_metrics
 from galaxy10.metrics.predictions import prediction_table
 from galaxy10.metrics.specs import metric_mode
+from galaxy10.metrics.votes import vote_metrics
 from galaxy10.models.losses import CrossEntropy
 from galaxy10.models.schedule import build_schedule
+from galaxy10.models.votes import loss_targets
 
 # Arguments that are rebuilt from the configuration, not from a checkpoint's hyperparameters.
 _BUILT = ("network", "loss", "metrics", "optimizer", "scheduler", "param_groups", "preprocessing")
@@ -28,8 +30,8 @@ _BUILT = ("network", "loss", "metrics", "optimizer", "scheduler", "param_groups"
 class Classifier(L.LightningModule):
     """The LightningModule of any network from (B, 3, S, S) to (B, C) logits or log-probabilities.
 
-    Batches are {"inputs": (B, 3, S, S) float32, "labels": (B,) int64, "rows": (B,) int64}. A subclass overrides what
-    differs: `loss`, `forward`, `training_step`, `configure_optimizers` …
+    Batches are {"inputs": (B, 3, S, S) float32, "labels": (B,) int64, "rows": (B,) int64}, and optionally have "votes",
+    (B, C) float32. A subclass overrides what differs: `loss`, `forward`, `training_step`, `configure_optimizers` …
 
     Attributes:
         metrics: the last measured values, `<subset>/<metric>` → value, at full precision; None where not defined.
@@ -41,7 +43,7 @@ class Classifier(L.LightningModule):
         network: the network; None where a subclass calls set_network itself.
         num_classes, class_names: one of them; neither: those of the data module.
         preprocessing: how pixels become this network's input; None: that of the data module.
-        loss: (logits (B, C), labels (B,)) → scalar; default: cross-entropy.
+        loss: (logits (B, C), labels (B,), or fractions (B, C) with votes) → scalar; default: cross-entropy.
         metrics: name → torchmetrics Metric of (probabilities (N, C), labels (N,)), in addition to the built-in ones.
         optimizer: (parameter groups) → optimizer; default: AdamW with torch's settings.
         scheduler: (optimizer) → scheduler of torch; it is also given total_steps, T_max and steps_per_epoch if its
@@ -96,7 +98,7 @@ class Classifier(L.LightningModule):
         self.predictions: pd.DataFrame | None = None
         # In a tuple, so that they are no submodules: they are computed on all predictions at once.
         self._extra_metrics = (dict(metrics or {}),)
-        self._scored: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._scored: list[tuple[torch.Tensor, ...]] = []
         if network is not None:
             self.set_network(network)
 
@@ -224,7 +226,7 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> dict[str, torch.Tensor]:
         """Return the loss of one step and, for the training accuracy, the logits."""
-        loss, logits = self.loss(batch["inputs"], batch["labels"])
+        loss, logits = self.loss(batch["inputs"], loss_targets(self.criterion, batch))
         return {"loss": loss, "logits": logits.detach()}
 
     def log_metrics(self, metrics: Mapping[str, float | None]) -> None:
@@ -268,7 +270,8 @@ class Classifier(L.LightningModule):
         during_fit = self.trainer.state.fn == "fit"
         with nullcontext() if during_fit else torch.autocast(self.device.type, enabled=False):
             probabilities = self.batch_probabilities(batch, 1 if during_fit else self.tta_views)
-        self._scored.append((batch["rows"].cpu(), batch["labels"].cpu(), probabilities.cpu()))
+        votes = [batch["votes"].cpu()] if "votes" in batch else []
+        self._scored.append((batch["rows"].cpu(), batch["labels"].cpu(), probabilities.cpu(), *votes))
 
     def _finish_scoring(self, subset: str) -> None:
         scored: list[Any] = [self._scored]
@@ -285,6 +288,7 @@ class Classifier(L.LightningModule):
         labels = torch.tensor(self.predictions["label"].to_numpy())
         measured = classification_metrics(probabilities, labels, self.class_names)
         measured |= compute_extra_metrics(self._extra_metrics[0], probabilities, labels)
+        measured |= vote_metrics(self.predictions, self.class_names)
         self.log_metrics({f"{subset}/{key}": value for key, value in measured.items()})
 
     # --- optimizer and checkpoint ---------------------------------------------------------------------------------

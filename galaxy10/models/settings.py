@@ -42,6 +42,7 @@ FIELDS: dict[str, Field] = {
     ),
     "loss.gamma": number(0),
     "loss.tau": number(0),
+    "loss.num_votes": optional(number(0, above=True)),
     "param_groups._target_": optional(text()),
     "param_groups._partial_": boolean(),
     "param_groups.decay": number(0, 1, above=True),

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from galaxy10.metrics.table_metrics import table_metrics
+from galaxy10.metrics.votes import vote_metrics
 from galaxy10.reports.seed_groups import same_experiment, seed_of, spread
 from galaxy10.runs.record import RunRecord, probability_columns
 
@@ -63,6 +64,7 @@ def _pooled(folds: list[RunRecord]) -> RunRecord:
     columns = probability_columns(table, first.class_names)
     probabilities = table[columns].to_numpy() if len(columns) == len(first.class_names) else None
     scores = table_metrics(table["label"].to_numpy(), table["predicted"].to_numpy(), probabilities, first.class_names)
+    scores |= vote_metrics(table, first.class_names)
     metrics: dict[str, Any] = {f"test/{name}": value for name, value in scores.items()}
     speed = spread([run.metrics.get("train/images_per_s") for run in folds])
     metrics["train/images_per_s"] = speed.mean if speed else None

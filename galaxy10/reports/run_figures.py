@@ -73,7 +73,7 @@ def _curves(run: RunRecord) -> Iterator[Drawing]:
         yield Drawing(
             "curves_logged",
             "Own metrics",
-            "The user's own metrics, and what the user's code has logged, after every epoch.",
+            "The user's own metrics, those of votes, and what the user's code has logged, after every epoch.",
             logged,
         )
 

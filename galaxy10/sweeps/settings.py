@@ -18,7 +18,7 @@ from galaxy10.config.fields import (
     text,
 )
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, lower_is_better
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, VOTE_METRIC_NAMES, lower_is_better
 from galaxy10.sweeps.points import all_points, to_params
 from galaxy10.sweeps.space import Parameter, read_space
 
@@ -251,7 +251,11 @@ def check_objectives(sweep: Sweep, class_slugs: tuple[str, ...] | None, own: Col
                 f"sweep.objective={name} would choose a trial by its training galaxies; "
                 f"type sweep.objective=val/{name.removeprefix('train/')}"
             )
-        known = [*(f"val/{metric}" for metric in (*DEFAULT_METRIC_NAMES, *own)), *AT_THE_END, *per_class]
+        known = [
+            *(f"val/{metric}" for metric in (*DEFAULT_METRIC_NAMES, *VOTE_METRIC_NAMES, *own)),
+            *AT_THE_END,
+            *per_class,
+        ]
         if (
             name not in known
             and not (logs and name.startswith("val/"))

@@ -3,7 +3,7 @@
 import logging
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from galaxy10.data.known_galaxies import known_galaxies_table
 from galaxy10.data.record import data_record
 from galaxy10.data.resampling import samples_per_class
 from galaxy10.data.settings import uses_galaxy_data
+from galaxy10.data.votes import seen_per_class
 from galaxy10.errors import Galaxy10Error
 from galaxy10.evaluation.default_metrics import default_metrics
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
@@ -35,6 +36,7 @@ from galaxy10.metrics.specs import metric_directions, metric_mode
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.losses import class_factor
 from galaxy10.models.precision import resolve_precision
+from galaxy10.models.solved_once import SolvedOnce
 from galaxy10.prediction.calibrate import calibrate_finished_run
 from galaxy10.reports.run import build_report
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
@@ -62,6 +64,7 @@ from galaxy10.training.metrics_csv import MetricsCSV
 from galaxy10.training.provenance import provenance
 from galaxy10.training.rendezvous import end_process, limited_rendezvous
 from galaxy10.training.sync_batchnorm import SyncedBatchNorm
+from galaxy10.training.votes import check_votes_for
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +100,11 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     if not isinstance(data, GalaxyData):
         seed_epochs(data, config["seed"])
 
+    votes = None
     if isinstance(data, GalaxyData):
         check_batches_of_epoch(config["trainer"], len(data.train_dataloader()))
+        votes = data.votes("train")
+        check_votes_for(config, votes)
 
     # Network
     context = {
@@ -122,7 +128,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
     metrics_csv = MetricsCSV(directory, config["monitor"], context["directions"])
     assert module.model_config is not None
     precision = resolve_precision(config, directory, module.model_config["image_size"])
-    trainer = build_trainer(config, directory, metrics_csv, precision.name, context)
+    in_line = () if votes is None else ("vote_brier", "vote_kl")
+    trainer = build_trainer(config, directory, metrics_csv, precision.name, context, in_line)
     if not module.automatic_optimization:
         trainer.gradient_clip_val = None  # Lightning refuses clipping with manual optimization
     install_signal_callback(trainer, signal_handler, directory)
@@ -133,15 +140,16 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
         about = provenance(config, data_record(data, facts), module, weights)
         about["training"] = {"precision": precision.name, "precision_reason": precision.reason}
         about["training"] |= saved_weights(trainer.callbacks)  # type: ignore[attr-defined]
-        shown = facts.class_counts
+        natural = shown = facts.class_counts
         if isinstance(data, GalaxyData):
             about["training"]["cache_on_device"] = data.uses_device_cache(trainer.strategy.root_device)
             shown = samples_per_class(data.labels("train"), data.balance, facts.num_classes)
             save_batch(data, directory.files.samples("batch"))
             save_demonstrations(data, directory.files)
+        seen = _seen_per_class(data, module)
         about["training"]["class_counts"] = {
-            "natural": facts.class_counts.tolist(),
-            "trained": (shown * class_factor(module.criterion, facts.num_classes)).tolist(),
+            "natural": seen(natural).tolist(),
+            "trained": (seen(shown) * class_factor(module.criterion, facts.num_classes)).tolist(),
         }
         start = config["model"]["init_from"]
         if (store := store_of(data)) is not None:
@@ -184,6 +192,14 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
         logger.info(f"profile {table}")
     logger.info(summary(metrics, report))
     return directory.result(facts.hash)
+
+
+def _seen_per_class(data: L.LightningDataModule, module: L.LightningModule) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function of the images of each class (C,): what the loss sees of each class, by votes or by labels."""
+    votes = data.training_votes if isinstance(data, GalaxyData) else None
+    if votes is None or not isinstance(data, GalaxyData) or isinstance(module, SolvedOnce):
+        return lambda images: images
+    return partial(seen_per_class, labels=data.labels("train"), votes=votes)
 
 
 def check_same_data(directory: RunDirectory, split_hash: str) -> None:
@@ -268,9 +284,17 @@ def _check_kinds(section: str, built: Mapping[str, Any], kind: type) -> None:
 
 
 def build_trainer(
-    config: dict[str, Any], directory: RunDirectory, metrics_csv: MetricsCSV, precision: str, context: dict[str, Any]
+    config: dict[str, Any],
+    directory: RunDirectory,
+    metrics_csv: MetricsCSV,
+    precision: str,
+    context: dict[str, Any],
+    shown: Sequence[str] = (),
 ) -> L.Trainer:
-    """Build Lightning's Trainer with the callbacks of every run and those of the configuration."""
+    """Build Lightning's Trainer with the callbacks of every run and those of the configuration.
+
+    shown: validation metrics in the line of an epoch, in addition to those of every run.
+    """
     options = {**config["trainer"], "precision": precision}
     options["use_distributed_sampler"] = not uses_galaxy_data(config["data"])  # ours shards by itself
     options.pop("compile")  # the network is compiled already, in place
@@ -287,9 +311,9 @@ def build_trainer(
     _check_kinds("callbacks", own, L.Callback)
     callbacks += own.values()
     own_bar = any(isinstance(callback, L.pytorch.callbacks.ProgressBar) for callback in callbacks)
-    shown = [config["monitor"], *(f"val/{name}" for name in config["metrics"])]
+    in_line = [config["monitor"], *(f"val/{name}" for name in (*shown, *config["metrics"]))]
     restored = [RestoreEarlyStopping(), RestorePlateau()]
-    callbacks += [TrainingProgress(False if own_bar else bar, shown), *restored, metrics_csv]
+    callbacks += [TrainingProgress(False if own_bar else bar, in_line), *restored, metrics_csv]
     callbacks.append(LogEpochTables())
     if options.pop("enable_checkpointing") is not False:
         mode = metric_mode(config["monitor"], context["directions"])

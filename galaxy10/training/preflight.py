@@ -11,8 +11,9 @@ from galaxy10.config.groups import trainer_keys
 from galaxy10.data.build import check_data
 from galaxy10.data.hdf5 import SourceFile
 from galaxy10.data.settings import uses_galaxy_data
+from galaxy10.data.votes import votes_of
 from galaxy10.errors import Galaxy10Error
-from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, metric_directions, metric_mode
+from galaxy10.metrics.specs import DEFAULT_METRIC_NAMES, VOTE_METRIC_NAMES, metric_directions, metric_mode
 from galaxy10.models.settings import INPUT_SETTINGS, class_arguments, not_a_classifier_message
 from galaxy10.runs.devices import check_devices, has_accelerator, number_of_devices, visible_gpus
 from galaxy10.runs.launcher import check_processes
@@ -20,6 +21,7 @@ from galaxy10.training.callback_checks import check_callbacks
 from galaxy10.training.inherited import check_init_from
 from galaxy10.training.loggers import check_loggers
 from galaxy10.training.settings import FIELDS
+from galaxy10.training.votes import check_settings_of_votes, check_votes_for
 
 # Arguments that galaxy10 adds if a class has them in its signature; see docs/extending.md.
 SUPPLIED = frozenset(
@@ -59,7 +61,10 @@ def check_experiment(config: dict[str, Any], here: bool = True) -> None:
     _check_image_size(config["model"])
     check_init_from(config["model"])
     _check_unused_groups(config)
+    check_settings_of_votes(config)
     source = check_data(config["data"], config["augment"])
+    if source is not None:
+        check_votes_for(config, votes_of(source.table))
     _check_targets(config)
     _check_monitors(config, source)
     check_callbacks(config, source)
@@ -249,7 +254,7 @@ def _check_monitors(config: dict[str, Any], source: SourceFile | None) -> None:
     known = [
         "train/loss",
         "train/accuracy",
-        *(f"val/{name}" for name in (*DEFAULT_METRIC_NAMES, *per_class, *directions)),
+        *(f"val/{name}" for name in (*DEFAULT_METRIC_NAMES, *VOTE_METRIC_NAMES, *per_class, *directions)),
     ]
     others_log = runs_user_code(config)
     stopping = config["callbacks"].get("early_stopping") or {}

@@ -12,6 +12,7 @@ from torch import nn
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.models.class_fractions import check_takes_fractions
 from galaxy10.models.losses import CrossEntropy, FocalLoss, LogitAdjusted
+from galaxy10.models.votes import DirichletMultinomial
 from galaxy10.training.callbacks import CutMix, EpochTotals, MixUp
 
 SIZE, CLASSES = 16, 3
@@ -52,6 +53,16 @@ def _fits(found, own, start):
     """Whether one share explains every image, each mixed with the one `start` places later."""
     shares = (found - own.roll(-start)) / (own - own.roll(-start))
     return bool((shares - shares[0]).abs().max() < 1e-5)
+
+
+def test_fractions_of_votes_are_mixed_where_there_are_votes():
+    votes = torch.tensor([[3.0, 1.0, 0.0]]).repeat(len(LABELS), 1)
+    trainer = SimpleNamespace(callbacks=[mixup := MixUp(CLASSES, alpha=1.0)], current_epoch=0, global_rank=0)
+    batch = batch_of() | {"votes": votes}
+    mixup.on_train_batch_start(trainer, None, batch, 0)
+    assert torch.allclose(batch["labels"], votes / 4)  # all images have the same, so their mixture has, too
+    with pytest.raises(Galaxy10Error, match="numbers of votes"):
+        check_takes_fractions(DirichletMultinomial(), CLASSES)
 
 
 @pytest.mark.parametrize("step", range(5))

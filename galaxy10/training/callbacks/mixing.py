@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from galaxy10.errors import TrainingError
 from galaxy10.models.class_fractions import check_takes_fractions
+from galaxy10.models.votes import loss_targets
 
 _SALT = 0x6D6978  # another random stream than that of the order of an epoch
 
@@ -80,7 +81,7 @@ class Mixing(L.Callback):
 
     def apply(self, batch: dict[str, torch.Tensor], rng: np.random.Generator) -> None:
         """Replace `inputs` (B, 3, S, S) and `labels` (B,) or (B, C) of a batch, with the given probability."""
-        inputs, labels = batch["inputs"], batch["labels"]
+        inputs, labels = batch["inputs"], loss_targets(None, batch)  # fractions of votes, if there are votes
         if len(inputs) < 2 or rng.random() >= self.probability:
             return
         share, start = float(rng.beta(self.alpha, self.alpha)), int(rng.integers(1, len(inputs)))
