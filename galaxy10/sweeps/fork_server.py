@@ -4,7 +4,7 @@ It computes nothing, so that a fork is as a Python process that has just importe
 in between ends at once, and the kernel gives the trial to the process that wants it (see trial_starter.py) as a child
 of its own. That process alone waits for the trial and signals it; the trial does not notice if this process is killed.
 
-This process ends when its socket is closed, and with its parent.
+This process ends when its socket is closed, and with its parent. Its output is a file in memory, for every trial.
 """
 
 import gc
@@ -84,7 +84,7 @@ def _begin(answer: socket.socket, streams: list[int], parent: int) -> dict[str, 
         order = answer.makefile("rb").readline()
     if not order:
         os._exit(1)  # the trial was stopped before it began
-    printed = os.pread(2, os.fstat(2).st_size, 0)  # while importing
+    printed = os.pread(2, os.fstat(2).st_size, 0)  # by libraries while they were imported
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
     for descriptor in streams:
@@ -118,10 +118,6 @@ def main() -> None:
     control, parent = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
     control.set_inheritable(False)
     environment = dict(os.environ)
-    output = os.memfd_create("output")  # what libraries print while they are imported is each trial's
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
     provide_home()  # as the command does, before it imports
     _import_libraries()
     sys.stdout.flush()

@@ -206,12 +206,12 @@ class _ForkServer:
         self.state, self.has_forked = state, False
         self._control, theirs = socket.socketpair()
         module = [sys.executable, "-m", "galaxy10.sweeps.fork_server"]
-        with theirs:
+        with theirs, open(os.memfd_create("output"), "wb") as output:
             self._process = subprocess.Popen(
                 bound_to_parent([*module, str(theirs.fileno()), str(os.getpid())]),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
                 env=state[0],
                 pass_fds=(theirs.fileno(),),
                 process_group=0,
@@ -232,9 +232,11 @@ class _ForkServer:
                     socket.send_fds(self._control, [b"1"], [theirs.fileno(), *streams])
                 except OSError:
                     return None
-            while not select.select([ours], [], [], _POLL_S)[0]:
+            readable = False
+            while not readable:
                 if stopped():
                     return ForkedProcess(0, -signal.SIGTERM)
+                readable = bool(select.select([ours], [], [], _POLL_S)[0])
             try:
                 pid = ours.recv(32)
             except ConnectionError:
