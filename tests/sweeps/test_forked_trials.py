@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from galaxy10.sweeps import forked_trial, trial_starter
 from galaxy10.sweeps.fork_server import other_threads
 from galaxy10.sweeps.forked_trial import leave_fork, remember_start
 from galaxy10.sweeps.trial_starter import FORK_VARIABLE, ForkedProcess, TrialStarter, installed_code, may_fork
+from tests import hold
 from tests.conftest import ROOT
 from tests.galaxies import write_galaxies
 from tests.waiting import wait_for
@@ -93,6 +94,10 @@ def test_a_kill_ends_one_trial_and_the_death_of_the_server_none(starter):
     process.send_signal(signal.SIGTERM)  # to nobody
     process = started(starter, "wait")
     waits_in(process)
+    process.terminate()
+    assert process.wait() == -signal.SIGTERM
+    process = started(starter, "wait")
+    waits_in(process)
     assert starter._server._process is server
     server.kill()
     server.wait()
@@ -101,13 +106,6 @@ def test_a_kill_ends_one_trial_and_the_death_of_the_server_none(starter):
     assert process.wait() == 7
     assert isinstance(started(starter), ForkedProcess)  # by another server
     assert starter._server._process is not server
-
-
-def test_a_signal_ends_a_trial_as_it_ends_a_new_process(starter):
-    process = started(starter, "wait")
-    waits_in(process)
-    process.terminate()
-    assert process.wait() == -signal.SIGTERM
 
 
 def test_another_environment_or_code_gets_another_server(starter, monkeypatch):
@@ -223,15 +221,30 @@ def test_changed_code_is_noticed(tmp_path):
 
 
 @pytest.mark.long
-def test_a_grid_of_forked_trials_is_that_of_new_processes_bit_for_bit(train: Callable, tmp_path: Path):
+def test_forked_trials_that_were_killed_resume_and_end_as_new_processes_do_bit_for_bit(start, train, tmp_path):
     import pandas as pd
     import torch
 
     write_galaxies(tmp_path / "g.h5", per_class=20)
-    small = ("model=simple_cnn", "model.image_size=32", "data.batch_size=16", "trainer.max_epochs=1")
+    small = ("model=simple_cnn", "model.image_size=32", "data.batch_size=16", "trainer.max_epochs=2", *hold.WORDS)
     words = ("-m", "data=hdf5", "data.path=g.h5", *small, "run.report=false", "logger=csv", "seed=0,1")
-    for root, forks in (("forked", "1"), ("new", "0")):
-        done = train(*words, f"run.root={root}", CUDA_VISIBLE_DEVICES="", **{FORK_VARIABLE: forks})
+    forks = {"CUDA_VISIBLE_DEVICES": "", FORK_VARIABLE: "1"}
+    held = tmp_path / "held"
+    with start(
+        ROOT / "train.py", *words, "run.root=forked", cwd=tmp_path, **forks, **hold.hold_at("batch 1 0")
+    ) as process:
+        for number, seed in ((signal.SIGKILL, 0), (signal.SIGTERM, 1)):
+            wait_for(held.exists, f"the second epoch of seed {seed}", process)
+            (lock,) = tmp_path.glob(f"forked/grid-*/*-seed{seed}-*/lock.json")
+            held.unlink()
+            os.kill(json.loads(lock.read_text())["pid"], number)
+        (tmp_path / "go").touch()
+        out, err = process.communicate()
+    assert process.returncode == 1, err
+    trials = json.loads(out.strip().splitlines()[-1])["trials"]
+    assert [trial["error"] for trial in trials] == ["killed by SIGKILL", "stopped by SIGTERM"]
+    for root, environment in (("forked", forks), ("new", {FORK_VARIABLE: "0"})):
+        done = train(*words, f"run.root={root}", **environment)
         assert done.code == 0, done.err
     forked, new = (sorted(tmp_path.glob(f"{root}/grid-*/*")) for root in ("forked", "new"))
     assert [run.name for run in forked] == [run.name for run in new]
