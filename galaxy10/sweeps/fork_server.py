@@ -14,6 +14,7 @@ import runpy
 import socket
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def serve(control: socket.socket, parent: int) -> dict[str, Any]:
 
 def other_threads(tasks: Path = Path("/proc/self/task")) -> list[str]:
     """Return the names of this process's threads that a fork would break: all but the first, and harmless ones."""
-    names = [(task / "comm").read_text().strip() for task in tasks.iterdir() if task.name != str(os.getpid())]
+    names = []
+    for task in {*tasks.iterdir()} - {tasks / str(os.getpid())}:
+        with suppress(OSError):  # it has just ended
+            names.append((task / "comm").read_text().strip())
     return [name for name in names if name not in _MAY_RUN]
 
 
@@ -90,7 +94,8 @@ def _begin(answer: socket.socket, streams: list[int], parent: int) -> dict[str, 
     for descriptor in streams:
         if descriptor > 2:
             os.close(descriptor)
-    os.write(2, printed)
+    with suppress(OSError):  # a closed pipe does not stop the work
+        os.write(2, printed)
     return dict(json.loads(order))
 
 

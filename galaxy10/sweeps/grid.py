@@ -23,7 +23,7 @@ from galaxy10.runs.signals import collect_signals
 from galaxy10.runs.slurm import job_step, outside_step
 from galaxy10.sweeps.grid_trials import GridTrial, log_grid, summarize_grid
 from galaxy10.sweeps.trial_environment import trial_environment
-from galaxy10.sweeps.trial_starter import TrialHandle, TrialStarter
+from galaxy10.sweeps.trial_starter import TrialHandle, TrialStarter, may_fork
 from galaxy10.training.preflight import check_experiment
 
 logger = logging.getLogger(__name__)
@@ -122,6 +122,7 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: S
             f"`sbatch --array=0-{len(experiments) - 1} slurm/array.sbatch …`, or on the login node "
             f"`{program('train')} -m … hydra/launcher=slurm`"
         )
+    may_fork()  # a wrong value is refused before anything is said
     trials = plan_grid(experiments, options)
     log_grid(trials)
     several = sum(trial.state != "finished" for trial in trials) > 1

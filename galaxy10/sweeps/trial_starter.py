@@ -4,7 +4,6 @@ import ctypes
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -194,6 +193,13 @@ def _adopting() -> Iterator[None]:
         prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
+def _receive(channel: socket.socket) -> bytes:
+    try:
+        return channel.recv(32)
+    except ConnectionError:
+        return b""
+
+
 class _ForkServer:
     """The process of fork_server.py.
 
@@ -232,15 +238,13 @@ class _ForkServer:
                     socket.send_fds(self._control, [b"1"], [theirs.fileno(), *streams])
                 except OSError:
                     return None
-            readable = False
-            while not readable:
+            ours.settimeout(_POLL_S)
+            pid = None
+            while pid is None:
                 if stopped():
                     return ForkedProcess(0, -signal.SIGTERM)
-                readable = bool(select.select([ours], [], [], _POLL_S)[0])
-            try:
-                pid = ours.recv(32)
-            except ConnectionError:
-                return None
+                with suppress(TimeoutError):
+                    pid = _receive(ours)
             if not pid:
                 return None
             with suppress(OSError):  # killed meanwhile: its exit code says so

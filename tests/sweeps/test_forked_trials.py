@@ -17,7 +17,6 @@ from galaxy10.sweeps import forked_trial, trial_starter
 from galaxy10.sweeps.fork_server import other_threads
 from galaxy10.sweeps.forked_trial import leave_fork, remember_start
 from galaxy10.sweeps.trial_starter import FORK_VARIABLE, ForkedProcess, TrialStarter, installed_code, may_fork
-from tests import hold
 from tests.conftest import ROOT
 from tests.galaxies import write_galaxies
 from tests.waiting import wait_for
@@ -224,6 +223,8 @@ def test_changed_code_is_noticed(tmp_path):
 def test_forked_trials_that_were_killed_resume_and_end_as_new_processes_do_bit_for_bit(start, train, tmp_path):
     import pandas as pd
     import torch
+
+    from tests import hold
 
     write_galaxies(tmp_path / "g.h5", per_class=20)
     small = ("model=simple_cnn", "model.image_size=32", "data.batch_size=16", "trainer.max_epochs=2", *hold.WORDS)
