@@ -22,6 +22,7 @@ from tests.galaxies import write_galaxies
 from tests.waiting import wait_for
 
 PATHS = os.pathsep.join([str(Path(__file__).with_name("described")), str(ROOT)])
+HOLD = "+callbacks.hold._target_=tests.hold.Hold"  # waits at the batch that HOLD_AT names, until there is a file `go`
 OWN = ("pid", "random")  # of each process
 ALONE = {"devices": "auto", "num_nodes": 1, "strategy": "auto"}
 
@@ -178,6 +179,16 @@ def test_trials_are_forked_only_where_that_is_safe(monkeypatch):
     assert not may_fork()
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("program", "words"), [("train.py", ["-m", "seed=0,1"]), ("sweep.py", ["sweep.n_trials=2"])])
+def test_a_wrong_wish_is_refused_in_one_line(program, words, here, tmp_path):
+    write_galaxies(tmp_path / "g.h5")
+    done = here(program, "data=hdf5", "data.path=g.h5", "model=simple_cnn", *words, **{FORK_VARIABLE: "yes"})
+    assert done.code == 2
+    assert done.message == "error: GALAXY10_FORK_TRIALS=yes in the environment is not allowed; expected 0 or 1"
+    assert {path.name for path in tmp_path.iterdir()} == {"g.h5"}
+
+
 def test_threads_that_a_fork_would_lose_are_seen(tmp_path):
     done = threading.Event()
     thread = threading.Thread(target=done.wait)
@@ -224,16 +235,12 @@ def test_forked_trials_that_were_killed_resume_and_end_as_new_processes_do_bit_f
     import pandas as pd
     import torch
 
-    from tests import hold
-
     write_galaxies(tmp_path / "g.h5", per_class=20)
-    small = ("model=simple_cnn", "model.image_size=32", "data.batch_size=16", "trainer.max_epochs=2", *hold.WORDS)
+    small = ("model=simple_cnn", "model.image_size=32", "data.batch_size=16", "trainer.max_epochs=2", HOLD)
     words = ("-m", "data=hdf5", "data.path=g.h5", *small, "run.report=false", "logger=csv", "seed=0,1")
     forks = {"CUDA_VISIBLE_DEVICES": "", FORK_VARIABLE: "1"}
     held = tmp_path / "held"
-    with start(
-        ROOT / "train.py", *words, "run.root=forked", cwd=tmp_path, **forks, **hold.hold_at("batch 1 0")
-    ) as process:
+    with start(ROOT / "train.py", *words, "run.root=forked", cwd=tmp_path, **forks, HOLD_AT="batch 1 0") as process:
         for number, seed in ((signal.SIGKILL, 0), (signal.SIGTERM, 1)):
             wait_for(held.exists, f"the second epoch of seed {seed}", process)
             (lock,) = tmp_path.glob(f"forked/grid-*/*-seed{seed}-*/lock.json")
