@@ -120,6 +120,7 @@ class TrialStarter:
             process = self._fork(command, dict(environment), streams, stopped)
             if process is not None:
                 return process
+        # In its own process group, the trial receives Ctrl-C once, from this process, not twice.
         return subprocess.Popen(
             bound_to_parent(command), stdin=stdin, stdout=stdout, stderr=stderr, env=environment, process_group=0
         )
