@@ -33,6 +33,7 @@ from galaxy10.runs.directory import (
 from galaxy10.runs.launcher import check_one_process, drop_stale_variables, end_with_rank_zero
 from galaxy10.runs.signals import TIME_LIMIT, Interrupted, SignalHandler
 from galaxy10.runs.slurm import job_name
+from galaxy10.sweeps.forked_trial import leave_fork
 from galaxy10.system import provide_home
 from galaxy10.training.loggers import close_loggers
 from galaxy10.training.settings import complete_and_check, known_keys
@@ -78,6 +79,7 @@ def main(arguments: Sequence[str]) -> int:
             check_one_process("a grid")
             return run_many(composed)
         config, overrides = composed.experiments[0]
+        leave_fork(config["trainer"])
         if composed.launcher != "basic":
             raise Galaxy10Error(f"hydra/launcher={composed.launcher} only starts grids; add -m")
         check_experiment(config)

@@ -27,6 +27,7 @@ from galaxy10.sweeps.local import worker_environments
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import load_study
 from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
+from galaxy10.sweeps.trial_starter import TrialStarter
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +139,7 @@ def _train(
     """Train the unfinished runs, one per environment at a time, and return the signals received."""
     waiting = [repeat for repeat in repeats if not repeat.metrics]
     running: dict[int, tuple[ConfirmationRun, TrialProcess]] = {}
-    with collect_signals() as received:
+    with TrialStarter(several=len(waiting) > 1) as starter, collect_signals() as received:
         try:
             while waiting or running:
                 if not received and lock.lost.is_set():  # a later start of this SLURM job continues
@@ -147,7 +148,7 @@ def _train(
                     if place in running or not waiting or received:
                         continue
                     repeat = waiting.pop(0)
-                    running[place] = (repeat, _start(sweep, repeat, share))
+                    running[place] = (repeat, _start(sweep, repeat, share, starter, received))
                 for place, (repeat, process) in list(running.items()):
                     if process.exit_code is not None:
                         del running[place]
@@ -165,14 +166,17 @@ def _train(
     return received if received or lock.still_held() else [signal.SIGTERM]
 
 
-def _start(sweep: Sweep, repeat: ConfirmationRun, share: dict[str, str]) -> TrialProcess:
+def _start(
+    sweep: Sweep, repeat: ConfirmationRun, share: dict[str, str], starter: TrialStarter, received: list[int]
+) -> TrialProcess:
     overrides = [word for word in trial_overrides(sweep, repeat.trial) if not word.startswith("seed=")]
     folder = ["--config-dir", sweep.config_dir] if sweep.config_dir else []
     environment = {"WANDB_RUN_GROUP": f"{sweep.path.resolve().name}-confirm", **os.environ, **share}
     logger.info(f"trial {repeat.trial.number} with seed {repeat.seed} begins")
     wait_until_unlocked(repeat.directory, lambda: False)
     log = repeat.directory.parent / "logs" / f"{repeat.directory.name}.txt"
-    return TrialProcess([*folder, *overrides, f"seed={repeat.seed}"], repeat.directory, log, environment)
+    words = [*folder, *overrides, f"seed={repeat.seed}"]
+    return TrialProcess(words, repeat.directory, log, environment, starter, lambda: received)
 
 
 def _log_end(sweep: Sweep, repeat: ConfirmationRun) -> None:

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from galaxy10.runs.signals import collect_signals
 from galaxy10.runs.slurm import job_step, outside_step
 from galaxy10.sweeps.grid_trials import GridTrial, log_grid, summarize_grid
 from galaxy10.sweeps.trial_environment import trial_environment
+from galaxy10.sweeps.trial_starter import TrialHandle, TrialStarter, may_fork
 from galaxy10.training.preflight import check_experiment
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: S
         0 if all finished, 1 if any failed, 128 + number on a signal.
 
     Raises:
-        Galaxy10Error: an experiment is not valid, or this is a SLURM job of several tasks.
+        Galaxy10Error: an experiment or GALAXY10_FORK_TRIALS is not valid, or this is a SLURM job of several tasks.
     """
     step = job_step()
     if step is not None and step.tasks > 1:
@@ -122,13 +122,15 @@ def run_grid(experiments: Sequence[tuple[dict[str, Any], list[str]]], options: S
             f"`sbatch --array=0-{len(experiments) - 1} slurm/array.sbatch …`, or on the login node "
             f"`{program('train')} -m … hydra/launcher=slurm`"
         )
+    may_fork()  # a wrong value is refused before anything is said
     trials = plan_grid(experiments, options)
     log_grid(trials)
-    with _signals_for_the_trial() as signals:
+    several = sum(trial.state != "finished" for trial in trials) > 1
+    with TrialStarter(several) as starter, _signals_for_the_trial() as signals:
         for number, trial in enumerate(trials, 1):
             if trial.state != "finished" and not signals.received:
                 logger.info(f"\n[{number}/{len(trials)}] {trial.directory.name}")
-                run_trial(trial, signals)
+                run_trial(trial, signals, starter)
     return summarize_grid(trials, signals.received[0] if signals.received else None)
 
 
@@ -168,7 +170,7 @@ class Signals:
     """Received signals, and the process to forward them to."""
 
     received: list[int] = field(default_factory=list)
-    process: subprocess.Popen[str] | None = None
+    process: TrialHandle | None = None
 
     def pass_on(self, number: int) -> None:
         """Send a signal to the process, if one runs."""
@@ -176,16 +178,20 @@ class Signals:
             self.process.send_signal(number)
 
 
-def run_trial(trial: GridTrial, signals: Signals) -> None:
+def run_trial(trial: GridTrial, signals: Signals, starter: TrialStarter) -> None:
     """Run a trial in its own process, and set its state, exit code and result."""
-    command = trial.command()
     environment = outside_step(_environment(trial.directory))
-    # In its own process group, the trial receives Ctrl-C once, from this process, not twice.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, process_group=0) as process:
+    reading, writing = os.pipe()
+    with open(reading, errors="replace") as output:
+        try:
+            process = starter.start(trial.command(), environment, None, writing, None, lambda: signals.received)
+        finally:
+            os.close(writing)
         signals.process = process
-        assert process.stdout is not None
+        if signals.received:  # while the process started
+            process.send_signal(signals.received[-1])
         last = ""
-        for line in process.stdout:
+        for line in output:
             if last.strip():
                 logger.info(last.rstrip("\n"))
             last = line

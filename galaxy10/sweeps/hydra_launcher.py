@@ -29,10 +29,11 @@ from galaxy10.files import read_json
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.lock import is_held
 from galaxy10.runs.signals import collect_signals
+from galaxy10.sweeps.exec_with_parent import bound_to_parent
 from galaxy10.sweeps.grid import GROUP_VARIABLE, plan_grid
 from galaxy10.sweeps.grid_trials import GridTrial, log_grid, read_state, summarize_grid
 from galaxy10.sweeps.trial_environment import trial_environment
-from galaxy10.sweeps.trial_process import bound_to_parent, last_line
+from galaxy10.sweeps.trial_process import last_line
 from galaxy10.sweeps.trial_task import TRIAL_KEY, TrialTask, clear_stop, log_path, outcome_path, stop
 from galaxy10.system import usable_cpus
 

@@ -20,10 +20,11 @@ from galaxy10.runs.devices import number_of_devices, visible_gpus
 from galaxy10.runs.signals import collect_signals
 from galaxy10.runs.slurm import cpus_per_task
 from galaxy10.sweeps.best_trial import best_trial, shell_command
+from galaxy10.sweeps.exec_with_parent import bound_to_parent
 from galaxy10.sweeps.settings import Sweep
 from galaxy10.sweeps.study import create_or_load_study, seconds_used
 from galaxy10.sweeps.table import print_table
-from galaxy10.sweeps.trial_process import bound_to_parent
+from galaxy10.sweeps.trial_starter import may_fork
 from galaxy10.sweeps.worker import CANNOT_WRITE, DONE, TOO_MANY_FAILURES, summary
 from galaxy10.system import usable_cpus
 
@@ -47,8 +48,9 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
         per_gpu: workers that may share a GPU.
 
     Raises:
-        Galaxy10Error: there are not enough GPUs, or the directory holds another study.
+        Galaxy10Error: there are not enough GPUs, the directory holds another study, or GALAXY10_FORK_TRIALS is wrong.
     """
+    may_fork()  # a wrong value is refused before workers start
     shared = [
         child_environment({**os.environ, **share}) for share in worker_environments(config["trainer"], workers, per_gpu)
     ]

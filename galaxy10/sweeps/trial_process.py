@@ -1,4 +1,4 @@
-"""A trial's training: `galaxy10 train` in a new process, observed through the files of its run directory."""
+"""A trial's training: `galaxy10 train` in a process of its own, observed through the files of its run directory."""
 
 import contextlib
 import math
@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,9 +17,10 @@ from galaxy10.runs.epochs import epoch_rows
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.liveness import is_alive, shares_processes
 from galaxy10.runs.lock import read_holder
+from galaxy10.sweeps.exec_with_parent import bound_to_parent
 from galaxy10.sweeps.trial_environment import trial_environment
+from galaxy10.sweeps.trial_starter import TrialHandle, TrialStarter
 
-EXEC_WITH_PARENT = Path(__file__).with_name("exec_with_parent.py")
 STOP_S = 60.0  # a run stops after its current batch; after this time it is killed
 _TAIL_BYTES = 20_000
 _OUT_OF_MEMORY = re.compile(
@@ -31,15 +31,36 @@ _CANNOT_WRITE = re.compile(r"no space left|read-only file system|disk quota exce
 
 
 class TrialProcess:
-    """The process of a trial; its output is appended to the file `log`."""
+    """The process of a trial; its output is appended to the file `log`.
 
-    def __init__(self, overrides: Sequence[str], directory: Path, log: Path, environment: dict[str, str]):
+    Args:
+        overrides: of the trial.
+        directory: the run directory.
+        environment: of this process; the trial does not get the variables of another run.
+        starter: starts the process.
+        stopped: whether this process is to stop; a trial that could not begin before has ended with SIGTERM.
+    """
+
+    def __init__(
+        self,
+        overrides: Sequence[str],
+        directory: Path,
+        log: Path,
+        environment: dict[str, str],
+        starter: TrialStarter,
+        stopped: Callable[[], object],
+    ):
         self.directory, self.log = directory, log
         self._seen, self._last_epoch = 0, -1
         self._stopped_at: float | None = None
         self._log_start = log.stat().st_size if log.exists() else 0
         command = train_command([*overrides, f"run.dir={quote(directory)}", "run.test=false", "run.report=false"])
-        self._process = start_logged(command, log, environment)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = trial_environment(environment)
+        with log.open("ab") as output, open(os.devnull, "rb") as nothing:
+            self._process: TrialHandle = starter.start(
+                command, environment, nothing.fileno(), output.fileno(), output.fileno(), stopped
+            )
 
     @property
     def exit_code(self) -> int | None:
@@ -57,7 +78,9 @@ class TrialProcess:
             self.kill()
 
     def kill(self) -> None:
-        """Kill the process and its children."""
+        """Kill the process and its children, if it runs."""
+        if self.exit_code is not None:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -107,7 +130,7 @@ class TrialProcess:
 
 
 def start_logged(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a training that ends with this process and appends its output to a file."""
+    """Start a training as a new process that ends with this process and appends its output to a file."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         # In its own process group, the trial receives Ctrl-C once, from this process, not twice.
@@ -130,11 +153,6 @@ def last_line(output: str) -> str:
 def train_command(overrides: Sequence[str]) -> list[str]:
     """Return the command that trains with this Python and this package, from any folder."""
     return [*galaxy10_command("train"), *overrides]
-
-
-def bound_to_parent(command: Sequence[str]) -> list[str]:
-    """Return a command that ends when this process dies."""
-    return [sys.executable, "-I", "-S", str(EXEC_WITH_PARENT), str(os.getpid()), *command]
 
 
 def wait_until_unlocked(directory: Path, should_stop: Callable[[], bool]) -> bool:

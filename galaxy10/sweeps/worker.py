@@ -27,6 +27,7 @@ from galaxy10.sweeps.settings import AT_THE_END, Sweep
 from galaxy10.sweeps.study import COUNTED, consecutive_failures, find_study, is_spent, study_lock
 from galaxy10.sweeps.trial_lock import TrialLease, acquire_trial, is_leased
 from galaxy10.sweeps.trial_process import TrialProcess, wait_until_unlocked
+from galaxy10.sweeps.trial_starter import TrialStarter
 
 logger = logging.getLogger("galaxy10.sweeps.worker")  # this module is started with -m: its name is __main__
 
@@ -45,10 +46,11 @@ class Worker:
     """A worker of a study.
 
     name: in log messages. stopping: an event that is set on a signal or when the process that started the worker dies.
+    starter: starts the trials' processes.
     """
 
-    def __init__(self, sweep: Sweep, study: optuna.Study, name: str, stopping: threading.Event):
-        self.sweep, self.study, self.name, self.stopping = sweep, study, name, stopping
+    def __init__(self, sweep: Sweep, study: optuna.Study, name: str, stopping: threading.Event, starter: TrialStarter):
+        self.sweep, self.study, self.name, self.stopping, self.starter = sweep, study, name, stopping, starter
         # Failures of an earlier command do not count: the user may have fixed their cause.
         self._known_failures = {trial.number for trial in self._trials() if trial.state == TrialState.FAIL}
 
@@ -109,7 +111,7 @@ class Worker:
         if self.sweep.config_dir:
             overrides = ["--config-dir", self.sweep.config_dir, *overrides]
         log = self.sweep.path / "logs" / f"{lease.number:04}.txt"
-        process = TrialProcess(overrides, directory, log, dict(os.environ))
+        process = TrialProcess(overrides, directory, log, dict(os.environ), self.starter, self.stopping.is_set)
         try:
             end = self._watch(lease, process, lambda: round(before + time.monotonic() - started, 1))
         finally:
@@ -254,7 +256,8 @@ def main() -> int:
         study = find_study(sweep)
         assert study is not None  # the process that starts workers has created it
         try:
-            code = Worker(sweep, study, name, stopping).work()
+            with TrialStarter() as starter:
+                code = Worker(sweep, study, name, stopping, starter).work()
         except UnwritableError as error:
             logger.error(f"worker {name}  {error}")
             code = CANNOT_WRITE
