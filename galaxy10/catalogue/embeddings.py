@@ -119,6 +119,7 @@ def merge_embeddings(folder: Path, overwrite: bool) -> dict[str, Any]:
         )
 
     def join_features(shards: Sequence[Path]) -> None:
+        remove_leftovers_of(features_path(index))  # they may be large
         record_path(index).unlink(missing_ok=True)  # until the new index is there, the features have none
         join_arrays(features_path(index), [features_path(shard) for shard in shards])
 

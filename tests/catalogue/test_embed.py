@@ -167,7 +167,7 @@ def test_a_runs_features_are_those_before_its_last_layer(run, galaxy10, here, tm
     Image.fromarray(galaxy(99)).save(tmp_path / "images/new.png")
     other = here("galaxy10", "embed", run, "images", "-o", "out")
     assert other.code == 2
-    assert "different: images, inputs); give another -o, or --overwrite" in other.message
+    assert "different: file_sizes, images, inputs); give another -o, or --overwrite" in other.message
     assert read_embeddings(tmp_path / "out")[0].shape == (9, 64)
 
 
