@@ -1,5 +1,7 @@
 """The type of a text table's column, learned from one block of lines after the other."""
 
+from typing import Any
+
 import pandas as pd
 
 from galaxy10.data.text_tables import decimal_commas, decimal_numbers, has_leading_zeros, is_number
@@ -56,7 +58,9 @@ class ColumnType:
             texts: the same as texts, if needs_texts().
         """
         if texts is None:
-            return values.astype(self._type or self._empty)
+            kind: Any = self._type or self._empty
+            found: pd.Series = values.astype(kind)
+            return found
         if self._type != _TEXT:
             return texts.str.rstrip()
         if self._words_are_missing:
