@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -131,30 +131,32 @@ def find_inputs(
     """
     images = parse_hdu(hdu)
     sources: list[ImageSource] = []
-    loose: dict[str, None] = {}
+    loose: list[str] = []
+    seen: set[str] = set()
+
+    def add(names: Iterable[str]) -> None:
+        for name in names:
+            if name not in seen:
+                seen.add(name)
+                loose.append(name)
 
     def close_loose() -> None:
         if loose:
-            sources.append(ImageFiles(list(loose), stretch, images))
+            sources.append(ImageFiles(loose, stretch, images))
             loose.clear()
 
-    seen: set[str] = set()
     for argument in arguments:
         for path in _expanded(argument):
             if path.is_dir():
-                new = [name for name in images_below(path) if name not in seen]
+                add(images_below(path))
             elif is_hdf5(path):
                 close_loose()
                 sources.append(HDF5Images(path, stretch))
-                continue
             elif is_table(path):
                 close_loose()
                 sources.append(PathTable(path, path_column, stretch, hdu=images))
-                continue
             else:
-                new = [str(path)] if str(path) not in seen else []
-            seen.update(new)
-            loose.update(dict.fromkeys(new))
+                add([str(path)])
     close_loose()
     inputs = Inputs(sources) if sources else None
     if not inputs or not len(inputs):

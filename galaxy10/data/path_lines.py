@@ -1,5 +1,6 @@
 """Open a table of image paths: a small one is read as a whole, a large one block by block."""
 
+import logging
 from pathlib import Path
 
 from galaxy10.data.lines import LazyTable, Lines
@@ -7,6 +8,8 @@ from galaxy10.data.parquet_blocks import ParquetBlocks, parquet_columns, parquet
 from galaxy10.data.path_tables import catalogue_column_names, check_column, read_path_table, readable_table
 from galaxy10.data.table_kinds import beginning, table_format
 from galaxy10.data.text_blocks import NoBlocks, TextBlocks
+
+logger = logging.getLogger(__name__)
 
 _LARGE_BYTES = 64 * 2**20  # of a text
 _LARGE_ROWS = 1_000_000  # of a Parquet file
@@ -36,6 +39,10 @@ def open_path_table(file: Path, column: str | None) -> tuple[Lines, dict[str, st
             try:
                 blocks = TextBlocks(file, paths)
             except NoBlocks:
+                logger.info(
+                    f"note: {file} has line breaks or single quotation marks in cells, and takes memory as a whole; "
+                    "a Parquet file would not"
+                )
                 return read_path_table(file, column)
             return LazyTable(blocks), catalogue_column_names(n for n in blocks.source_names if n != paths)
     return read_path_table(file, column)

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from galaxy10.data.path_tables import as_columns, readable_table
+from galaxy10.data.path_tables import as_columns, check_column, readable_table
 from galaxy10.data.text_columns import ColumnType
 from galaxy10.data.text_tables import header_options, opened_text, text_encoding
+from galaxy10.progress import progress
 
 _BLOCK_BYTES = 8 * 2**20
 _OPTIONS: dict[str, Any] = {"skipinitialspace": True, "low_memory": False}
@@ -35,6 +36,7 @@ class TextBlocks:
 
     Raises:
         NoBlocks: the file has to be read as a whole.
+        Galaxy10Error: it has no column of paths.
     """
 
     def __init__(self, file: Path, paths: str):
@@ -46,16 +48,19 @@ class TextBlocks:
         head = self._header(self._options.pop("skiprows"))
         self._hash, offsets, numbers = hashlib.sha256(head), [len(head)], []
         types: dict[str, ColumnType] = {}
-        for block in _cut(self._opened):
-            self._hash.update(block)
-            if _has_open_quotes(block):
-                raise NoBlocks
-            if not types:
-                self._options["names"] = self._names(head, block)
-                types = {name: ColumnType(name in (paths, "group")) for name in self._options["names"]}
-            numbers.append(self._inspect(block, types))
-            offsets.append(offsets[-1] + len(block))
-        if paths not in types:
+        with progress(f"reading {file.name}", None, unit="MB") as show:
+            for block in _cut(self._opened):
+                self._hash.update(block)
+                if _has_open_quotes(block):
+                    raise NoBlocks
+                if not types:
+                    self._options["names"] = self._names(head, block)
+                    check_column(file, paths, self._options["names"], "--path-column")
+                    types = {name: ColumnType(name in (paths, "group")) for name in self._options["names"]}
+                numbers.append(self._inspect(block, types))
+                offsets.append(offsets[-1] + len(block))
+                show(offsets[-1] // 10**6)
+        if not types:
             raise NoBlocks
         self._types, self._offsets, self.starts = types, offsets, np.cumsum([0, *numbers])
         self.source_names = list(types)

@@ -101,6 +101,14 @@ def test_cells_with_line_breaks_are_read_at_once(tmp_path):
     assert_same(tmp_path / "a.csv", in_blocks=False)
 
 
+def test_a_text_without_the_column_of_paths_is_refused_by_its_first_lines(tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(["file,n", *(f"{i}.png,{i}" for i in range(20)), '"']))
+    with pytest.raises(
+        Galaxy10Error, match="has no column path; it has file, n: rename a column, or type --path-column"
+    ):
+        open_path_table(tmp_path / "a.csv", None)
+
+
 def test_parquet_files_have_the_types_and_values_of_the_whole(tmp_path):
     number = 20
     table = pa.table(
