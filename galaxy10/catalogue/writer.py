@@ -8,20 +8,18 @@ NAME.parquet.parts/     plan.json and the parts, until the catalogue is complete
 
 import re
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from galaxy10.catalogue.table_io import check_columns, write_tables
+from galaxy10.catalogue.joining import failures_of, join_parts
+from galaxy10.catalogue.table_io import check_columns
 from galaxy10.data.file_sizes import add_digests
 from galaxy10.data.labels import shortened
 from galaxy10.data.sidecars import (
@@ -30,15 +28,13 @@ from galaxy10.data.sidecars import (
     check_catalogue_sidecars,
     failed_path,
     parts_path,
-    read_failures,
     record_path,
     write_failures,
 )
 from galaxy10.errors import Galaxy10Error
-from galaxy10.files import atomic_write, read_json, remove_leftovers_of, write_error, write_json
-from galaxy10.progress import progress
+from galaxy10.files import atomic_write, read_json, write_error, write_json
 
-_OF_A_SHARD = ("shard", "file_sizes")  # entries of a plan that differ between the shards of one command
+OF_A_SHARD = ("shard", "file_sizes")  # entries of a plan that differ between the shards of one command
 
 
 class IncompleteCatalogue(Galaxy10Error):
@@ -163,77 +159,11 @@ class Catalogue:
         more: further entries of the record.
         """
         parts = [self._part(number) for number in range(number_of_parts)]
-        failures = _failures(part.with_suffix(".failed.csv") for part in parts)
+        failures = failures_of(part.with_suffix(".failed.csv") for part in parts)
         return join_parts(self.output, self.plan, parts, failures, more, self.parts)
 
     def _part(self, number: int) -> Path:
         return self.parts / f"part-{number:06d}.parquet"
-
-
-def _failures(tables: Iterable[Path]) -> Iterator[Failure]:
-    return chain.from_iterable(map(read_failures, tables))
-
-
-class _Counts:
-    """The numbers of a record, counted while the rows pass by."""
-
-    def __init__(self, shown: Callable[[int], None]):
-        self._rows, self._shown = 0, shown
-        self.quality = Counter[str]()
-        self.trained_on: int | None = None
-
-    def see(self, table: pa.Table) -> None:
-        """Count the rows of a table: those of each quality, and those that are known to the networks."""
-        if "quality" in table.column_names:
-            found = pc.value_counts(table["quality"]).to_pylist()
-            self.quality.update({pair["values"]: pair["counts"] for pair in found})
-        if "trained_on" in table.column_names:
-            self.trained_on = (self.trained_on or 0) + (pc.sum(table["trained_on"]).as_py() or 0)
-        self._rows += len(table)
-        self._shown(self._rows)
-
-
-def join_parts(
-    output: Path,
-    plan: dict[str, Any],
-    parts: Sequence[Path],
-    failures: Iterable[Failure],
-    more: dict[str, Any],
-    leftover: Path | None = None,
-) -> dict[str, Any]:
-    """Join Parquet files into a catalogue, write its failures and record, remove `leftover`, and return the record.
-
-    Memory does not grow with the number of rows or of failures, unless the catalogue is a FITS table. Only one process
-    at a time may do this: temporary files that a killed one has left are removed.
-    """
-    failed = failed_path(output)
-    for path in (output, failed):
-        remove_leftovers_of(path)  # they may be large
-    failures = iter(failures)
-    first, number_failed = next(failures, None), 0
-    if first is not None:
-        with atomic_write(failed) as part:
-            number_failed = write_failures(part, chain([first], failures))
-    else:
-        failed.unlink(missing_ok=True)
-    with atomic_write(output) as part, progress("joining", None, unit="rows") as show:
-        seen = _Counts(show)
-        catalogued = write_tables(part, output.suffix.lower(), parts, seen.see)
-    counts: dict[str, Any] = {
-        "catalogued": catalogued,
-        "failed": number_failed,
-        "quality": dict(sorted(seen.quality.items())),
-    }
-    if seen.trained_on is not None:
-        counts["trained_on"] = seen.trained_on
-    record = {"output": output.name, "plan": plan, **counts, **more}
-    write_json(record_path(output), record)
-    if leftover is not None:
-        # plan.json last: while it exists, the same command completes the catalogue after a kill.
-        for path in sorted(leftover.iterdir(), key=lambda path: path.name == "plan.json"):
-            path.unlink()
-        leftover.rmdir()
-    return record
 
 
 def shard_path(output: Path, index: int, number: int) -> Path:
@@ -285,16 +215,16 @@ def merge_shards(
         raise Galaxy10Error(
             f"shards {shortened(missing)} of {number} of {output} are not finished; run their --shard commands again"
         )
-    records = [read_json(record_path(shard)) for shard in shards]
-    plans = [{k: v for k, v in (r.get("plan") or {}).items() if k not in _OF_A_SHARD} for r in records]
+    records = [{"plan": {}, **read_json(record_path(shard))} for shard in shards]
+    plans = [{k: v for k, v in r["plan"].items() if k not in OF_A_SHARD} for r in records]
     if any(plan != plans[0] for plan in plans):
         different = [shards[i].name for i, plan in enumerate(plans) if plan != plans[0]]
         raise Galaxy10Error(
             f"{shortened(different)} come from another command than {shards[0].name}; write them again with --overwrite"
         )
     plan = {**plans[0], "shard": None}
-    sizes = [record["plan"].get("file_sizes") for record in records]
-    if all(isinstance(size, str) for size in sizes):
+    sizes = [size for record in records if isinstance(size := record["plan"].get("file_sizes"), str)]
+    if len(sizes) == len(records):
         plan["file_sizes"] = add_digests(sizes)
     catalogue = Catalogue(output, plan)
     with catalogue.locked():
@@ -311,4 +241,4 @@ def merge_shards(
             for k, v in records[0].items()
             if k not in ("output", "plan", "catalogued", "failed", "trained_on", "quality", "images_per_s")
         }
-        return join_parts(output, plan, shards, _failures(map(failed_path, shards)), rest)
+        return join_parts(output, plan, shards, failures_of(map(failed_path, shards)), rest)

@@ -38,11 +38,8 @@ def open_path_table(file: Path, column: str | None) -> tuple[Lines, dict[str, st
         if kind == "text" and file.stat().st_size > _LARGE_BYTES:
             try:
                 blocks = TextBlocks(file, paths)
-            except NoBlocks:
-                logger.info(
-                    f"note: {file} has line breaks or single quotation marks in cells, and takes memory as a whole; "
-                    "a Parquet file would not"
-                )
+            except NoBlocks as error:
+                logger.info(f"note: {file} is in memory as a whole ({error}); a Parquet file would not be")
                 return read_path_table(file, column)
             return LazyTable(blocks), catalogue_column_names(n for n in blocks.source_names if n != paths)
     return read_path_table(file, column)

@@ -51,8 +51,8 @@ class TextBlocks:
         with progress(f"reading {file.name}", None, unit="MB") as show:
             for block in _cut(self._opened):
                 self._hash.update(block)
-                if _has_open_quotes(block):
-                    raise NoBlocks
+                if _has_open_quotes(block) or block.count(b"\r") != block.count(b"\r\n"):
+                    raise NoBlocks("a cell has a line break or a single quotation mark")
                 if not types:
                     self._options["names"] = self._names(head, block)
                     check_column(file, paths, self._options["names"], "--path-column")
@@ -61,7 +61,7 @@ class TextBlocks:
                 offsets.append(offsets[-1] + len(block))
                 show(offsets[-1] // 10**6)
         if not types:
-            raise NoBlocks
+            raise NoBlocks("there is no line")
         self._types, self._offsets, self.starts = types, offsets, np.cumsum([0, *numbers])
         self.source_names = list(types)
         self.schema = self._table(0).schema
@@ -105,7 +105,7 @@ class TextBlocks:
     def _parsed(self, text: bytes, **more: Any) -> pd.DataFrame:
         frame: pd.DataFrame = pd.read_csv(BytesIO(text), **self._options, **more)
         if not isinstance(frame.index, pd.RangeIndex):
-            raise NoBlocks
+            raise NoBlocks("a line has more cells than the header")
         return frame
 
     def _texts(self, block: bytes, names: list[str]) -> pd.DataFrame:
@@ -121,7 +121,7 @@ class TextBlocks:
         if unsettled:
             frame = self._frame(block, usecols=unsettled, dtype_backend="numpy_nullable")
             if len(frame) != number:
-                raise NoBlocks
+                raise NoBlocks("lines are not what they seem")
             doubtful = separator != "," or _may_have_leading_zeros(block)
             texts = self._texts(block, unsettled if doubtful else [])
             for name in unsettled:

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from galaxy10.catalogue import table_io
+from galaxy10.catalogue.joining import join_parts
 from galaxy10.catalogue.parts import PartMaker, fill
-from galaxy10.catalogue.writer import Catalogue, join_parts, merge_shards, shard_path
+from galaxy10.catalogue.writer import Catalogue, merge_shards, shard_path
 from galaxy10.data import array_files, path_lines, text_blocks
 from galaxy10.data import inputs as input_module
 from galaxy10.data.array_files import join_arrays, write_array

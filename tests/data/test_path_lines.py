@@ -99,6 +99,10 @@ def test_encodings_comments_packing_and_paths_of_digits(tmp_path):
 def test_cells_with_line_breaks_are_read_at_once(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(["path,note", *(f'{i}.png,"two\nlines"' for i in range(20))]))
     assert_same(tmp_path / "a.csv", in_blocks=False)
+    (tmp_path / "b.csv").write_bytes(
+        b"path,n\n" + b"".join(b"%d.png,%d%b" % (i, i, b"\n\r"[i % 2 :][:1]) for i in range(20))
+    )
+    assert_same(tmp_path / "b.csv", in_blocks=False)
 
 
 def test_a_text_without_the_column_of_paths_is_refused_by_its_first_lines(tmp_path):
