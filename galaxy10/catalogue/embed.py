@@ -68,11 +68,13 @@ def embed(
     backbone_name = _check_choice(choice)
     inputs = find_inputs(paths, options.stretch, options.path_column, options.hdu)
     backbone = _find(backbone_name, choice) if backbone_name else None
+    mine = shard_of(len(inputs), options.batch_size, shard or (0, 1))
     plan = {
         "galaxy10": __version__,
         "kind": "embeddings",
         **_identity(choice, backbone),
         "inputs": inputs.digest(),
+        "file_sizes": inputs.file_sizes(mine),
         "images": len(inputs),
         "tta_views": views,
         **({"engine": options.engine} if options.engine != "torch" else {}),
@@ -93,7 +95,6 @@ def embed(
     embedder = Embedder(_load(choice, backbone, options, views), options)
     with embeddings.writing(options.overwrite) as record:
         if record is None:
-            mine = shard_of(len(inputs), options.batch_size, shard or (0, 1))
             record = fill(embeddings, inputs, embedder, mine, "embedding", "embedded")
     return target, record
 

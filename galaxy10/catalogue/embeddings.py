@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy10.catalogue.writer import Catalogue, merge_shards, shard_path
+from galaxy10.catalogue.writer import OF_A_SHARD, Catalogue, merge_shards, shard_path
 from galaxy10.data.array_files import join_arrays, write_array
 from galaxy10.data.sidecars import CATALOGUE_SUFFIXES, Failure, parts_path, record_path
 from galaxy10.errors import Galaxy10Error, first_line
@@ -80,9 +80,10 @@ class Embeddings(Catalogue):
 
     def _check_others(self) -> None:
         """Check that the whole and the shards in the folder come from one command but for --shard."""
+        own = {key: self.plan.get(key) for key in OF_A_SHARD}
         for path in sorted(self.output.parent.glob("index*.json")):
             plan = read_json(path).get("plan")
-            if isinstance(plan, dict) and (other := self._differing(plan | {"shard": self.plan.get("shard")})):
+            if isinstance(plan, dict) and (other := self._differing(plan | own)):
                 raise Galaxy10Error(
                     f"{self.output.parent} holds embeddings of another command ({path.name}, {other}); give another "
                     "-o, or --overwrite"
@@ -119,6 +120,7 @@ def merge_embeddings(folder: Path, overwrite: bool) -> dict[str, Any]:
         )
 
     def join_features(shards: Sequence[Path]) -> None:
+        remove_leftovers_of(features_path(index))  # they may be large
         record_path(index).unlink(missing_ok=True)  # until the new index is there, the features have none
         join_arrays(features_path(index), [features_path(shard) for shard in shards])
 

@@ -131,34 +131,34 @@ class PartMaker(ABC):
         bitwise the same with and without it, and wherever an earlier command was killed.
         """
         size = self.options.batch_size
-        batches = [range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size))]
+        batches = (range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size)))
         reading = self.read_batches(inputs, batches)
-        ra, dec = positions(inputs.columns)
         for number, part in parts.items():
+            given = inputs.lines(part.start, part.stop)
+            ra, dec = positions(given)
             lines, failures, tables = [], [], [self.empty_table()]
             for _ in range(*_bounds(part, size)):
                 batch, images = next(reading)
+                places = [index - part.start for index in batch]
                 good = {i: image for i, image in enumerate(images) if not isinstance(image, str)}
                 for i, reason in enumerate(images):
                     if isinstance(reason, str):
-                        line = inputs.columns.slice(batch[i], 1)
+                        line = given.slice(places[i], 1)
                         failures.append((line["path"][0].as_py() or "", line["row"][0].as_py(), reason))
                 if not good:
                     continue
                 prepared = [self.networks.placeholder()] * len(batch)
                 for i, image in good.items():
                     prepared[i] = image.prepared
-                here = [batch[i] for i in good]
+                here = [places[i] for i in good]
                 tables.append(self.rows(Batch(prepared, list(good), list(good.values()), ra[here], dec[here])))
                 lines += here
-            yield number, _beside(inputs, lines, pa.concat_tables(tables)), failures
+            yield number, _beside(given, lines, pa.concat_tables(tables)), failures
 
 
-def _beside(inputs: Inputs, lines: list[int], new: pa.Table) -> pa.Table:
+def _beside(given: pa.Table, lines: list[int], new: pa.Table) -> pa.Table:
     """Return the inputs' own columns of some lines, with new columns beside them."""
-    first = lines[0] if lines else 0
-    window = inputs.columns.slice(first, lines[-1] - first + 1 if lines else 0)
-    carried = window.take(pa.array(np.asarray(lines, dtype=np.int64) - first))
+    carried = given.take(pa.array(lines, pa.int64()))
     for name in new.column_names:
         carried = carried.append_column(name, new[name])
     return carried.combine_chunks()

@@ -33,9 +33,10 @@ def predict(
     calibrations = check_runs(runs, options)
     inputs = find_inputs(paths, options.stretch, options.path_column, options.hdu)
     classes = (RunFiles(runs[0]).read_provenance().get("data") or {}).get("class_names") or []
-    check_columns(output.suffix.lower(), [*inputs.columns.column_names, *(f"p_{slug}" for slug in slugs(classes))])
+    check_columns(output.suffix.lower(), [*inputs.schema.names, *(f"p_{slug}" for slug in slugs(classes))])
     target = shard_path(output, *shard) if shard else output
-    catalogue = Catalogue(target, _plan(runs, calibrations, inputs, options, shard))
+    mine = shard_of(len(inputs), options.batch_size, shard or (0, 1))
+    catalogue = Catalogue(target, _plan(runs, calibrations, inputs, options, shard, mine))
     record = None if options.overwrite else catalogue.finished()
     if record is not None:
         return target, record
@@ -46,7 +47,7 @@ def predict(
     predictor = Predictor(runs, options)
     with catalogue.writing(options.overwrite) as record:
         if record is None:
-            record = fill(catalogue, inputs, predictor, shard_of(len(inputs), options.batch_size, shard or (0, 1)))
+            record = fill(catalogue, inputs, predictor, mine)
     return target, record
 
 
@@ -68,8 +69,9 @@ def _plan(
     inputs: Inputs,
     options: PredictOptions,
     shard: tuple[int, int] | None,
+    mine: range,
 ) -> dict[str, Any]:
-    """Return everything that determines the content of the catalogue."""
+    """Return everything that determines the content of the catalogue; mine: the images of the shard."""
     used = [c if options.temperature else c.without_temperature() for c in calibrations or ()]
     prior = [c.log_offsets for c in used] if options.prior != "none" else None
     return {
@@ -79,6 +81,7 @@ def _plan(
         **({"prior": [options.prior, *prior]} if prior else {}),
         **({"engine": options.engine} if options.engine != "torch" else {}),
         "inputs": inputs.digest(),
+        "file_sizes": inputs.file_sizes(mine),
         "images": len(inputs),
         "tta_views": options.tta_views,
         "mc_dropout": options.mc_dropout,

@@ -1,7 +1,7 @@
 """Join Parquet parts into a Parquet, CSV or FITS file; only FITS needs the whole table in memory."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,44 +18,53 @@ _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _NULL = int(np.iinfo(np.int64).min)
 
 
-def write_tables(path: Path, suffix: str, parts: Sequence[Path]) -> int:
+def write_tables(path: Path, suffix: str, parts: Sequence[Path], see: Callable[[pa.Table], None] | None = None) -> int:
     """Join Parquet files of one schema into one file, and return the number of rows.
 
-    suffix: the format, one of CATALOGUE_SUFFIXES. parts: at least one.
+    Args:
+        suffix: the format, one of CATALOGUE_SUFFIXES.
+        parts: at least one.
+        see: called with every piece of the joined table, in order.
     """
-    {".parquet": _write_parquet, ".csv": _write_csv, ".fits": _write_fits}[suffix](path, parts)
-    return sum(pq.read_metadata(part).num_rows for part in parts)
+    rows = 0
+
+    def pieces() -> Iterator[pa.Table]:
+        nonlocal rows
+        for table in _pieces(parts):
+            rows += len(table)
+            if see is not None:
+                see(table)
+            yield table
+
+    write = {".parquet": _write_parquet, ".csv": _write_csv, ".fits": _write_fits}[suffix]
+    write(path, pq.read_schema(parts[0]), pieces())
+    return rows
 
 
-def count_true(parts: Sequence[Path], column: str) -> int:
-    """Return how many rows of Parquet files have True in a column; 0 for files without the column."""
-    having = [part for part in parts if column in pq.read_schema(part).names]
-    return sum(pc.sum(pq.read_table(part, columns=[column])[column]).as_py() or 0 for part in having)
-
-
-def _batches(parts: Sequence[Path]) -> Iterator[pa.Table]:
-    """Yield the rows in tables of equal length: the file does not depend on the lengths of the parts."""
-    kept: list[pa.Table] = []
+def _pieces(parts: Sequence[Path]) -> Iterator[pa.Table]:
+    """Yield the rows in tables of equal length: the file does not depend on the lengths of the parts, nor memory."""
+    schema = pq.read_schema(parts[0])
+    kept = schema.empty_table()
     for part in parts:
-        kept.append(pq.read_table(part))
-        while sum(map(len, kept)) >= _ROW_GROUP:
-            table = pa.concat_tables(kept).combine_chunks()
-            yield table.slice(0, _ROW_GROUP)
-            kept = [table.slice(_ROW_GROUP)]
-    yield pa.concat_tables(kept).combine_chunks()
+        with pq.ParquetFile(part) as file:
+            for batch in file.iter_batches(_ROW_GROUP):
+                kept = pa.concat_tables([kept, pa.Table.from_batches([batch])])
+                if len(kept) >= _ROW_GROUP:
+                    yield kept.slice(0, _ROW_GROUP).combine_chunks()
+                    kept = kept.slice(_ROW_GROUP).combine_chunks()
+    yield kept.combine_chunks()
 
 
-def _write_parquet(path: Path, parts: Sequence[Path]) -> None:
-    with pq.ParquetWriter(path, pq.read_schema(parts[0])) as writer:
-        for table in _batches(parts):
+def _write_parquet(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
+    with pq.ParquetWriter(path, schema) as writer:
+        for table in pieces:
             writer.write_table(table, row_group_size=_ROW_GROUP)
 
 
-def _write_csv(path: Path, parts: Sequence[Path]) -> None:
+def _write_csv(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
     options = pyarrow.csv.WriteOptions(quoting_style="needed")
-    schema = _without_lists(pq.read_schema(parts[0]).empty_table()).schema
-    with pyarrow.csv.CSVWriter(path, schema, write_options=options) as writer:
-        for table in _batches(parts):
+    with pyarrow.csv.CSVWriter(path, _without_lists(schema.empty_table()).schema, write_options=options) as writer:
+        for table in pieces:
             writer.write_table(_without_lists(table))
 
 
@@ -90,10 +99,10 @@ def check_columns(suffix: str, names: Sequence[str]) -> None:
         )
 
 
-def _write_fits(path: Path, parts: Sequence[Path]) -> None:
+def _write_fits(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
     from astropy.table import Table
 
-    table = _without_lists(pa.concat_tables([pq.read_table(part) for part in parts]))
+    table = _without_lists(pa.concat_tables(pieces))
     columns = {name: _fits_column(table[name]) for name in table.column_names}
     Table(columns).write(path, format="fits", overwrite=True)
 

@@ -8,7 +8,6 @@ NAME.parquet.parts/     plan.json and the parts, until the catalogue is complete
 
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from glob import escape
@@ -19,19 +18,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from galaxy10.catalogue.table_io import check_columns, count_true, write_tables
+from galaxy10.catalogue.joining import failures_of, join_parts
+from galaxy10.catalogue.table_io import check_columns
+from galaxy10.data.file_sizes import add_digests
+from galaxy10.data.labels import shortened
 from galaxy10.data.sidecars import (
     CATALOGUE_SUFFIXES,
     Failure,
     check_catalogue_sidecars,
     failed_path,
     parts_path,
-    read_failures,
     record_path,
     write_failures,
 )
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write, read_json, write_error, write_json
+
+OF_A_SHARD = ("shard", "file_sizes")  # entries of a plan that differ between the shards of one command
 
 
 class IncompleteCatalogue(Galaxy10Error):
@@ -94,15 +97,7 @@ class Catalogue:
             Galaxy10Error: another process writes the catalogue, the name is taken, or the folder cannot be written.
             IncompleteCatalogue: a later error.
         """
-        try:
-            self.output.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.output.with_name(f".{self.output.name}.lock"), timeout=0)
-            lock.acquire()
-        except Timeout:
-            raise Galaxy10Error(f"another process is writing {self.output}; wait for it, or give another -o") from None
-        except OSError as error:
-            raise write_error(self.output, error) from error
-        try:
+        with self.locked():
             # Another process may have completed the catalogue before the lock was acquired.
             record = None if overwrite else self.finished()
             if record is None:
@@ -115,6 +110,24 @@ class Catalogue:
                 raise IncompleteCatalogue(str(write_error(self.output, error))) from error
             except Galaxy10Error as error:
                 raise IncompleteCatalogue(str(error)) from error
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from writing the catalogue.
+
+        Raises:
+            Galaxy10Error: another process writes it, or the folder cannot be written.
+        """
+        try:
+            self.output.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.output.with_name(f".{self.output.name}.lock"), timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise Galaxy10Error(f"another process is writing {self.output}; wait for it, or give another -o") from None
+        except OSError as error:
+            raise write_error(self.output, error) from error
+        try:
+            yield
             Path(lock.lock_file).unlink(missing_ok=True)
         finally:
             lock.release()
@@ -130,9 +143,13 @@ class Catalogue:
         return self._part(number).exists()
 
     def add(self, number: int, table: pa.Table, failures: Sequence[Failure]) -> None:
-        """Write one part atomically."""
-        with atomic_write(self._part(number).with_suffix(".failed.csv")) as part:
-            write_failures(part, failures)
+        """Write one part atomically; a table of failures beside it only if there are any."""
+        failed = self._part(number).with_suffix(".failed.csv")
+        if failures:
+            with atomic_write(failed) as part:
+                write_failures(part, failures)
+        else:
+            failed.unlink(missing_ok=True)  # of an earlier command that was killed before the part had its name
         with atomic_write(self._part(number)) as part:
             pq.write_table(table, part)
 
@@ -142,54 +159,11 @@ class Catalogue:
         more: further entries of the record.
         """
         parts = [self._part(number) for number in range(number_of_parts)]
-        failures = [failure for part in parts for failure in read_failures(part.with_suffix(".failed.csv"))]
+        failures = failures_of(part.with_suffix(".failed.csv") for part in parts)
         return join_parts(self.output, self.plan, parts, failures, more, self.parts)
 
     def _part(self, number: int) -> Path:
         return self.parts / f"part-{number:06d}.parquet"
-
-
-def join_parts(
-    output: Path,
-    plan: dict[str, Any],
-    parts: Sequence[Path],
-    failures: Sequence[Failure],
-    more: dict[str, Any],
-    leftover: Path | None = None,
-) -> dict[str, Any]:
-    """Join Parquet files into a catalogue, write its failures and record, remove `leftover`, and return the record."""
-    failed = failed_path(output)
-    if failures:
-        with atomic_write(failed) as part:
-            write_failures(part, failures)
-    else:
-        failed.unlink(missing_ok=True)
-    with atomic_write(output) as part:
-        catalogued = write_tables(part, output.suffix.lower(), parts)
-    counts: dict[str, Any] = {
-        "catalogued": catalogued,
-        "failed": len(failures),
-        "quality": _count_qualities(parts),
-    }
-    if "trained_on" in pq.read_schema(parts[0]).names:
-        counts["trained_on"] = count_true(parts, "trained_on")
-    record = {"output": output.name, "plan": plan, **counts, **more}
-    write_json(record_path(output), record)
-    if leftover is not None:
-        # plan.json last: while it exists, the same command completes the catalogue after a kill.
-        for path in sorted(leftover.iterdir(), key=lambda path: path.name == "plan.json"):
-            path.unlink()
-        leftover.rmdir()
-    return record
-
-
-def _count_qualities(parts: Sequence[Path]) -> dict[str, int]:
-    """Return the number of images of each quality; an empty dict for parts without that column."""
-    counts = Counter[str]()
-    for part in parts:
-        if "quality" in pq.read_schema(part).names:
-            counts.update(pq.read_table(part, columns=["quality"])["quality"].to_pylist())
-    return dict(sorted(counts.items()))
 
 
 def shard_path(output: Path, index: int, number: int) -> Path:
@@ -239,28 +213,32 @@ def merge_shards(
     missing = [str(i) for i, shard in enumerate(shards) if not shard.exists() or parts_path(shard).exists()]
     if missing:
         raise Galaxy10Error(
-            f"shards {', '.join(missing)} of {number} of {output} are not finished; run their --shard commands again"
+            f"shards {shortened(missing)} of {number} of {output} are not finished; run their --shard commands again"
         )
-    records = [read_json(record_path(shard)) for shard in shards]
-    plans = [{k: v for k, v in (r.get("plan") or {}).items() if k != "shard"} for r in records]
+    records = [{"plan": {}, **read_json(record_path(shard))} for shard in shards]
+    plans = [{k: v for k, v in r["plan"].items() if k not in OF_A_SHARD} for r in records]
     if any(plan != plans[0] for plan in plans):
         different = [shards[i].name for i, plan in enumerate(plans) if plan != plans[0]]
         raise Galaxy10Error(
-            f"{', '.join(different)} come from another command than {shards[0].name}; write them again with --overwrite"
+            f"{shortened(different)} come from another command than {shards[0].name}; write them again with --overwrite"
         )
     plan = {**plans[0], "shard": None}
+    sizes = [size for record in records if isinstance(size := record["plan"].get("file_sizes"), str)]
+    if len(sizes) == len(records):
+        plan["file_sizes"] = add_digests(sizes)
     catalogue = Catalogue(output, plan)
-    record = None if overwrite else catalogue.finished()
-    if record is not None:
-        return record
-    catalogue.check_name(overwrite)
-    check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)  # -o of the shards may have been .parquet
-    failures = [failure for shard in shards for failure in read_failures(failed_path(shard))]
-    if join_others is not None:
-        join_others(shards)
-    rest = {
-        k: v
-        for k, v in records[0].items()
-        if k not in ("output", "plan", "catalogued", "failed", "trained_on", "quality", "images_per_s")
-    }
-    return join_parts(output, plan, shards, failures, rest)
+    with catalogue.locked():
+        record = None if overwrite else catalogue.finished()
+        if record is not None:
+            return record
+        catalogue.check_name(overwrite)
+        # -o of the shards may have been .parquet
+        check_columns(output.suffix.lower(), pq.read_schema(shards[0]).names)
+        if join_others is not None:
+            join_others(shards)
+        rest = {
+            k: v
+            for k, v in records[0].items()
+            if k not in ("output", "plan", "catalogued", "failed", "trained_on", "quality", "images_per_s")
+        }
+        return join_parts(output, plan, shards, failures_of(map(failed_path, shards)), rest)

@@ -1,5 +1,6 @@
-"""Arrays in .npy files, written atomically and joined without holding them in memory."""
+"""Arrays in .npy files, in C order, written atomically and joined without holding them in memory."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from galaxy10.files import atomic_write
 
-_ROWS = 4096  # in memory at once
+_BLOCK = 2**24  # bytes in memory at once
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
@@ -17,7 +18,7 @@ def write_array(path: Path, array: np.ndarray) -> None:
         Galaxy10Error: the disk is full or the folder cannot be written.
     """
     with atomic_write(path) as part, part.open("wb") as file:
-        np.save(file, array)
+        np.save(file, np.ascontiguousarray(array))
 
 
 def join_arrays(path: Path, parts: Sequence[Path]) -> None:
@@ -26,12 +27,21 @@ def join_arrays(path: Path, parts: Sequence[Path]) -> None:
     Raises:
         Galaxy10Error: the disk is full or the folder cannot be written.
     """
-    shapes = [np.load(part, mmap_mode="r").shape for part in parts]
-    shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+    headers = [_header(part) for part in parts]
+    (_, shape, dtype), total = headers[0], sum(shape[0] for _, shape, _ in headers)
     with atomic_write(path) as target, target.open("wb") as file:
-        descr = np.lib.format.dtype_to_descr(np.load(parts[0], mmap_mode="r").dtype)
-        np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
-        for part in parts:
-            array = np.load(part, mmap_mode="r")
-            for start in range(0, len(array), _ROWS):
-                file.write(np.ascontiguousarray(array[start : start + _ROWS]).tobytes())
+        descr = np.lib.format.dtype_to_descr(dtype)
+        about = {"descr": descr, "fortran_order": False, "shape": (total, *shape[1:])}
+        np.lib.format.write_array_header_1_0(file, about)
+        for part, (start, _, _) in zip(parts, headers, strict=True):
+            with part.open("rb") as opened:
+                opened.seek(start)
+                shutil.copyfileobj(opened, file, _BLOCK)
+
+
+def _header(path: Path) -> tuple[int, tuple[int, ...], np.dtype]:
+    """Return where the values of a .npy file in C order begin, its shape and its type."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        return file.tell(), shape, dtype

@@ -11,6 +11,7 @@ import pandas as pd
 
 from galaxy10.config.fields import did_you_mean
 from galaxy10.data.coordinates import column_named, read_numbers
+from galaxy10.data.file_sizes import file_sizes
 from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.folder_layout import find_classes
 from galaxy10.data.galaxy_image import MIN_SIZE_PX, GalaxyImage, ImageReadError
@@ -89,14 +90,22 @@ def read_table(
         Galaxy10Error: a column is missing, labels are no classes, or no image is readable.
     """
     _check(size, stretch)
+<<<<<<< HEAD
     source = PathTable(Path(path), path_column, stretch, None if vote_columns else label_column, parse_hdu(hdu))
     columns = pd.DataFrame({"path": source.columns["path"].to_pandas().fillna("")})
     there = source.columns.column_names
+=======
+    source = PathTable(Path(path), path_column, stretch, label_column, parse_hdu(hdu))
+    table = source.columns.slice()
+    given = table[source.names[label_column]].to_pandas()
+    columns = pd.DataFrame({"path": table["path"].to_pandas().fillna("")})
+    there = table.column_names
+>>>>>>> scale
     for name in (*OPTIONAL_COLUMNS, "group", "split", "subset"):
         column = column_named(there, name, str(path))
         if column is None or (name in ("ra", "dec") and not coordinates):
             continue
-        values = source.columns[column].to_pandas()
+        values = table[column].to_pandas()
         if name in ("ra", "dec"):
             columns[name] = values  # read_degrees reads them, as those of every reader
         elif name in OPTIONAL_COLUMNS:
@@ -114,6 +123,7 @@ def read_table(
     return ResizedImages(source, labels, size), labels, names, columns
 
 
+<<<<<<< HEAD
 def _fingerprint(
     path: Path,
     path_column: str | None = None,
@@ -122,6 +132,11 @@ def _fingerprint(
     **_: Any,
 ) -> bytes:
     return PathTable(path, path_column, "auto", None if vote_columns else label_column).fingerprint()
+=======
+def _fingerprint(path: Path, path_column: str | None = None, label_column: str = "label", **_: Any) -> bytes:
+    source = PathTable(path, path_column, "auto", label_column)
+    return file_sizes(source.files(0, len(source.columns))).tobytes()
+>>>>>>> scale
 
 
 read_table.fingerprint = _fingerprint  # type: ignore[attr-defined]
@@ -212,7 +227,7 @@ def _median_side(source: ImageSource) -> int:
         try:
             sides.append(min(source.read(index).pixels.shape[:2]))
         except ImageReadError as error:
-            reasons.append(f"{source.columns['path'][index].as_py()}: {error}")
+            reasons.append(f"{source.columns.slice(index, 1)['path'][0].as_py()}: {error}")
     if not sides:
         raise Galaxy10Error(
             f"none of the first {len(reasons)} images can be read; the first: {reasons[0]} (or give a size: --size)"

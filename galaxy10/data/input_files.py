@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,8 @@ from galaxy10.data.galaxy_image import GalaxyImage, ImageReadError, as_image
 from galaxy10.data.hdf5_file import READ_ERRORS, dataset_named, hdf5_file, hdf5_reason, names_in, open_hdf5
 from galaxy10.data.hdf5_limits import check_columns, check_pixels
 from galaxy10.data.images import read_image
+from galaxy10.data.lines import Lines
+from galaxy10.data.path_lines import open_path_table
 from galaxy10.data.path_tables import catalogue_column_names, read_path_table
 from galaxy10.data.text import decode_text
 from galaxy10.errors import Galaxy10Error
@@ -28,30 +30,22 @@ _ENDS_BYTES = 64 * 2**10
 class ImageSource(Protocol):
     """One input. columns: one line per image, `path` and `row` first, then the input's own columns."""
 
-    columns: pa.Table
+    columns: Lines
 
     def read(self, index: int) -> GalaxyImage:
         """Return the image of one line; raise ImageReadError if it cannot be read. Must be thread-safe."""
         ...
 
+    def files(self, first: int, stop: int) -> Iterable[str]:
+        """Yield the image file of each of these lines; nothing if the images are in one file."""
+        ...
+
     def fingerprint(self) -> bytes:
-        """Return bytes that change if the images of `columns` change, without reading all of them.
+        """Return bytes that change if the images of `columns` change and `files` is empty, without reading all.
 
         Copies of a file on other machines have the same fingerprint.
         """
         ...
-
-
-def _sizes(paths: Iterable[str | Path]) -> bytes:
-    """Return the files' sizes as bytes; −1 for a missing file."""
-
-    def size(path: str | Path) -> int:
-        try:
-            return os.stat(path).st_size
-        except OSError:
-            return -1
-
-    return np.fromiter(map(size, paths), np.int64).tobytes()
 
 
 class ImageFiles:
@@ -60,37 +54,55 @@ class ImageFiles:
     def __init__(self, paths: Sequence[str], stretch: str, hdu: Sequence[str] = ()):
         self._stretch, self._hdu, self._paths = stretch, hdu, list(paths)
         array = pa.array(map(printable_path, paths), pa.string())
-        self.columns = pa.table({"path": array, "row": pa.array(np.zeros(len(array), np.int64))})
+        self.columns: Lines = pa.table({"path": array, "row": pa.array(np.zeros(len(array), np.int64))})
 
     def read(self, index: int) -> GalaxyImage:
         """Return the image of one file."""
         return read_image(self._paths[index], self._stretch, self._hdu)
 
+    def files(self, first: int, stop: int) -> Iterable[str]:
+        """Return some of the files."""
+        return self._paths[first:stop]
+
     def fingerprint(self) -> bytes:
-        """Return the files' sizes."""
-        return _sizes(self._paths)
+        """Return nothing: the sizes of the files tell them apart."""
+        return b""
 
 
 class PathTable:
     """A table with a column of paths, relative to the table's folder; its other columns are kept.
 
-    names: the name in `columns` of each column of the table.
+    Args:
+        label: another column that must exist; with it, the table is in memory as a whole.
+
+    Attributes:
+        names: the name in `columns` of each column of the table.
     """
+
+    columns: Lines
 
     def __init__(self, file: Path, column: str | None, stretch: str, label: str | None = None, hdu: Sequence[str] = ()):
         self._stretch, self._hdu, self._folder = stretch, hdu, file.parent
-        self.columns, self.names = read_path_table(file, column, label)
+        if label is None:
+            self.columns, self.names = open_path_table(file, column)
+        else:
+            self.columns, self.names = read_path_table(file, column, label)
 
     def read(self, index: int) -> GalaxyImage:
         """Return the image that one line names."""
-        path = self.columns["path"][index].as_py()
+        path = self.columns.slice(index, 1)["path"][0].as_py()
         if not path:
             raise ImageReadError("the table has no path in this line")
         return read_image(self._folder / path, self._stretch, self._hdu)
 
+    def files(self, first: int, stop: int) -> Iterator[str]:
+        """Yield the files that some lines name; an empty text for a line without a path."""
+        for path in self.columns.slice(first, stop - first)["path"].to_pylist():
+            yield os.path.join(self._folder, path) if path else ""
+
     def fingerprint(self) -> bytes:
-        """Return the sizes of the files that the table names."""
-        return _sizes(os.path.join(self._folder, path or "") for path in self.columns["path"].to_pylist())
+        """Return nothing: the lines and the sizes of the files that they name tell them apart."""
+        return b""
 
 
 class HDF5Images:
@@ -103,6 +115,7 @@ class HDF5Images:
     def __init__(self, file: Path, stretch: str):
         self._path, self._stretch, self._lock = file, stretch, threading.Lock()
         self._file: h5py.File | None = None
+        self.columns: Lines
         self._slabs: dict[int, np.ndarray] = {}  # by first row; two, since threads read across a border
         with open_hdf5(file) as opened:
             self._shape, self._chunks, self.columns = self._open(opened)
@@ -145,6 +158,10 @@ class HDF5Images:
                 self._slabs[first] = slab
             values = self._slabs[first][index - first]
         return as_image(values, self._stretch)
+
+    def files(self, first: int, stop: int) -> Iterable[str]:
+        """Return nothing: the images are in one file."""
+        return ()
 
     def fingerprint(self) -> bytes:
         """Return the file's size, beginning and end, but not its date, which a copy may not keep."""

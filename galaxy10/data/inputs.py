@@ -2,25 +2,30 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from galaxy10.data.file_sizes import add_digests, sizes_digest
 from galaxy10.data.fits_images import parse_hdu
 from galaxy10.data.galaxy_image import GalaxyImage
 from galaxy10.data.images import SUFFIXES
 from galaxy10.data.input_files import HDF5Images, ImageFiles, ImageSource, PathTable
+from galaxy10.data.lines import LazyTable, Lines
 from galaxy10.data.table_kinds import is_hdf5, is_table
 from galaxy10.errors import Galaxy10Error, first_line
+
+_WINDOW = 65_536  # lines in memory at once
 
 
 class Inputs:
     """The images of all inputs, in an order that depends only on the inputs.
 
-    columns: the concatenated tables of the sources; null where a source does not have a column.
+    Attributes:
+        schema: the columns of all sources; null where a source does not have a column.
 
     Raises:
         Galaxy10Error: columns of the sources have one name and different types.
@@ -28,32 +33,80 @@ class Inputs:
 
     def __init__(self, sources: Sequence[ImageSource]):
         self.sources = list(sources)
-        tables = [source.columns for source in self.sources]
         try:
-            self.columns = pa.concat_tables(tables, promote_options="permissive")
+            schemas = [source.columns.schema for source in self.sources]
+            self.schema = pa.unify_schemas(schemas, promote_options="permissive").remove_metadata()
         except pa.ArrowException as error:
             raise Galaxy10Error(
                 f"the inputs' columns do not fit together ({first_line(error)}); give the inputs one at a time"
             ) from error
-        self._starts = np.cumsum([0, *(len(table) for table in tables)])
+        self._starts = np.cumsum([0, *(len(source.columns) for source in self.sources)])
 
     def __len__(self) -> int:
-        return len(self.columns)
+        return int(self._starts[-1])
+
+    @property
+    def columns(self) -> pa.Table:
+        """Return all lines, in memory."""
+        return self.lines(0, len(self))
+
+    def lines(self, first: int, stop: int) -> pa.Table:
+        """Return the columns of some lines.
+
+        Raises:
+            Galaxy10Error: the file that they are in cannot be read.
+        """
+        found = [self.sources[k].columns.slice(start, end - start) for k, start, end in self._within(first, stop)]
+        return pa.concat_tables([self.schema.empty_table(), *found], promote_options="permissive").combine_chunks()
 
     def read(self, index: int) -> GalaxyImage:
         """Return the image of one line; raise ImageReadError if it cannot be read."""
-        source = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self.sources[source].read(index - int(self._starts[source]))
+        number, place, _ = next(self._within(index, index + 1))
+        return self.sources[number].read(place)
 
     def digest(self) -> str:
-        """Return a hash of the images, their order and their columns, by which a catalogue recognises its inputs."""
-        digest = hashlib.sha256(str(self.columns.schema.remove_metadata()).encode())
-        for batch in self.columns.to_batches(max_chunksize=65536):
-            for column in batch.columns:
-                digest.update(_plain_bytes(column))
+        """Return a hash of the lines, their order and their columns, by which a catalogue recognises its inputs.
+
+        It takes one pass over the lists, and reads no image file; see file_sizes.
+        """
+        digest = hashlib.sha256(str(self.schema).encode())
         for source in self.sources:
+            digest.update(len(source.columns).to_bytes(8, "little"))
+            if isinstance(source.columns, LazyTable):
+                digest.update(source.columns.blocks.content_hash())
+            else:
+                digest.update(_hash_of_values(source.columns))
             digest.update(source.fingerprint())
         return digest.hexdigest()[:16]
+
+    def file_sizes(self, images: range) -> str:
+        """Return a hash of the sizes of some images' files; those of all shards make the whole's (add_digests).
+
+        So a shard need not look for the files of the others.
+        """
+        windows = (range(s, min(s + _WINDOW, images.stop)) for s in range(images.start, images.stop, _WINDOW))
+        digests = [
+            sizes_digest(int(self._starts[k]) + start, self.sources[k].files(start, end))
+            for window in windows
+            for k, start, end in self._within(window.start, window.stop)
+        ]
+        return add_digests(digests)
+
+    def _within(self, first: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the number of each source that some lines are in, and the first and the end of its own lines."""
+        while first < stop:
+            number = int(np.searchsorted(self._starts, first, side="right")) - 1
+            begin, end = int(self._starts[number]), min(stop, int(self._starts[number + 1]))
+            yield number, first - begin, end - begin
+            first = end
+
+
+def _hash_of_values(lines: Lines) -> bytes:
+    digest = hashlib.sha256()
+    for batch in lines.slice().to_batches(max_chunksize=_WINDOW):
+        for column in batch.columns:
+            digest.update(_plain_bytes(column))
+    return digest.digest()
 
 
 def _plain_bytes(column: pa.Array) -> bytes:
@@ -78,30 +131,32 @@ def find_inputs(
     """
     images = parse_hdu(hdu)
     sources: list[ImageSource] = []
-    loose: dict[str, None] = {}
+    loose: list[str] = []
+    seen: set[str] = set()
+
+    def add(names: Iterable[str]) -> None:
+        for name in names:
+            if name not in seen:
+                seen.add(name)
+                loose.append(name)
 
     def close_loose() -> None:
         if loose:
-            sources.append(ImageFiles(list(loose), stretch, images))
+            sources.append(ImageFiles(loose, stretch, images))
             loose.clear()
 
-    seen: set[str] = set()
     for argument in arguments:
         for path in _expanded(argument):
             if path.is_dir():
-                new = [name for name in images_below(path) if name not in seen]
+                add(images_below(path))
             elif is_hdf5(path):
                 close_loose()
                 sources.append(HDF5Images(path, stretch))
-                continue
             elif is_table(path):
                 close_loose()
                 sources.append(PathTable(path, path_column, stretch, hdu=images))
-                continue
             else:
-                new = [str(path)] if str(path) not in seen else []
-            seen.update(new)
-            loose.update(dict.fromkeys(new))
+                add([str(path)])
     close_loose()
     inputs = Inputs(sources) if sources else None
     if not inputs or not len(inputs):

@@ -1,6 +1,6 @@
 """Tables of image paths: texts with any separator, Parquet, FITS, ECSV or VOTable."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -64,21 +64,31 @@ def read_path_table(file: Path, column: str | None, label: str | None = None) ->
     """
     frame = read_frame(file, column or "path", label)
     for name, option in ((column or "path", "--path-column"), *(((label, "--label-column"),) if label else ())):
-        if name not in frame:
-            raise Galaxy10Error(
-                f"{file} has no column {name}{did_you_mean(name, list(map(str, frame.columns)))}; it has "
-                f"{', '.join(map(str, frame.columns))}: rename a column, or type {option} NAME"
-            )
+        check_column(file, name, list(map(str, frame.columns)), option)
     if label and label == (column or "path"):
         raise Galaxy10Error(
             f"column {label} of {file} cannot hold both paths and labels; type --path-column NAME --label-column NAME"
         )
-    with _clear_errors(file):  # texts are decoded here
-        return _as_columns(frame, column or "path")
+    with readable_table(file):  # texts are decoded here
+        return as_columns(frame, column or "path")
+
+
+def check_column(file: Path, name: str, there: Sequence[str], option: str) -> None:
+    """Check that a table has a column, which another one can replace with an option of the command.
+
+    Raises:
+        Galaxy10Error: it has none of this name.
+    """
+    if name not in there:
+        raise Galaxy10Error(
+            f"{file} has no column {name}{did_you_mean(name, list(there))}; it has {', '.join(there)}: rename a "
+            f"column, or type {option} NAME"
+        )
 
 
 @contextmanager
-def _clear_errors(file: Path) -> Iterator[None]:
+def readable_table(file: Path) -> Iterator[None]:
+    """Raise Galaxy10Error for whatever the reading of a damaged table raises."""
     try:
         yield
     except Galaxy10Error:
@@ -88,11 +98,15 @@ def _clear_errors(file: Path) -> Iterator[None]:
         raise Galaxy10Error(f"{file} {reason}") from error
 
 
-def _as_columns(frame: pd.DataFrame, path_column: str) -> tuple[pa.Table, dict[str, str]]:
+def as_columns(frame: pd.DataFrame, path_column: str, first: int = 0) -> tuple[pa.Table, dict[str, str]]:
+    """Return lines of a table with `path`, `row` and the other columns, and the new name of each column.
+
+    first: the number of the first line.
+    """
     paths = frame.pop(path_column)
     columns: dict[str, Any] = {
         "path": pa.array([None if pd.isna(path) else decode_text(path) for path in paths], pa.string()),
-        "row": pa.array(np.arange(len(frame))),
+        "row": pa.array(np.arange(first, first + len(frame))),
     }
     names = catalogue_column_names(map(str, frame.columns))
     for name in frame:
@@ -129,7 +143,7 @@ def read_frame(file: Path, paths: str = "path", label: str | None = None) -> pd.
     Raises:
         Galaxy10Error: the file cannot be read.
     """
-    with _clear_errors(file):
+    with readable_table(file):
         return _read(file, paths, label)
 
 

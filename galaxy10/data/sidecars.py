@@ -1,7 +1,7 @@
 """Files beside an output with its stem: NAME.json and NAME.failed.csv, and the output that they belong to."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +29,24 @@ def parts_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.parts")
 
 
-def read_failures(path: Path) -> list[Failure]:
-    """Read a table of failures; return an empty list if there is no file."""
+def read_failures(path: Path) -> Iterator[Failure]:
+    """Yield the lines of a table of failures; none if there is no file."""
     if not path.exists():
-        return []
+        return
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return [(line["path"], int(line["row"]), line["reason"]) for line in csv.DictReader(file)]
+        for line in csv.DictReader(file):
+            yield line["path"], int(line["row"]), line["reason"]
 
 
-def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """Write a table of failures."""
+def write_failures(path: Path, failures: Iterable[Failure]) -> int:
+    """Write a table of failures, and return how many there are."""
+    number = 0
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "row", "reason"))
-        writer.writerows(failures)
+        for number, failure in enumerate(failures, start=1):  # noqa: B007
+            writer.writerow(failure)
+    return number
 
 
 def check_catalogue_sidecars(output: Path) -> None:

@@ -26,11 +26,11 @@ def read_text_table(file: Path, paths: str, label: str | None) -> pd.DataFrame:
         paths: the column of paths.
         label: the column of labels, if there is one.
     """
-    options: dict[str, Any] = {"skipinitialspace": True, "encoding": _encoding(file)}
-    options["compression"] = "gzip" if _packed(file) else None
-    options |= _header(file, paths, options["encoding"])
+    options: dict[str, Any] = {"skipinitialspace": True, "encoding": text_encoding(file)}
+    options["compression"] = "gzip" if is_packed(file) else None
+    options |= header_options(file, paths, options["encoding"])
     frame: pd.DataFrame = pd.read_csv(file, dtype_backend="numpy_nullable", **options)
-    doubtful = [n for n, (_, column) in enumerate(frame.items()) if _is_number(column) or column.isna().any()]
+    doubtful = [n for n, (_, column) in enumerate(frame.items()) if is_number(column) or column.isna().any()]
     if doubtful:
         texts = pd.read_csv(file, dtype="string", keep_default_na=False, na_values=[""], usecols=doubtful, **options)
         for name in texts:
@@ -41,13 +41,13 @@ def read_text_table(file: Path, paths: str, label: str | None) -> pd.DataFrame:
     return frame
 
 
-def _header(file: Path, paths: str, encoding: str) -> dict[str, Any]:
+def header_options(file: Path, paths: str, encoding: str) -> dict[str, Any]:
     """Return pandas' options sep, skiprows and names: the header is the first line that is no comment, or the last
     comment if that line has no column of paths.
     """
     comments: list[str] = []
     first = ""
-    with _opened(file) as opened:
+    with opened_text(file) as opened:
         for line in opened:
             first = line.decode(encoding, errors="replace").lstrip("\ufeff").rstrip("\r\n")
             if "\0" in first:
@@ -74,9 +74,9 @@ def _cells(line: str, separator: str) -> list[str]:
 
 def _keep_words(frame: pd.DataFrame, name: Any, texts: pd.Series, paths: str, label: str | None) -> None:
     """Replace a column by its texts if numbers or missing values would lose what they say."""
-    numeric = _is_number(frame[name])
+    numeric = is_number(frame[name])
     words = (frame[name].isna() & texts.notna()).any()
-    if numeric and texts.str.fullmatch(r"[+-]?0\d+\s*").any():
+    if numeric and has_leading_zeros(texts):
         frame[name] = texts.str.rstrip()
     elif words and (name == label or (not numeric and name not in (paths, "group"))):
         frame[name] = texts
@@ -86,34 +86,55 @@ def _without_decimal_commas(column: pd.Series) -> pd.Series:
     """Return a column of texts such as 1,5 as numbers; any other column unchanged."""
     if not pd.api.types.is_string_dtype(column):
         return column
+    return decimal_numbers(column) if decimal_commas(column) == (True, True) else column
+
+
+def has_leading_zeros(texts: pd.Series) -> bool:
+    """Return whether any of some texts is a number such as 00123, which is an identifier."""
+    return bool(texts.str.fullmatch(r"[+-]?0\d+\s*").any())
+
+
+def decimal_commas(texts: pd.Series) -> tuple[bool, bool]:
+    """Return whether all texts that are given can be numbers with decimal commas, and whether any has a comma."""
+    known = _given(texts)
+    return bool(known.str.fullmatch(_DECIMAL_COMMA).all()), bool(known.str.contains(",").any())
+
+
+def decimal_numbers(texts: pd.Series) -> pd.Series:
+    """Return texts such as 1.234,5 as numbers."""
+    known = _given(texts).str.replace(".", "", regex=False).str.replace(",", ".", regex=False).astype("Float64")
+    return known.reindex(texts.index)
+
+
+def _given(column: pd.Series) -> pd.Series:
+    """Return the texts of a column that are no missing values, without blanks around them."""
     texts = column.str.strip()
-    given = texts.notna() & ~texts.str.lower().isin(["", "na", "nan", "null", "none", "n/a"])
-    known = texts[given]
-    if not known.str.fullmatch(_DECIMAL_COMMA).all() or not known.str.contains(",").any():
-        return column
-    numbers = known.str.replace(".", "", regex=False).str.replace(",", ".", regex=False).astype("Float64")
-    return numbers.reindex(column.index)
+    return texts[texts.notna() & ~texts.str.lower().isin(["", "na", "nan", "null", "none", "n/a"])]
 
 
-def _is_number(column: pd.Series) -> bool:
+def is_number(column: pd.Series) -> bool:
+    """Return whether a column holds numbers or booleans."""
     return bool(pd.api.types.is_numeric_dtype(column))
 
 
-def _packed(file: Path) -> bool:
+def is_packed(file: Path) -> bool:
+    """Return whether a file is packed with gzip."""
     with file.open("rb") as opened:
         return opened.read(2) == GZIP
 
 
 @contextmanager
-def _opened(file: Path) -> Iterator[BinaryIO]:
-    with file.open("rb") as opened, gzip.open(opened) if _packed(file) else nullcontext(opened) as unpacked:
+def opened_text(file: Path) -> Iterator[BinaryIO]:
+    """Open a file to read its bytes, unpacked."""
+    with file.open("rb") as opened, gzip.open(opened) if is_packed(file) else nullcontext(opened) as unpacked:
         yield unpacked  # type: ignore[misc]  # gzip's files read like all others
 
 
-def _encoding(file: Path) -> str:
+def text_encoding(file: Path) -> str:
+    """Return Python's name of a text's encoding: UTF-8, with or without a byte order mark, or latin-1."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        with _opened(file) as opened:
+        with opened_text(file) as opened:
             while block := opened.read(1 << 20):
                 decoder.decode(block)
             decoder.decode(b"", final=True)

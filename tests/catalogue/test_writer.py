@@ -6,9 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import Table
 
+from galaxy10.catalogue.joining import join_parts
 from galaxy10.catalogue.predict import predict
 from galaxy10.catalogue.table_io import check_columns, write_tables
-from galaxy10.catalogue.writer import Catalogue, IncompleteCatalogue, join_parts, merge_shards, shard_path
+from galaxy10.catalogue.writer import Catalogue, IncompleteCatalogue, merge_shards, shard_path
 from galaxy10.data.pack import pack
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json

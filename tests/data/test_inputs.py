@@ -15,9 +15,10 @@ from galaxy10.data.path_tables import read_path_table
 from tests.galaxies import galaxy
 
 
-def digest(*words: Path) -> str:
-    """Inputs by their name."""
-    return find_inputs([str(word) for word in words]).digest()
+def digest(*words: Path) -> tuple[str, str]:
+    """What inputs are recognised by."""
+    inputs = find_inputs([str(word) for word in words])
+    return inputs.digest(), inputs.file_sizes(range(len(inputs)))
 
 
 def test_inputs_are_known_again_and_changed_ones_are_others(tmp_path, monkeypatch):

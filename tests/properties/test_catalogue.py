@@ -12,8 +12,9 @@ from astropy.table import Table
 from hypothesis import given
 from hypothesis import strategies as st
 
+from galaxy10.catalogue.joining import join_parts
 from galaxy10.catalogue.table_io import write_tables
-from galaxy10.catalogue.writer import join_parts, merge_shards, shard_path
+from galaxy10.catalogue.writer import merge_shards, shard_path
 from galaxy10.data.inputs import shard_of
 from galaxy10.data.sidecars import failed_path, read_failures
 
