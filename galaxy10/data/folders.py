@@ -90,17 +90,10 @@ def read_table(
         Galaxy10Error: a column is missing, labels are no classes, or no image is readable.
     """
     _check(size, stretch)
-<<<<<<< HEAD
     source = PathTable(Path(path), path_column, stretch, None if vote_columns else label_column, parse_hdu(hdu))
-    columns = pd.DataFrame({"path": source.columns["path"].to_pandas().fillna("")})
-    there = source.columns.column_names
-=======
-    source = PathTable(Path(path), path_column, stretch, label_column, parse_hdu(hdu))
     table = source.columns.slice()
-    given = table[source.names[label_column]].to_pandas()
     columns = pd.DataFrame({"path": table["path"].to_pandas().fillna("")})
     there = table.column_names
->>>>>>> scale
     for name in (*OPTIONAL_COLUMNS, "group", "split", "subset"):
         column = column_named(there, name, str(path))
         if column is None or (name in ("ra", "dec") and not coordinates):
@@ -118,12 +111,11 @@ def read_table(
         votes = _votes(Path(path), source, vote_columns)
         labelled = np.where(votes.any(axis=1), 0, -1)
         return ResizedImages(source, labelled, size, NO_VOTES), votes, list(vote_columns), columns
-    given = source.columns[source.names[label_column]].to_pandas()
+    given = table[source.names[label_column]].to_pandas()
     labels, names = _labels(Path(path), given, label_column)
     return ResizedImages(source, labels, size), labels, names, columns
 
 
-<<<<<<< HEAD
 def _fingerprint(
     path: Path,
     path_column: str | None = None,
@@ -131,12 +123,8 @@ def _fingerprint(
     vote_columns: Sequence[str] | None = None,
     **_: Any,
 ) -> bytes:
-    return PathTable(path, path_column, "auto", None if vote_columns else label_column).fingerprint()
-=======
-def _fingerprint(path: Path, path_column: str | None = None, label_column: str = "label", **_: Any) -> bytes:
-    source = PathTable(path, path_column, "auto", label_column)
+    source = PathTable(path, path_column, "auto", None if vote_columns else label_column)
     return file_sizes(source.files(0, len(source.columns))).tobytes()
->>>>>>> scale
 
 
 read_table.fingerprint = _fingerprint  # type: ignore[attr-defined]
@@ -144,14 +132,14 @@ read_table.fingerprint = _fingerprint  # type: ignore[attr-defined]
 
 def _votes(file: Path, source: PathTable, names: Sequence[str]) -> np.ndarray:
     """Return the columns of votes as (N, C) float64, checked."""
-    found = []
+    found, table = [], source.columns.slice()
     for name in names:
         if name not in source.names:
             raise Galaxy10Error(
                 f"{file} has no column {name}{did_you_mean(name, list(source.names))} (vote_columns); it has "
                 f"{', '.join(source.names)}"
             )
-        values, remark = read_numbers(source.columns[source.names[name]].to_pandas(), name, str(file))
+        values, remark = read_numbers(table[source.names[name]].to_pandas(), name, str(file))
         if remark:
             raise Galaxy10Error(f"{remark}; correct them: votes are counts or fractions")
         found.append(values)
