@@ -176,6 +176,7 @@ def test_a_runs_features_are_those_before_its_last_layer(run, galaxy10, here, tm
     assert read_embeddings(tmp_path / "out")[0].shape == (9, 64)
 
 
+@pytest.mark.long
 def test_views_are_averaged_and_interrupted_work_is_resumed(run, tmp_path, monkeypatch):
     for seed in range(10):
         Image.fromarray(galaxy(seed)).save(tmp_path / f"{seed}.png")
