@@ -70,7 +70,10 @@ class TextBlocks:
         """Read comments and, unless it is one of them, the line of the header."""
         head = b"".join(self._opened.readline() for _ in range(comments))
         if "names" not in self._options:
-            head += self._opened.readline()
+            line = self._opened.readline()
+            while line and not line.strip(b" \t\r\n\xef\xbb\xbf"):  # blank lines are skipped, as by pandas
+                head, line = head + line, self._opened.readline()
+            head += line
         return head
 
     def load(self, number: int) -> pa.Table:
@@ -111,7 +114,7 @@ class TextBlocks:
     def _texts(self, block: bytes, names: list[str]) -> pd.DataFrame:
         """Return columns as they are written."""
         options = {"dtype": "string", "keep_default_na": False, "na_values": [""]}
-        return self._frame(block, usecols=names, **options) if names else pd.DataFrame()
+        return self._frame(block, **options)[names] if names else pd.DataFrame()
 
     def _inspect(self, block: bytes, types: dict[str, ColumnType]) -> int:
         """Learn the types of the columns from a block, and return its number of lines."""
@@ -119,7 +122,7 @@ class TextBlocks:
         number = _lines(block, separator)
         unsettled = [name for name, kind in types.items() if not kind.is_settled(separator)]
         if unsettled:
-            frame = self._frame(block, usecols=unsettled, dtype_backend="numpy_nullable")
+            frame = self._frame(block, dtype_backend="numpy_nullable")[unsettled]
             if len(frame) != number:
                 raise NoBlocks("lines are not what they seem")
             doubtful = separator != "," or _may_have_leading_zeros(block)

@@ -77,7 +77,10 @@ class TimmClassifier(Classifier):
 
     def _try(self, backbone: str, image_size: int) -> None:
         """Check that the network takes one colour image of this size, and returns (1, C)."""
-        patch = getattr(getattr(self.network, "patch_embed", None), "patch_size", None)
+        embed = getattr(self.network, "patch_embed", None)
+        patch, projection = getattr(embed, "patch_size", None), getattr(embed, "proj", None)
+        if getattr(projection, "stride", None) != getattr(projection, "kernel_size", None):
+            patch = None  # its patches overlap: any size fits
         side = int(patch[0]) if isinstance(patch, tuple | list) else int(patch or 1)
         if image_size % side:  # timm would leave out the last rows and columns, without a word
             nearest = max(1, round(image_size / side)) * side

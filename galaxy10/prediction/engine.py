@@ -48,13 +48,16 @@ class OnnxForward:
                 path = Path(folder) / "network.onnx"
                 _write(_Graph(module, forward).eval(), example, path)
                 self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            found = _tensors(self(example))
+            if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
+                raise ValueError("its outputs have other shapes")
         except Exception as error:  # exporters and runtimes raise anything
             raise Galaxy10Error(
                 f"{name} cannot be written as an ONNX graph: {first_line(error)}; leave out --engine onnx"
             ) from error
         difference = max(
-            float((found - wanted).abs().max() / wanted.abs().max().clamp_min(1))
-            for found, wanted in zip(_tensors(self(example)), expected, strict=True)
+            float((tensor - wanted).abs().max() / wanted.abs().max().clamp_min(1))
+            for tensor, wanted in zip(found, expected, strict=True)
         )
         if not difference < TOLERANCE:
             raise Galaxy10Error(

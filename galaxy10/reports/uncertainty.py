@@ -28,6 +28,7 @@ from galaxy10.prediction.laplace import load_laplace
 from galaxy10.prediction.mode import PredictMode
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 from galaxy10.prediction.prior import class_shares
+from galaxy10.prediction.run_store import run_store
 from galaxy10.reports.figures.uncertainty import reliability_grid, selective_accuracy
 from galaxy10.reports.html import Drawing, render, write_figure, write_file
 from galaxy10.runs.trained import check_run, run_config
@@ -186,6 +187,8 @@ def _laplace_samples(run: Path, requested: int | None, device: str) -> int:
         return 0
     try:
         fit_laplace(run, device)
+        if requested is None:
+            run_store(run, check_run(run))  # a calibration for these samples may need it
     except Galaxy10Error as error:
         if requested:
             raise

@@ -22,7 +22,7 @@ from galaxy10.runs.slurm import cpus_per_task
 from galaxy10.sweeps.best_trial import best_trial, shell_command
 from galaxy10.sweeps.exec_with_parent import bound_to_parent
 from galaxy10.sweeps.settings import Sweep
-from galaxy10.sweeps.study import create_or_load_study, seconds_used
+from galaxy10.sweeps.study import create_or_load_study, is_spent, seconds_used
 from galaxy10.sweeps.table import print_table
 from galaxy10.sweeps.trial_starter import may_fork
 from galaxy10.sweeps.worker import CANNOT_WRITE, DONE, TOO_MANY_FAILURES, summary
@@ -71,7 +71,8 @@ def run_study(sweep: Sweep, config: dict[str, Any], workers: int, per_gpu: int) 
         result["state"] = "interrupted"
         logger.info("interrupted; run the same command again to resume")
         return signal_exit_code(received.signals[0]), result
-    if received.could_not_write or received.gone:
+    over = is_spent(sweep, trials) and not any(trial.state == TrialState.RUNNING for trial in trials)
+    if (received.could_not_write or received.gone) and not over:
         result |= {"state": "failed", "error": received.error()}
         logger.error(f"error: {result['error']}")
         return ExitCode.FAILED, result

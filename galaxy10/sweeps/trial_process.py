@@ -115,12 +115,13 @@ class TrialProcess:
         return _OUT_OF_MEMORY.search(f"{self.error()}\n{self._tail()}") is not None
 
     def failed_to_write(self) -> bool:
-        """Return whether the disk of the trial is full or read-only, by the trial's messages or by trying.
+        """Return whether the disk of the trial's directory is full or read-only, by its messages or by trying.
 
-        On a full disk the messages cannot be written either.
+        On a full disk the messages cannot be written either. Another folder, such as that of the store, does not count.
         """
         said = f"{self.error()}\n{self._tail()}"
-        return _CANNOT_WRITE.search(said) is not None or not can_write(self.log.parent)
+        names_it = any(str(path) in said for path in (self.directory, self.directory.resolve()))
+        return (names_it and _CANNOT_WRITE.search(said) is not None) or not can_write(self.log.parent)
 
     def _tail(self) -> str:
         with self.log.open("rb") as file:

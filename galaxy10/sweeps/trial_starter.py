@@ -135,7 +135,12 @@ class TrialStarter:
         state = (environment, _working_directory(), installed_code())
         if self._server is None or self._server.state != state or not self._server.is_alive():
             self._end_server()
-            self._server = _ForkServer(state)
+            try:
+                self._server = _ForkServer(state)
+            except OSError as error:  # a container may forbid what it needs
+                logger.debug("no process that forks: %s", error)
+                self._forks = False
+                return None
         process = self._server.fork(command, streams, stopped)
         if process is None:
             logger.debug("a trial was not forked; it is started as a new process")

@@ -128,8 +128,8 @@ class Worker:
             self._log(f"trial {lease.number} is interrupted; run the same command again to resume it")
         elif process.failed_to_write():  # no fault of the trial's: it stays unfinished, and is resumed
             raise UnwritableError(
-                f"trial {lease.number} could not write to {self.sweep.directory}; free some space or make it writable, "
-                "then run the same command again to resume it"
+                f"trial {lease.number} could not write ({process.error()}); free some space or make "
+                f"{self.sweep.directory} writable, then run the same command again to resume it"
             )
         else:
             self._report_failure(lease, process)
@@ -253,12 +253,14 @@ def main() -> int:
     stopping = threading.Event()
     with collect_signals(lambda number: stopping.set()) as received:
         threading.Thread(target=_stop_at_end_of_input, args=(stopping,), daemon=True).start()
-        study = find_study(sweep)
-        assert study is not None  # the process that starts workers has created it
         try:
+            study = find_study(sweep)
+            assert study is not None  # the process that starts workers has created it
             with TrialStarter() as starter:
                 code = Worker(sweep, study, name, stopping, starter).work()
-        except UnwritableError as error:
+        except Galaxy10Error as error:
+            if not isinstance(error, UnwritableError) and not isinstance(error.__cause__, OSError):
+                raise
             logger.error(f"worker {name}  {error}")
             code = CANNOT_WRITE
         except OSError as error:

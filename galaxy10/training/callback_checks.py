@@ -8,11 +8,12 @@ from galaxy10.errors import Galaxy10Error
 
 _PACKAGE = "galaxy10.training.callbacks."
 _AVERAGING, _MIXING = ("EMA",), ("MixUp", "CutMix")
+_CONVERTED = ("16-true", "bf16-true", "64-true", "64")  # precisions of other weights than float32
 _SHARDED = ("fsdp", "deepspeed")  # strategies that split the weights over processes
 
 
 def check_callbacks(config: dict[str, Any], source: SourceFile | None) -> None:
-    """Check the callbacks EMA, MixUp and CutMix against the model, the loss and the strategy.
+    """Check the callbacks EMA, MixUp and CutMix against the model, the loss, the strategy and the precision.
 
     Args:
         source: the data file; None if it is not known yet. The loss is then checked when training starts.
@@ -32,6 +33,10 @@ def check_callbacks(config: dict[str, Any], source: SourceFile | None) -> None:
         raise Galaxy10Error(
             f"callbacks={averaging[0]} averages whole networks, and trainer.strategy={strategy} splits them over "
             "processes; type trainer.strategy=ddp"
+        )
+    if averaging and str(config["trainer"]["precision"]) in _CONVERTED:
+        raise Galaxy10Error(
+            f"callbacks={averaging[0]} averages float32 weights; type trainer.precision=bf16-mixed, or 32-true"
         )
     if mixing and source is not None:
         _check_loss(config["loss"], source)

@@ -33,6 +33,7 @@ from galaxy10.evaluation.default_metrics import default_metrics
 from galaxy10.evaluation.samples import save_batch, save_demonstrations
 from galaxy10.evaluation.tables import evaluate_subsets, write_split
 from galaxy10.metrics.specs import metric_directions, metric_mode
+from galaxy10.models.class_fractions import check_takes_votes
 from galaxy10.models.factory import build_classifier, load_checkpoint
 from galaxy10.models.losses import class_factor
 from galaxy10.models.precision import resolve_precision
@@ -118,6 +119,8 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
         config["model"], facts.class_names, facts.image_size, statistics, **build_components(config, context)
     )
     if isinstance(data, GalaxyData):
+        if data.training_votes is not None and not isinstance(module, SolvedOnce):
+            check_takes_votes(module.criterion, facts.num_classes)
         data.preprocessing = module.preprocessing
     elif module.preprocessing is None:
         module.preprocessing = getattr(data, "preprocessing", None)

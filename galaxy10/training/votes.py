@@ -45,8 +45,11 @@ def check_votes_for(config: Mapping[str, Any], votes: np.ndarray | None) -> None
         votes: (N, C); None if the data have none.
 
     Raises:
-        Galaxy10Error: the loss needs votes or counts, or a metric needs votes, that the data do not have.
+        Galaxy10Error: the loss needs votes or counts, or a metric needs votes, that the data do not have, or the
+            precision is too low for votes.
     """
+    if votes is not None and str(config["trainer"]["precision"]) in ("16-true", "bf16-true"):
+        raise Galaxy10Error("votes lose digits in half precision; type trainer.precision=bf16-mixed, or 32-true")
     counted = config["loss"].get("_target_") in _COUNTS
     if votes is None:
         monitors = (config["monitor"], (config["callbacks"].get("early_stopping") or {}).get("monitor"))

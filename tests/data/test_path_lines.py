@@ -96,6 +96,13 @@ def test_encodings_comments_packing_and_paths_of_digits(tmp_path):
     assert_same(tmp_path / "d.csv")
 
 
+def test_lines_with_fewer_cells_than_the_header_and_blank_lines_before_it(tmp_path):
+    for name, text in (("short", "path,a,b\n"), ("blank", "\n\npath,a\n")):
+        file = tmp_path / f"{name}.csv"
+        file.write_text(text + "".join(f"cutouts/{i:03d}.png,{i}\n" for i in range(60)))
+        assert_same(file)
+
+
 def test_cells_with_line_breaks_are_read_at_once(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join(["path,note", *(f'{i}.png,"two\nlines"' for i in range(20))]))
     assert_same(tmp_path / "a.csv", in_blocks=False)

@@ -103,6 +103,10 @@ def test_a_transformer_takes_another_size_and_its_checkpoint_keeps_it(tmp_path):
     assert torch.equal(again(inputs), module.eval()(inputs))
 
 
+def test_overlapping_patches_take_any_size():
+    assert TimmClassifier("pvt_v2_b0", num_classes=4, image_size=72)(torch.zeros(1, 3, 72, 72)).shape == (1, 4)
+
+
 @pytest.mark.parametrize("backbone", ["test_vit", "test_maxvit"])
 def test_pretrained_tables_of_positions_are_interpolated(backbone):
     fixed = timm.models.get_pretrained_cfg(backbone).input_size[-1]

@@ -5,8 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import dirichlet_multinomial
+from torch import nn
 
+from galaxy10.errors import Galaxy10Error
 from galaxy10.models import CrossEntropy, DirichletMultinomial, FocalLoss, LogitAdjusted
+from galaxy10.models.class_fractions import check_takes_votes
 from galaxy10.models.votes import loss_targets
 
 LOGITS = torch.tensor([[1.0, 0.0, -1.0], [0.2, 0.3, 2.5]])
@@ -84,3 +87,10 @@ def test_a_loss_gets_labels_fractions_or_counts():
     assert loss_targets(DirichletMultinomial(), batch) is COUNTS
     batch["labels"] = FRACTIONS  # mixed already
     assert loss_targets(CrossEntropy(), batch) is FRACTIONS
+
+
+def test_a_loss_of_class_numbers_alone_is_refused_for_votes():
+    with pytest.raises(Galaxy10Error, match=r"votes have class fractions .* data.soft_labels=false"):
+        check_takes_votes(nn.NLLLoss(), 3)
+    check_takes_votes(DirichletMultinomial(), 3)
+    check_takes_votes(nn.CrossEntropyLoss(), 3)

@@ -174,10 +174,23 @@ def test_a_decay_or_warm_up_out_of_range_is_refused(wrong):
         EMA(**wrong)
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_precisions_of_other_weights_than_float32_are_refused(precision):
+    callbacks = {"ema": {"_target_": "galaxy10.training.callbacks.EMA"}}
+    trainer = {"strategy": "auto", "precision": precision}
+    config = {"callbacks": callbacks, "model": {"unused_groups": []}, "trainer": trainer}
+    with pytest.raises(Galaxy10Error, match="bf16-mixed"):
+        check_callbacks(config, None)
+
+
 @pytest.mark.parametrize("strategy", ["fsdp", "deepspeed_stage_2"])
 def test_strategies_that_split_the_weights_are_refused(strategy):  # they need GPUs, so a command says that first here
     callbacks = {"ema": {"_target_": "galaxy10.training.callbacks.EMA"}, "off": None}
-    config = {"callbacks": callbacks, "model": {"unused_groups": []}, "trainer": {"strategy": strategy}}
+    config = {
+        "callbacks": callbacks,
+        "model": {"unused_groups": []},
+        "trainer": {"strategy": strategy, "precision": "auto"},
+    }
     with pytest.raises(Galaxy10Error, match=f"strategy={strategy} splits them over processes; type trainer.strategy"):
         check_callbacks(config, None)
 

@@ -63,7 +63,7 @@ def train(words: list[str]) -> None:
             file.write(f"{epoch}\n")
         kind = os.environ.get("STAND_IN_CRASH", "")
         if dropout > 0.8 and epoch == 1 and kind != "no":
-            errors = {"memory": "RuntimeError: CUDA out of memory", "disk": "no space left for last.ckpt"}
+            errors = {"memory": "RuntimeError: CUDA out of memory", "disk": f"no space left for {folder}/last.ckpt"}
             leave(1, "failed", error=errors.get(kind, "RuntimeError: it fell apart"))
         rows.append({"epoch": epoch, "val/macro_f1": (1 - dropout) * (epoch + 1) / epochs})
         with (folder / ".metrics").open("w", newline="") as file:
