@@ -204,8 +204,8 @@ def test_a_transformer_is_trained_and_used_at_the_size_that_was_typed(galaxies, 
     assert done.code == 0, done.err
     assert " at 48 px" in done.err
     for command in (
-        ("evaluate", "r", "g.h5", "-o", "e"),
-        ("predict", "r", "g.h5", "-o", "c.parquet"),
+        ("evaluate", "r", "galaxies.h5", "-o", "e"),
+        ("predict", "r", "galaxies.h5", "-o", "c.parquet"),
         ("export", "r", "-o", "m.pt2"),
     ):
         used = galaxy10(*command)
