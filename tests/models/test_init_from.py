@@ -130,6 +130,7 @@ def test_a_command_that_cannot_start_from_a_run_says_so_in_one_line(run, here, t
     assert f"give another run.dir (with model.init_from={run} it starts from that run's weights)" in refused.message
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_starts_from_another_one_of_fewer_classes(run, train, tmp_path):
     file = write_galaxies(tmp_path / "five.h5", per_class=20, num_classes=5)

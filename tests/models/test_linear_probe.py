@@ -196,6 +196,7 @@ def test_what_it_cannot_do_is_said(data, tmp_path, here):
 TINY = ("model=linear_probe", "model.backbone=test_resnet", "model.pretrained=false", "model.image_size=32")
 
 
+@pytest.mark.long
 def test_a_run_is_complete_and_evaluate_finds_its_numbers(train, galaxy10, tmp_path):
     path = write_galaxies(tmp_path / "g.h5", names=["Spiral", "Round", "Edge-on"], per_class=40)
     words = ("data=hdf5", f"data.path={path}", *TINY, "logger=csv", "run.report=false", "trainer.max_epochs=1")

@@ -172,6 +172,7 @@ def test_options_that_make_no_sense_are_refused(options, message):
         check_options(PredictOptions(**options))
 
 
+@pytest.mark.long
 def test_a_run_is_calibrated_once_and_says_how_uncertain_its_weights_are(run, tmp_path, monkeypatch):
     mine = copy_of(run, tmp_path / "mine")
     missing = r"mine has no Laplace approximation of its present weights; type galaxy10 calibrate .*--laplace 6$"

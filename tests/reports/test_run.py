@@ -90,6 +90,7 @@ def test_a_run_that_has_just_begun(make_run):
     assert "still running" in build_report(run).read_text()
 
 
+@pytest.mark.long
 def test_a_failed_run_says_why(make_run):
     run = make_run(class_names=TWO)
     change_status(run, state="failed", error="CUDA out of memory <at> step 3", metrics=None, best=None)

@@ -248,6 +248,7 @@ def logged_to(address, train, command, alone):
     return train(*command, **alone | {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": address})
 
 
+@pytest.mark.long
 def test_mode_online_is_refused_before_training_if_wandb_is_unreachable(command, here, alone, tmp_path):
     done = here("train.py", *command, "logger.wandb.mode=online", **alone)
     assert done.code == 2
