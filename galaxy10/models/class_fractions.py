@@ -28,7 +28,7 @@ def check_takes_fractions(
 ) -> None:
     """Check that a loss of logits (B, C) gives for fractions of 0 and 1 what it gives for the class numbers.
 
-    A loss that fails for class numbers, too, is not judged here.
+    A loss that fails for class numbers, too, is not checked here.
 
     Args:
         what: has class fractions, for the message.

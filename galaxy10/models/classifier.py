@@ -184,7 +184,7 @@ class Classifier(L.LightningModule):
         """Return the training loss, a scalar, and the logits (B, C).
 
         Args:
-            labels: (B,) int64, or the class fractions (B, C) float32 of mixed images.
+            labels: (B,) int64, or the class fractions (B, C) float32 of votes or mixed images.
 
         Raises:
             TrainingError: the criterion does not return a tensor, or the network no (B, C) logits.
