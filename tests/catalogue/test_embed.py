@@ -1,7 +1,5 @@
 """Images go in, features come out: of the right network, in the order of their index, and never mixed with others."""
 
-import os
-
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -20,6 +18,7 @@ from galaxy10.files import read_json
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.options import PredictOptions
+from tests.catalogue.renames import interrupted_at_rename
 from tests.galaxies import BAD, galaxy, write_folder
 
 FILES = {"features.npy", "index.parquet", "index.json", "index.failed.csv"}
@@ -55,33 +54,17 @@ def assert_lines_fit(folder, number):
     assert index.columns.tolist() == ["path", "row"]
 
 
-def test_features_are_in_the_order_of_the_index_also_after_a_kill_at_any_rename(tmp_path, monkeypatch):
+def test_features_are_in_the_order_of_the_index_also_after_a_kill_at_any_rename(tmp_path):
     parts = [lines(0, 5), lines(5, 0), lines(5, 4)]
-    rename = os.replace
-    for moment in range(
-        12
-    ):  # the plan, two files of each part, failures of the first, features, failures, index, record
-        folder, count = tmp_path / f"killed{moment}", 0
-
-        def killed(source, target, limit=moment):
-            nonlocal count
-            if count == limit:
-                raise KeyboardInterrupt
-            count += 1
-            rename(source, target)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "replace", killed)
-            try:
-                write(Embeddings(index_path(folder), {"weights": 1}), *parts, failures=[FAILURE])
-            except KeyboardInterrupt:
-                with pytest.raises(Galaxy10Error, match=r"not finished; run the same|holds no embeddings"):
-                    read_embeddings(folder)
-                patched.undo()
-                (folder / ".features.npy.1-abc.part").touch()  # as SIGKILL leaves it
-                write(Embeddings(index_path(folder), {"weights": 1}), *parts, failures=[FAILURE])
-            else:
-                pytest.fail("there were fewer renames: the range does not end with the last one")
+    # The plan, two files of each part, failures of the first, features, failures, index, record.
+    for moment in range(12):
+        folder = tmp_path / f"killed{moment}"
+        with pytest.raises(KeyboardInterrupt), interrupted_at_rename(moment):
+            write(Embeddings(index_path(folder), {"weights": 1}), *parts, failures=[FAILURE])
+        with pytest.raises(Galaxy10Error, match=r"not finished; run the same|holds no embeddings"):
+            read_embeddings(folder)
+        (folder / ".features.npy.1-abc.part").touch()  # as SIGKILL leaves it
+        write(Embeddings(index_path(folder), {"weights": 1}), *parts, failures=[FAILURE])
         assert_lines_fit(folder, 9)
         assert {path.name for path in folder.iterdir()} - {".index.parquet.lock"} == FILES
         assert read_json(folder / "index.json")["failed"] == 1

@@ -1,6 +1,5 @@
 """A survey of any size: memory that does not grow, shards of a list that make the whole, a merge that may be killed."""
 
-import os
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from galaxy10.data.array_files import join_arrays, write_array
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.files import read_json
 from galaxy10.prediction.options import PredictOptions
+from tests.catalogue.renames import interrupted_at_rename
 from tests.galaxies import galaxy
 
 SHARDS = 10
@@ -174,24 +174,13 @@ def test_shards_of_a_list_are_the_whole_line_by_line(tmp_path, monkeypatch):
     assert record["plan"] == whole.plan  # so the command without --shard finds its catalogue made
 
 
-def test_a_merge_that_was_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+def test_a_merge_that_was_killed_at_any_moment_ends_as_if_it_had_not_been(tmp_path):
     whole = write_shards(tmp_path / "whole", 100)
     merge_shards(whole, overwrite=False)
-    rename = os.replace
     for moment in range(3):  # failures, catalogue, record
-        output, count = write_shards(tmp_path / f"killed{moment}", 100), 0
-
-        def killed(source, target, limit=moment):
-            nonlocal count
-            if count == limit:
-                raise KeyboardInterrupt
-            count += 1
-            rename(source, target)
-
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "replace", killed)
-            with pytest.raises(KeyboardInterrupt):
-                merge_shards(output, overwrite=False)
+        output = write_shards(tmp_path / f"killed{moment}", 100)
+        with pytest.raises(KeyboardInterrupt), interrupted_at_rename(moment):
+            merge_shards(output, overwrite=False)
         for name in (".cat.parquet.1-abc.part", ".cat.failed.csv.1-abc.part"):  # as SIGKILL leaves them
             output.with_name(name).write_bytes(b"PAR1")
         merge_shards(output, overwrite=True)
