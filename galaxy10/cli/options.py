@@ -44,7 +44,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Engine = Annotated[
     str,
     typer.Option(
-        help="torch, or onnx: ONNX Runtime on the CPU, about twice as fast for EfficientNet (galaxy10[export] installs it)"
+        help="torch, or onnx: ONNX Runtime on the CPU, about twice as fast for EfficientNet (needs galaxy10[export])"
     ),
 ]
 Stretch = Annotated[
