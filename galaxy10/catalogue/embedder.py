@@ -60,7 +60,7 @@ class FeatureNetwork:
             Galaxy10Error: the run cannot be loaded, or its network has no features, or no ONNX graph.
         """
         keep_freed_memory()
-        module = load_classifier(RunFiles(run).best).to(choose_device("cpu" if engine == "onnx" else device))
+        module = load_classifier(RunFiles(run).best).to(choose_device(device, engine))
         extract, name = RunFeatures(module), str((module.model_config or {}).get("name"))
         preprocessing = module.known_preprocessing
         compute: Extract = extract
@@ -78,7 +78,7 @@ class FeatureNetwork:
         from galaxy10.models.backbone import BackboneFeatures  # imports timm
 
         keep_freed_memory()
-        where = choose_device("cpu" if engine == "onnx" else device)
+        where = choose_device(device, engine)
         network = backbone.load().to(where, memory_format=torch.channels_last)
         extract, preprocessing = BackboneFeatures(network), backbone.preprocessing
         compute: Extract = extract

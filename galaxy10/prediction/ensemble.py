@@ -157,7 +157,7 @@ class Ensemble:
     ):
         keep_freed_memory()
         self.engine = engine
-        self.device = choose_device("cpu" if engine == "onnx" else device)
+        self.device = choose_device(device, engine)
         self.members = [self._member(run, tta_views, mc_dropout, laplace, prior) for run in runs]
         self.class_names = self.members[0].module.class_names
         for member in self.members[1:]:
@@ -247,12 +247,14 @@ class Ensemble:
         return calibrate(np.concatenate(samples), labels, prior, of_samples)
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of a name; auto: a GPU if there is one.
+def choose_device(name: str, engine: str = "torch") -> torch.device:
+    """Return the device of a name; auto: a GPU if there is one. ONNX Runtime computes on the CPU.
 
     Raises:
         Galaxy10Error: the device is unknown or not available.
     """
+    if engine == "onnx":
+        return torch.device("cpu")
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

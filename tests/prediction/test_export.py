@@ -16,6 +16,7 @@ from galaxy10.data.augment import Preprocessing, center_square, resize, to_nchw
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models import Classifier
 from galaxy10.prediction import export as exporting
+from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.export import export, resize_uint8
 from galaxy10.prediction.mode import PredictMode
 from tests.conftest import ROOT
@@ -73,6 +74,19 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
         export(run, path, tta_views=None, temperature=True, overwrite=True)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_the_engine_onnx_computes_without_torch(run):
+    images = [galaxy(seed, (32, 32)) for seed in range(3)]
+    expected = Ensemble([run])
+    found = Ensemble([run], engine="onnx")
+    for parameter in found.members[0].module.parameters():
+        parameter.data.zero_()  # the graph has weights of its own
+    ours, theirs = (e.predict([e.prepare(image) for image in images]) for e in (found, expected))
+    assert np.abs(ours.samples - theirs.samples).max() < 1e-5
+    assert np.allclose(ours.ood_score, theirs.ood_score, atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [8, 32, 50, 84, 299])
