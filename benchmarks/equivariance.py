@@ -11,7 +11,7 @@ import torch
 from side_by_side import Row, arguments, keep
 from torch import nn
 
-from galaxy10.data.augment import tta_views
+from galaxy10.data.dihedral import tta_views
 from galaxy10.models import D4CNN, D4ResNet, PlainCNN, PlainResNet
 from galaxy10.models.precision import cpu_has_bf16
 

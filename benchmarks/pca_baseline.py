@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from galaxy10.data.augment import center_square, resize
+from galaxy10.data.image_geometry import center_square, resize
 
 SIZE_PX = 64
 COMPONENTS = 20

@@ -10,7 +10,8 @@ import torch
 
 from galaxy10.catalogue.embeddings import FEATURES
 from galaxy10.catalogue.parts import Batch, PartMaker, Prepared, ReadImage
-from galaxy10.data.augment import Preprocessing, tta_views
+from galaxy10.data.augment import Preprocessing
+from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.predictions import class_columns
 from galaxy10.models.factory import load_classifier

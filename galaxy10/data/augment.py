@@ -8,20 +8,18 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
 import galaxy10.data.counter_rng as counter_rng
+from galaxy10.data.dihedral import DIHEDRAL, apply_dihedral, compose_dihedral, dihedral_matrices
+from galaxy10.data.image_geometry import center_square, resample, resize, to_nchw
 from galaxy10.data.pose_schedule import SCHEDULES, drawn_poses
 from galaxy10.data.settings import check_schedule
 from galaxy10.errors import Galaxy10Error
 
 INTERPOLATIONS = ("bilinear", "bicubic")
-DIHEDRAL = {"none": 0b000, "horizontal_flip": 0b001, "all": 0b111}
 
 
 @dataclass(frozen=True)
@@ -183,141 +181,6 @@ class Preprocessing:
 def _along_line(values: tuple[float, ...], pixels: int, device: torch.device) -> torch.Tensor:
     """Repeat values (3,) for each pixel of a row: (pixels × 3,). Cached: making a tensor synchronises a GPU."""
     return torch.tensor(values, dtype=torch.float32, device=device).repeat(pixels)
-
-
-def center_square(images: torch.Tensor) -> torch.Tensor:
-    """Return the central square (B, S, S, 3) of images (B, H, W, 3); the galaxy is in the centre."""
-    height, width = images.shape[1:3]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return images[:, top : top + side, left : left + side]
-
-
-def to_nchw(images: torch.Tensor) -> torch.Tensor:
-    """Return images (B, H, W, 3) as (B, 3, H, W) on the same memory, which torch calls channels-last."""
-    return images.permute(0, 3, 1, 2)
-
-
-def apply_dihedral(images: torch.Tensor, dihedral: torch.Tensor) -> torch.Tensor:
-    """Flip and turn square images (B, S, S, 3) exactly, each by its dihedral code (B,) 0–7.
-
-    Bit 1 mirrors left and right, bit 2 top and bottom, bit 4 swaps rows and columns, in this order.
-    """
-    if images.device.type == "cpu":
-        turned_images = np.empty(images.shape, images.numpy().dtype)
-        for image, out, bits in zip(images.numpy(), turned_images, dihedral.tolist(), strict=True):
-            image = image[:: -1 if bits & 2 else 1, :: -1 if bits & 1 else 1]
-            out[:] = image.transpose(1, 0, 2) if bits & 4 else image
-        return torch.from_numpy(turned_images)
-    codes = dihedral[:, None, None, None]
-    images = torch.where((codes & 1) > 0, images.flip(2), images)
-    images = torch.where((codes & 2) > 0, images.flip(1), images)
-    return torch.where((codes & 4) > 0, images.transpose(1, 2), images)
-
-
-def compose_dihedral(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Return the dihedral codes (B,) that are equal to applying `first` and then `second`."""
-    swapped = (second & 4) | ((second & 1) << 1) | ((second & 2) >> 1)
-    return first ^ torch.where((first & 4) > 0, swapped, second)
-
-
-def dihedral_matrices(dihedral: torch.Tensor) -> torch.Tensor:
-    """Return matrices (B, 2, 2) from positions (x, y) in the turned image to those in the original, for codes (B,)."""
-    sign_x, sign_y = (1.0 - 2.0 * ((dihedral & bit) > 0).float() for bit in (1, 2))
-    swaps = ((dihedral & 4) > 0).float()
-    rows = [sign_x * (1 - swaps), sign_x * swaps, sign_y * swaps, sign_y * (1 - swaps)]
-    return torch.stack(rows, dim=1).view(-1, 2, 2)
-
-
-def tta_views(inputs: torch.Tensor, num_views: int) -> list[torch.Tensor]:
-    """Return the first of the eight flips and quarter turns of inputs (B, 3, S, S), for test-time augmentation.
-
-    num_views: 1 (the inputs unchanged), 2, 4 or 8 (all flips and quarter turns).
-    """
-    flips = [inputs, inputs.flip(3), inputs.flip(2), inputs.flip((2, 3))]
-    return [*flips, *(x.transpose(2, 3) for x in flips)][:num_views]
-
-
-def resize(images: torch.Tensor, size_px: int, interpolation: str = "bilinear") -> torch.Tensor:
-    """Resize images (B, S, S, 3) uint8 to (B, size, size, 3) uint8, antialiased.
-
-    The result is rounded to whole grey levels, as in image libraries: on CPUs ten times as fast as floating point.
-    Floats, as custom modules return them, stay floats.
-    """
-    if images.shape[1] == size_px:
-        return images
-    channels_first = to_nchw(images)
-    if images.device.type == "cpu" or images.is_floating_point():
-        channels_first = F.interpolate(channels_first, size=(size_px, size_px), mode=interpolation, antialias=True)
-    else:  # CUDA has no antialiased filter for uint8
-        channels_first = F.interpolate(
-            channels_first.float(), size=(size_px, size_px), mode=interpolation, antialias=True
-        )
-        channels_first = channels_first.round().clamp(0, 255).to(torch.uint8)
-    return channels_first.permute(0, 2, 3, 1)
-
-
-def resample(images: torch.Tensor, affines: torch.Tensor, size_px: int) -> torch.Tensor:
-    """Apply an affine map to each image: (B, S, S, 3) uint8, (B, 2, 3) → (B, size, size, 3) float32, 0–255.
-
-    affines: maps from output to input coordinates, both from −1 to 1. If an output pixel covers several input pixels,
-    as many samples along each axis are averaged. Outside the image the sky is mirrored.
-    """
-    per_pixel = images.shape[1] / size_px
-    most = max(1, round(per_pixel))
-    if most == 1:
-        return _sample(images, affines, size_px, 1)
-    steps = affines[:, :, :2].norm(dim=1).amax(dim=1) * per_pixel
-    samples = steps.round().clamp(1, most)
-    if images.device.type == "cpu":
-        return _sample_some(images, affines, size_px, samples)
-    return _sample_all(images, affines, size_px, samples, most)
-
-
-def _sample_some(images: torch.Tensor, affines: torch.Tensor, size_px: int, samples: torch.Tensor) -> torch.Tensor:
-    """Resample each image with its own number of samples (B,)."""
-    out = torch.empty(len(images), size_px, size_px, 3, dtype=torch.float32)
-    for number in sorted(set(samples.tolist())):
-        these = samples == number
-        out[these] = _sample(images[these], affines[these], size_px, int(number))
-    return out
-
-
-def _sample_all(
-    images: torch.Tensor, affines: torch.Tensor, size_px: int, samples: torch.Tensor, most: int
-) -> torch.Tensor:
-    """Resample every image with every number of samples, and select: otherwise the host would wait for the GPU."""
-    out = _sample(images, affines, size_px, most)
-    for number in range(1, most):
-        fewer = _sample(images, affines, size_px, number)
-        out = torch.where((samples == number)[:, None, None, None], fewer, out)
-    return out
-
-
-def _sample(images: torch.Tensor, affines: torch.Tensor, size_px: int, samples: int) -> torch.Tensor:
-    """Resample images (B, S, S, 3) to (B, size, size, 3) float32 as the mean of samples × samples points per pixel."""
-    channels_first = to_nchw(images).to(torch.float32, memory_format=torch.contiguous_format)
-
-    def at_offset(right: float, down: float) -> torch.Tensor:
-        moved = affines[:, :, 2:] + right * affines[:, :, 0:1] + down * affines[:, :, 1:2]
-        grid = _grid(torch.cat([affines[:, :, :2], moved], dim=2), size_px)
-        return F.grid_sample(channels_first, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-
-    offsets = [(2 * i + 1 - samples) / (size_px * samples) for i in range(samples)]
-    first, *others = product(offsets, offsets)
-    total = at_offset(*first)
-    for place in others:
-        total += at_offset(*place)
-    return (total if samples == 1 else total.div_(samples**2)).permute(0, 2, 3, 1)
-
-
-def _grid(affines: torch.Tensor, size_px: int) -> torch.Tensor:
-    """Return the sampling grid (B, size, size, 2) of affine maps (B, 2, 3): affine_grid in half its time on a CPU."""
-    # The dtype is explicit, since trainer.precision=64-true makes double the default.
-    centres = (2 * torch.arange(size_px, dtype=affines.dtype, device=affines.device) + 1) / size_px - 1
-    down = affines[:, :, 1:2] * centres + affines[:, :, 2:3]  # (B, 2, size)
-    along = affines[:, :, 0:1] * centres
-    return (down[:, :, :, None] + along[:, :, None, :]).permute(0, 2, 3, 1)
 
 
 def _random_affines(augmentation: Augmentation, key: torch.Tensor) -> torch.Tensor:

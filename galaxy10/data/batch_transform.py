@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 
-from galaxy10.data.augment import Augmentation, Preprocessing, to_nchw
+from galaxy10.data.augment import Augmentation, Preprocessing
 from galaxy10.data.custom_transforms import CustomTransforms
+from galaxy10.data.image_geometry import to_nchw
 from galaxy10.data.votes import VOTES
 
 Batch = dict[str, Any]

@@ -227,6 +227,6 @@ def resize_center_square(pixels: np.ndarray, size: int) -> np.ndarray:
     """Return the central square of an image (H, W, 3) uint8, resized to (size, size, 3) uint8."""
     import torch  # takes seconds: only if images are read
 
-    from galaxy10.data.augment import center_square, resize
+    from galaxy10.data.image_geometry import center_square, resize
 
     return resize(center_square(torch.from_numpy(pixels)[None]), size)[0].contiguous().numpy()

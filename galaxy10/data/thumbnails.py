@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from galaxy10.data.augment import center_square
+from galaxy10.data.image_geometry import center_square
 from galaxy10.files import atomic_write
 
 THUMBNAIL_PX = 128

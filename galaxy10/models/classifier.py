@@ -12,7 +12,8 @@ from torch import nn
 
 from galaxy10.classes import slugs
 from galaxy10.config.building import matching_arguments
-from galaxy10.data.augment import Preprocessing, tta_views
+from galaxy10.data.augment import Preprocessing
+from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.metrics.classification import classification_metrics
 from galaxy10.metrics.extra import compute_extra_metrics

@@ -34,7 +34,7 @@ def features_files(
 
     Args:
         head: the layers after the features, whose weights do not count.
-        views: number of flips and quarter turns, in the order of galaxy10.data.augment.tta_views.
+        views: number of flips and quarter turns, in the order of galaxy10.data.dihedral.tta_views.
     """
     after = {id(tensor) for layer in head for tensor in layer.state_dict(keep_vars=True).values()}
     inputs = preprocessing.to_dict()

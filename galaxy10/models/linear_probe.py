@@ -17,8 +17,8 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from galaxy10.data.augment import tta_views
 from galaxy10.data.datamodule import GalaxyData
+from galaxy10.data.dihedral import tta_views
 from galaxy10.data.resampling import repeats_per_row
 from galaxy10.errors import Galaxy10Error, TrainingError
 from galaxy10.files import atomic_write

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from galaxy10.classes import slugs
-from galaxy10.data.augment import Preprocessing, tta_views
+from galaxy10.data.augment import Preprocessing
+from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.factory import load_classifier

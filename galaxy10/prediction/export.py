@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from galaxy10.data.augment import tta_views
+from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.files import atomic_write
 from galaxy10.prediction.calibration_file import Calibration
@@ -66,7 +66,7 @@ class ExportModule(nn.Module):
 def resize_uint8(planes: torch.Tensor, size: int, interpolation: str = "bilinear") -> torch.Tensor:
     """Resize the central square of images (N, 3, H, W) uint8 to (N, 3, size, size) float64, whole grey levels.
 
-    Equal to galaxy10.data.augment.resize to the last bit: torch resizes uint8 along rows, then along columns, in
+    Equal to galaxy10.data.image_geometry.resize to the last bit: torch resizes uint8 along rows, then along columns, in
     fixed-point numbers, and rounds each time.
     """
     rows = torch.arange(planes.shape[2], dtype=torch.float64)

@@ -17,7 +17,7 @@ from galaxy10.reports.finished_runs import SUBSET_NAMES, device_of, read_finishe
 from galaxy10.reports.folds import pool_folds
 from galaxy10.reports.html import Drawing, PageFigure, render, write_figure, write_file
 from galaxy10.reports.intervals import INTERVAL_METRICS, FoldRow, fold_rows
-from galaxy10.reports.label_curves import FRACTION, label_curves, num_labels
+from galaxy10.reports.label_curves import EPOCHS, FRACTION, label_curves, num_labels
 from galaxy10.reports.out_of_fold import write_out_of_fold
 from galaxy10.reports.pairwise import MisclassifiedGalaxies, PairwiseTest, always_misclassified, pairwise_tests
 from galaxy10.reports.published import BASELINE, LEAK_WARNING, OTHERS, baseline_result
@@ -212,7 +212,8 @@ def _drawings(number: int, experiments: list[SeedGroup], subset: str, specs: Seq
     if by_labels := label_curves(experiments, subset):
         labels = {spec.name: f"{SUBSET_NAMES[subset]} {spec.label}" for spec in specs if spec.name in INTERVAL_METRICS}
         caption = (
-            f"Runs that differ in {FRACTION} and seed: means over seeds, bars are their 95 % intervals (Student’s t)."
+            f"Runs that differ in {FRACTION}, {EPOCHS} and seed: means over seeds, bars are their 95 % intervals "
+            "(Student’s t)."
         )
         figure = metrics_by_labels(by_labels, labels)
         drawings.append(Drawing(f"by_labels_{number}", "By number of labels", caption, figure))

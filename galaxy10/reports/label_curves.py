@@ -1,4 +1,4 @@
-"""Accuracy and macro-F1 by number of labels, from runs that differ only in data.train_fraction and seed."""
+"""Accuracy and macro-F1 by number of labels, from runs that differ only in data.train_fraction, epochs and seed."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from galaxy10.reports.seed_groups import SeedGroup, same_experiment, set_names
 from galaxy10.runs.record import RunRecord
 
 FRACTION = "data.train_fraction"
+EPOCHS = "trainer.max_epochs"  # fewer labels are usually trained on in more epochs
 
 
 def label_curves(experiments: Sequence[SeedGroup], subset: str) -> dict[str, pd.DataFrame]:
@@ -18,11 +19,21 @@ def label_curves(experiments: Sequence[SeedGroup], subset: str) -> dict[str, pd.
     the seeds and the ends <metric>_low and <metric>_high of its 95 % interval (Student's t; NaN for one seed).
 
     Args:
-        experiments: of one split; groups that differ in data.train_fraction only are one experiment here.
+        experiments: of one split; groups that differ in data.train_fraction only are one experiment here, and those
+            that differ in trainer.max_epochs, too, unless others are closer.
     """
     series: list[list[SeedGroup]] = []
     for experiment in experiments:
-        found = next((s for s in series if same_experiment(s[0].runs[0], experiment.runs[0], (FRACTION,))), None)
+        found = next(
+            (
+                group
+                for ignored in ((FRACTION,), (FRACTION, EPOCHS))
+                for group in series
+                if all(_fraction(other) != _fraction(experiment) for other in group)
+                and same_experiment(group[0].runs[0], experiment.runs[0], ignored)
+            ),
+            None,
+        )
         if found is None:
             series.append([experiment])
         else:
@@ -37,6 +48,10 @@ def num_labels(run: RunRecord) -> int | None:
     """Return the number of training images of a run; None if the run does not record it."""
     counts = RunRecord.section(run.provenance_section("split"), "counts")
     return counts.get("train") or None  # an evaluation counts none
+
+
+def _fraction(experiment: SeedGroup) -> float:
+    return RunRecord.section(experiment.config, "data").get("train_fraction") or 1.0
 
 
 def _curve(groups: Sequence[SeedGroup], subset: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from galaxy10.catalogue import read_embeddings
 from galaxy10.catalogue.embed import NetworkChoice, embed
 from galaxy10.catalogue.embeddings import FEATURES, Embeddings, features_path, index_path, merge_embeddings
 from galaxy10.catalogue.writer import IncompleteCatalogue
-from galaxy10.data.augment import tta_views
+from galaxy10.data.dihedral import tta_views
 from galaxy10.data.images import read_image
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json

@@ -5,17 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from galaxy10.data import augment as augmentation
-from galaxy10.data import counter_rng
-from galaxy10.data.augment import (
-    Augmentation,
-    Preprocessing,
-    apply_dihedral,
-    compose_dihedral,
-    dihedral_matrices,
-    resample,
-    resize,
-)
+from galaxy10.data import counter_rng, image_geometry
+from galaxy10.data.augment import Augmentation, Preprocessing
+from galaxy10.data.dihedral import apply_dihedral, compose_dihedral, dihedral_matrices
+from galaxy10.data.image_geometry import resample, resize
 from galaxy10.errors import Galaxy10Error
 
 ZEROS = torch.zeros(8, dtype=torch.int64)
@@ -169,9 +162,11 @@ def test_gpus_which_do_not_wait_for_the_host_sample_the_same():
     images, side = galaxies(60, 96), torch.linspace(0.1, 1.0, 60)
     windows = torch.eye(2, 3) * side[:, None, None]
     samples = torch.arange(60) % 4 + 1
-    some = augmentation._sample_some(images, windows, 24, samples)
-    assert torch.allclose(some, augmentation._sample_all(images, windows, 24, samples, 4), atol=1e-4)
-    assert torch.allclose(some[3:4], augmentation._sample_some(images[3:4], windows[3:4], 24, samples[3:4]), atol=1e-4)
+    some = image_geometry._sample_some(images, windows, 24, samples)
+    assert torch.allclose(some, image_geometry._sample_all(images, windows, 24, samples, 4), atol=1e-4)
+    assert torch.allclose(
+        some[3:4], image_geometry._sample_some(images[3:4], windows[3:4], 24, samples[3:4]), atol=1e-4
+    )
 
 
 def test_images_that_are_not_square_are_cropped_to_the_shorter_side():

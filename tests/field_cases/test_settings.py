@@ -9,7 +9,7 @@ from galaxy10.runs import devices
 from galaxy10.runs.devices import check_devices
 from galaxy10.runs.slurm import threads_per_process
 from galaxy10.simulation.survey import class_counts
-from galaxy10.training.experiment import check_batches_of_epoch
+from galaxy10.training.trainer import check_batches_of_epoch
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from galaxy10.data.augment import tta_views
+from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models import D4CNN, D4ResNet, PlainCNN, PlainResNet
 from galaxy10.models.d4 import ORDER, D4ConvBN, Halve, inverse, product, transform

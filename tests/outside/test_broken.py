@@ -18,7 +18,7 @@ from galaxy10.metrics.extra import compute_extra_metrics
 from galaxy10.models.factory import _without_pretrained
 from galaxy10.training.callbacks import FiniteLoss, RestorePlateau
 from galaxy10.training.checkpoints import AtomicCheckpointIO
-from galaxy10.training.experiment import build_components
+from galaxy10.training.components import build_components
 from tests.galaxies import write_galaxies
 from tests.outside.conftest import HERE
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from galaxy10.data import Augmentation, GalaxyData, PerImage, Preprocessing
-from galaxy10.data.augment import to_nchw
+from galaxy10.data.image_geometry import to_nchw
 from galaxy10.errors import Galaxy10Error
 
 V2 = "torchvision.transforms.v2"

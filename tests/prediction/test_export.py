@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 import galaxy10
-from galaxy10.data.augment import Preprocessing, center_square, resize, to_nchw
+from galaxy10.data.augment import Preprocessing
+from galaxy10.data.image_geometry import center_square, resize, to_nchw
 from galaxy10.errors import Galaxy10Error
 from galaxy10.models import Classifier
 from galaxy10.prediction import export as exporting

@@ -213,6 +213,21 @@ def test_fractions_of_the_labels_are_one_curve_with_intervals_over_seeds(make_ru
     assert {row["train_images"] for row in read_table(tmp_path / "out")} == {"40.0", "200.0", "800.0"}
 
 
+def test_fewer_labels_in_more_epochs_are_the_same_curve_but_one_fraction_is_not(make_run):
+    runs = []
+    for fraction, epochs in ((0.05, 40), (1.0, 10), (1.0, 40)):
+        runs.append(make_run(f"{fraction}-{epochs}", skill=0.8, num_epochs=2))
+        set_config(runs[-1], "data", train_fraction=fraction)
+        set_config(runs[-1], "trainer", max_epochs=epochs)
+        set_provenance(runs[-1], "split", counts={"train": int(800 * fraction), "val": 100, "test": 200, "dropped": 5})
+    (experiments,) = group_by_split([read_run(run) for run in runs[:2]]).values()
+    (curve,) = label_curves(experiments, "test").values()
+    assert curve["labels"].tolist() == [40, 800]
+    (experiments,) = group_by_split([read_run(run) for run in runs]).values()
+    (curve,) = label_curves(experiments, "test").values()  # two rows of 800 labels are not one curve
+    assert curve["labels"].tolist() == [40, 800]
+
+
 def test_one_fraction_draws_no_curve_of_labels(study):
     (experiments,) = group_by_split([read_run(run) for run in study]).values()
     assert label_curves(experiments, "test") == {}
