@@ -68,7 +68,7 @@ def embed(
     backbone_name = _check_choice(choice)
     inputs = find_inputs(paths, options.stretch, options.path_column, options.hdu)
     backbone = _find(backbone_name, choice) if backbone_name else None
-    mine = shard_of(len(inputs), options.batch_size, shard or (0, 1))
+    mine = shard_of(len(inputs), options.batch_size or 1, shard or (0, 1))
     plan = {
         "galaxy10": __version__,
         "kind": "embeddings",
@@ -80,7 +80,7 @@ def embed(
         **({"engine": options.engine} if options.engine != "torch" else {}),
         "stretch": options.stretch,
         "hdu": options.hdu,
-        "batch_size": options.batch_size,
+        "batch_size": options.batch_size or "auto",
         "shard": list(shard) if shard else None,
     }
     target = index_path(folder, shard)

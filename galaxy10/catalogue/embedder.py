@@ -51,7 +51,7 @@ class FeatureNetwork:
     ):
         self.engine = engine
         self.name, self.pooling, self.preprocessing, self.class_names = name, pooling, preprocessing, class_names
-        self._extract, self._device, self._views = extract, device, views
+        self._extract, self.device, self._views = extract, device, views
 
     @classmethod
     def of_run(cls, run: Path, device: str, views: int, engine: str = "torch") -> "FeatureNetwork":
@@ -104,7 +104,7 @@ class FeatureNetwork:
             Galaxy10Error: a feature is not finite or too large for float16.
         """
         inputs = torch.stack([image[0][0] for image in prepared])
-        inputs = inputs.to(self._device, memory_format=torch.channels_last)
+        inputs = inputs.to(self.device, memory_format=torch.channels_last)
         found = [self._extract(view) for view in tta_views(inputs, self._views)]
         features = torch.stack([of_view for of_view, _ in found]).mean(dim=0).cpu().numpy()
         largest = float(np.abs(features).max(initial=0))
@@ -138,9 +138,13 @@ class Embedder(PartMaker):
 
     def rows(self, batch: Batch) -> pa.Table:
         """Return the new columns for the images of a batch that could be read."""
-        features, probabilities = self.networks.compute(batch.prepared)
+        features, probabilities = self.forward(batch.prepared)
         of_good = None if probabilities is None else probabilities[batch.good]
         return self._table(features[batch.good], of_good, batch.images)
+
+    def forward(self, prepared: Sequence[Prepared]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return features and probabilities for B prepared images."""
+        return self.networks.compute(prepared)
 
     def empty_table(self) -> pa.Table:
         """Return the new columns without rows."""

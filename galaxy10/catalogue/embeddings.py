@@ -4,7 +4,7 @@ features.npy          (N, D) float16, to be memory-mapped
 index.parquet         path, row and further columns of each line of features.npy
 index.failed.csv      path, row and reason of each image that could not be read
 index.json            the record: weights, inputs, options and numbers of images
-index.parquet.parts/  plan.json and the parts, until the embeddings are complete
+index.parquet.parts/  plan.json, batch_size.json and the parts, until the embeddings are complete
 
 A shard has files of its own: features.0-of-4.npy, index.0-of-4.parquet and so on.
 """

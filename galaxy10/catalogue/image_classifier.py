@@ -18,6 +18,7 @@ from galaxy10.data.images import read_image
 from galaxy10.data.pillow_images import pillow_to_array
 from galaxy10.data.quality import ReadingNotes
 from galaxy10.errors import Galaxy10Error
+from galaxy10.prediction.batch_size import DEFAULT_BATCH_SIZE
 from galaxy10.prediction.options import PredictOptions, check_options, check_runs
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class ImageClassifier:
             Galaxy10Error: an image cannot be read.
         """
         self._predictor.notes = ReadingNotes()
-        size, networks = self._options.batch_size, self._predictor.networks
+        size, networks = self._options.batch_size or DEFAULT_BATCH_SIZE, self._predictor.networks
         tables: list[pa.Table] = [self._predictor.empty_table()]
         batch: list[ReadImage] = []
 

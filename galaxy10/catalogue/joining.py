@@ -75,8 +75,8 @@ def join_parts(
     record = {"output": output.name, "plan": plan, **counts, **more}
     write_json(record_path(output), record)
     if leftover is not None:
-        # plan.json last: while it exists, the same command completes the catalogue after a kill.
-        for path in sorted(leftover.iterdir(), key=lambda path: path.name == "plan.json"):
+        # plan.json last, after batch_size.json: while they exist, the same command completes it after a kill.
+        for path in sorted(leftover.iterdir(), key=lambda path: (path.suffix == ".json", path.name)):
             path.unlink()
         leftover.rmdir()
     return record

@@ -19,6 +19,7 @@ from galaxy10.data.prefetch import read_ahead
 from galaxy10.data.quality import ReadingNotes, quality_line
 from galaxy10.data.sidecars import Failure
 from galaxy10.data.store import pixel_hash
+from galaxy10.prediction.batch_size import MEASURED_FROM, fastest_batch_size
 from galaxy10.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ Prepared = tuple[list[torch.Tensor], int]  # of Ensemble.prepare
 
 
 class Networks(Protocol):
-    """One or several networks that prepare images."""
+    """One or several networks on a device, with their preparation of images."""
+
+    device: torch.device
 
     def prepare(self, pixels: np.ndarray) -> Prepared:
         """Return an image (H, W, 3) uint8 as inputs of the networks."""
@@ -98,6 +101,10 @@ class PartMaker(ABC):
         """Return the new columns for the images of a batch that could be read."""
 
     @abstractmethod
+    def forward(self, prepared: Sequence[Prepared]) -> Any:
+        """Return the outputs for B prepared images, once they are computed."""
+
+    @abstractmethod
     def empty_table(self) -> pa.Table:
         """Return the new columns without rows."""
 
@@ -124,13 +131,23 @@ class PartMaker(ABC):
 
         return read_ahead(prepare, batches, self.options.workers)
 
-    def parts(self, inputs: Inputs, parts: dict[int, range]) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
-        """Yield number, rows and unreadable images of each part.
+    def batch_size(self, num_images: int) -> int:
+        """Return the images per forward pass, for that many images: as given, or measured."""
+        if self.options.batch_size is not None:
+            return int(self.options.batch_size)
+        blank, device = self.networks.placeholder(), self.networks.device
+        size = fastest_batch_size(lambda size: self.forward([blank] * size), num_images, device)
+        logger.info(f"batch size {size}" + (" (measured)" if num_images >= MEASURED_FROM else ""))
+        return size
+
+    def parts(
+        self, inputs: Inputs, parts: dict[int, range], size: int
+    ) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
+        """Yield number, rows and unreadable images of each part, computed in batches of a size.
 
         A blank replaces an image that cannot be read, so that the results of the other images in its batch are
         bitwise the same with and without it, and wherever an earlier command was killed.
         """
-        size = self.options.batch_size
         batches = (range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size)))
         reading = self.read_batches(inputs, batches)
         for number, part in parts.items():
@@ -182,7 +199,8 @@ def fill(
         mine: the images of this shard.
         doing, done: the work, for the progress and for the last line.
     """
-    size = maker.options.batch_size * BATCHES_PER_PART
+    batch_size = catalogue.batch_size(lambda: maker.batch_size(len(mine)))
+    size = batch_size * BATCHES_PER_PART
     parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]
     missing = [number for number in range(len(parts)) if not catalogue.has(number)]
     so_far = before = sum(len(part) for part in parts) - sum(len(parts[number]) for number in missing)
@@ -190,13 +208,13 @@ def fill(
         logger.info(f"resuming: {before:,} of {len(mine):,} images are done")
     start = time.perf_counter()
     with progress(doing, len(mine), so_far) as show:
-        for number, table, failures in maker.parts(inputs, {number: parts[number] for number in missing}):
+        for number, table, failures in maker.parts(inputs, {number: parts[number] for number in missing}, batch_size):
             catalogue.add(number, table, failures)
             logger.debug("part %d: %d images, %d could not be read", number, len(table), len(failures))
             so_far += len(parts[number])
             show(so_far)
     rate = (so_far - before) / max(time.perf_counter() - start, 1e-9)
-    record = catalogue.finish(len(parts), {**maker.record(), "images_per_s": round(rate, 1)})
+    record = catalogue.finish(len(parts), {**maker.record(), "batch_size": batch_size, "images_per_s": round(rate, 1)})
     for line in [
         *maker.notes.assumptions(),
         quality_line(record["quality"], maker.notes.remedy),

@@ -35,7 +35,7 @@ def predict(
     classes = (RunFiles(runs[0]).read_provenance().get("data") or {}).get("class_names") or []
     check_columns(output.suffix.lower(), [*inputs.schema.names, *(f"p_{slug}" for slug in slugs(classes))])
     target = shard_path(output, *shard) if shard else output
-    mine = shard_of(len(inputs), options.batch_size, shard or (0, 1))
+    mine = shard_of(len(inputs), options.batch_size or 1, shard or (0, 1))
     catalogue = Catalogue(target, _plan(runs, calibrations, inputs, options, shard, mine))
     record = None if options.overwrite else catalogue.finished()
     if record is not None:
@@ -90,6 +90,6 @@ def _plan(
         "per_class": options.per_class,
         "stretch": options.stretch,
         "hdu": options.hdu,
-        "batch_size": options.batch_size,
+        "batch_size": options.batch_size or "auto",
         "shard": list(shard) if shard else None,
     }

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from galaxy10.catalogue.parts import Batch, PartMaker, ReadImage
+from galaxy10.catalogue.parts import Batch, PartMaker, Prepared, ReadImage
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
@@ -59,8 +59,12 @@ class Predictor(PartMaker):
 
     def rows(self, batch: Batch) -> pa.Table:
         """Return the columns of the catalogue for the images of a batch that could be read."""
-        outputs = self.networks.predict(batch.prepared).take(batch.good)
+        outputs = self.forward(batch.prepared).take(batch.good)
         return self.table(batch.images, outputs, batch.ra, batch.dec)
+
+    def forward(self, prepared: Sequence[Prepared]) -> Outputs:
+        """Return the outputs for B prepared images."""
+        return self.networks.predict(prepared)
 
     def table(self, images: Sequence[ReadImage], outputs: Outputs, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
         """Return the columns of the catalogue for N images with their outputs and positions (N,) in degrees, or NaN."""

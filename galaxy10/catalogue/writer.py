@@ -3,7 +3,7 @@
 NAME.parquet            the complete catalogue (or .csv, .fits)
 NAME.failed.csv         path, row and reason of each image that could not be read
 NAME.json               the record: runs, options and numbers of images
-NAME.parquet.parts/     plan.json and the parts, until the catalogue is complete
+NAME.parquet.parts/     plan.json, batch_size.json and the parts, until the catalogue is complete
 """
 
 import re
@@ -137,6 +137,18 @@ class Catalogue:
             shutil.rmtree(self.parts)
         self.parts.mkdir(exist_ok=True)
         write_json(self.parts / "plan.json", self.plan)
+
+    def batch_size(self, choose: Callable[[], int]) -> int:
+        """Return the batch size that the parts are computed with: the one chosen before an interruption, or a new one.
+
+        Another one would change the last digits of the results, and where the parts begin.
+        """
+        kept = self.parts / "batch_size.json"
+        found = read_json(kept).get("batch_size")
+        if found is None:
+            found = choose()
+            write_json(kept, {"batch_size": found})
+        return int(found)
 
     def has(self, number: int) -> bool:
         """Return whether a part is complete."""

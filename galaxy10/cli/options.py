@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from galaxy10.errors import Galaxy10Error
+
 Output = Annotated[Path, typer.Option("-o", "--output", help="where to write")]
 StoreDir = Annotated[Path | None, typer.Option(help="folder of the file's memory-mapped store")]
 PathColumn = Annotated[str | None, typer.Option(help="column of paths in an input table (default: path)")]
@@ -23,6 +25,9 @@ Laplace = Annotated[
         help="number of samples of the last layer's weights (Laplace approximation), such as 100; 0 for none; needs "
         "galaxy10 calibrate with the same option once"
     ),
+]
+BatchSize = Annotated[
+    str, typer.Option(help="images per forward pass, or auto: the fastest on this machine, measured at the start")
 ]
 Temperature = Annotated[bool, typer.Option("--temperature/--no-temperature", help="calibrate the probabilities")]
 Prior = Annotated[
@@ -89,3 +94,17 @@ Trust = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing output")]
+
+
+def parse_batch_size(text: str) -> int | None:
+    """Return the number of --batch-size, or None for auto.
+
+    Raises:
+        Galaxy10Error: it is neither.
+    """
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise Galaxy10Error(f"--batch-size {text} is not allowed; give a number, such as 64, or auto") from None

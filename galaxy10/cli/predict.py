@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from galaxy10.cli.options import (
+    BatchSize,
     Coverage,
     Device,
     Engine,
@@ -23,6 +24,7 @@ from galaxy10.cli.options import (
     Temperature,
     Trust,
     TtaViews,
+    parse_batch_size,
 )
 from galaxy10.cli.output import finish
 from galaxy10.errors import Galaxy10Error
@@ -55,7 +57,7 @@ def predict(
     hdu: Hdu = None,
     path_column: PathColumn = None,
     shard: Annotated[str | None, typer.Option(help="i/n: predict only shard i of n, i from 0")] = None,
-    batch_size: Annotated[int, typer.Option(help="images per forward pass")] = 64,
+    batch_size: BatchSize = "64",
     device: Device = "auto",
     engine: Engine = "torch",
     workers: Annotated[int | None, typer.Option(help="threads that read images (default: one per CPU core)")] = None,
@@ -81,7 +83,7 @@ def predict(
         stretch=stretch,
         hdu=hdu,
         path_column=path_column,
-        batch_size=batch_size,
+        batch_size=parse_batch_size(batch_size),
         device=device,
         engine=engine,
         workers=workers,
@@ -120,7 +122,7 @@ def embed(
     hdu: Hdu = None,
     path_column: PathColumn = None,
     shard: Annotated[str | None, typer.Option(help="i/n: embed only shard i of n, i from 0")] = None,
-    batch_size: Annotated[int, typer.Option(help="images per forward pass")] = 64,
+    batch_size: BatchSize = "64",
     device: Device = "auto",
     engine: Engine = "torch",
     workers: Annotated[int | None, typer.Option(help="threads that read images (default: one per CPU core)")] = None,
@@ -145,7 +147,7 @@ def embed(
         stretch=stretch,
         hdu=hdu,
         path_column=path_column,
-        batch_size=batch_size,
+        batch_size=parse_batch_size(batch_size),
         device=device,
         engine=engine,
         workers=workers,

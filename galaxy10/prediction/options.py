@@ -40,7 +40,7 @@ class PredictOptions:
         stretch: how raw flux values are stretched to 8 bits.
         hdu: the image in FITS files that have several, or three: `g,r,z`; None: found by its name.
         path_column: column of paths in an input table; None: `path`.
-        batch_size: images per forward pass.
+        batch_size: images per forward pass; None: measured (galaxy10.prediction.batch_size).
         device: auto, cpu, cuda, cuda:1, mps.
         engine: torch, or onnx for ONNX Runtime on the CPU.
         workers: threads that read images; None: one per CPU core.
@@ -58,7 +58,7 @@ class PredictOptions:
     stretch: str = "auto"
     hdu: str | None = None
     path_column: str | None = None
-    batch_size: int = 64
+    batch_size: int | None = 64
     device: str = "auto"
     engine: str = "torch"
     workers: int | None = None
@@ -92,6 +92,11 @@ def check_options(options: PredictOptions) -> None:
     for name, value in (("--batch-size", options.batch_size), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise Galaxy10Error(f"{name} {value} is not allowed; give a number from 1")
+    if options.batch_size is None and options.shard is not None:
+        raise Galaxy10Error(
+            "--batch-size auto could choose another size for each shard, and the shards would differ in their last "
+            "digits; give a number, such as the one that auto chooses without --shard"
+        )
 
 
 def check_engine(engine: str, mc_dropout: int, device: str) -> None:

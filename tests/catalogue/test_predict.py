@@ -198,6 +198,11 @@ def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10
         (["RUN", "images", "-o", "cat.csv", "--engine", "onnx", "--device", "cuda"], "leave out --device cuda"),
         (["RUN", "images", "-o", "cat.csv", "--engine", "onnx", "--mc-dropout", "5"], "leave out --mc-dropout"),
         (["RUN", "images", "-o", "old.csv"], "old.csv exists already"),
+        (["RUN", "images", "-o", "new.csv", "--batch-size", "many"], "--batch-size many is not allowed; give a number"),
+        (
+            ["RUN", "images", "-o", "new.csv", "--batch-size", "auto", "--shard", "0/2"],
+            "give a number, such as the one",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_in_one_line(run, words, said, here, tmp_path):

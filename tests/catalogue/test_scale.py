@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from galaxy10.catalogue import table_io
@@ -116,6 +117,8 @@ def test_a_list_of_ten_times_the_lines_takes_the_same_memory(tmp_path, monkeypat
 class NoNetwork:
     """Networks that compute nothing."""
 
+    device = torch.device("cpu")
+
     def prepare(self, pixels: np.ndarray) -> tuple[list, int]:
         return [], 0
 
@@ -131,6 +134,9 @@ class Hashes(PartMaker):
     def rows(self, batch) -> pa.Table:
         known = pa.table({"pixels": pa.array([i.pixel_hash for i in batch.images], pa.uint64()), "at": batch.ra})
         return self.with_quality(known, batch.images)
+
+    def forward(self, prepared) -> None:
+        return None
 
     def empty_table(self) -> pa.Table:
         columns = {"pixels": pa.array([], pa.uint64()), "at": pa.array([], pa.float64())}
