@@ -61,6 +61,8 @@ def embed(
     """
     check_folder(folder)
     check_options(options)
+    if options.engine == "onnx-int8":
+        raise Galaxy10Error("--engine onnx-int8 is too coarse for features; type --engine onnx")
     views = 1 if options.tta_views is None else options.tta_views
     if views not in _VIEWS:
         raise Galaxy10Error(f"--tta-views {views} is not allowed; type one of {', '.join(map(str, _VIEWS))}")

@@ -35,6 +35,8 @@ class ImageClassifier:
 
     def __init__(self, runs: Sequence[Path], options: PredictOptions):
         check_options(options)
+        if options.engine == "onnx-int8":
+            raise Galaxy10Error("engine=onnx-int8 is one of galaxy10 predict and evaluate; type engine=onnx here")
         check_runs(runs, options)
         self._predictor, self._options = Predictor(runs, options), options
         self.class_names: tuple[str, ...] = self._predictor.networks.class_names

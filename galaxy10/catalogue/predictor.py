@@ -9,9 +9,11 @@ import pyarrow as pa
 import torch
 
 from galaxy10.catalogue.parts import Batch, PartMaker, Prepared, ReadImage
+from galaxy10.data.inputs import Inputs
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.ensemble import Ensemble, Outputs
+from galaxy10.prediction.int8 import evenly_spaced
 from galaxy10.prediction.options import set_thresholds_of
 from galaxy10.prediction.prediction_columns import prediction_columns
 from galaxy10.prediction.trained_on import TrainedOn
@@ -56,6 +58,15 @@ class Predictor(PartMaker):
             if self.options.prior != "none":
                 raise
             return None  # without a calibration there are no prediction sets
+
+    def begin(self, inputs: Inputs) -> None:
+        """With --engine onnx-int8, set the ranges by images from the whole input: the same for all its shards."""
+        if self.options.engine != "onnx-int8":
+            return
+        numbers = evenly_spaced(len(inputs))
+        (_, images), *_ = self.read_batches(inputs, [numbers])
+        readable = [image.prepared for image in images if not isinstance(image, str)]
+        self.networks.quantize(readable or [self.networks.placeholder()])
 
     def rows(self, batch: Batch) -> pa.Table:
         """Return the columns of the catalogue for the images of a batch that could be read."""
@@ -107,6 +118,7 @@ class Predictor(PartMaker):
             **(self.calibration.prior_record(self.options.prior) if self.calibration else {}),
             "prediction_set_thresholds": self._named_thresholds(),
             "engine": self.networks.engine,
+            **({"int8_agreement": agreement} if (agreement := self.networks.int8_agreement) is not None else {}),
             "torch": torch.__version__,
         }
 

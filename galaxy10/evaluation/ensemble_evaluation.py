@@ -22,6 +22,7 @@ from galaxy10.metrics.predictions import vote_columns
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.ensemble import Ensemble, Outputs
+from galaxy10.prediction.int8 import evenly_spaced
 from galaxy10.prediction.options import PredictOptions, set_thresholds_of
 from galaxy10.prediction.prediction_columns import prediction_columns
 from galaxy10.progress import progress
@@ -91,6 +92,8 @@ def check_same_split(runs: Sequence[Path]) -> dict[str, Any]:
 
 def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> tuple[Outputs, float]:
     """Return the ensemble's outputs for rows (N,) of a store, N at least 1, and the speed in images/s."""
+    if networks.engine == "onnx-int8":
+        networks.quantize([networks.prepare(np.array(store.images[rows[i]])) for i in evenly_spaced(len(rows))])
     outputs, start = [], time.perf_counter()
     with progress("evaluating", len(rows)) as show:
         for first in range(0, len(rows), BATCH_SIZE):

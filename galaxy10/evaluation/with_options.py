@@ -72,6 +72,7 @@ def evaluate_with_options(
         "requested_coverage": options.coverage,
         "per_class": options.per_class,
         "engine": options.engine,
+        **({"int8_agreement": networks.int8_agreement} if networks.int8_agreement is not None else {}),
         **evaluation.calibration.prior_record(options.prior),
     }
     evaluated = evaluation_provenance(provenance, file, store.content, split, runs[0])

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from galaxy10.errors import Galaxy10Error, first_line
+from galaxy10.prediction.int8 import write_quantized
 
 TOLERANCE = 1e-3  # of the largest output, between torch and the graph
 
@@ -28,12 +29,14 @@ class OnnxForward:
         module: owns the weights of the forward pass.
         forward: the forward pass.
         image_size: S, pixels.
+        quantize_on: inputs (N, 3, S, S); if given, the graph computes in whole numbers of 8 bits, whose ranges are
+            those of these inputs, and is not compared with torch.
 
     Raises:
         Galaxy10Error: the network cannot be written as such a graph, or the graph computes something else.
     """
 
-    def __init__(self, module: nn.Module, forward: Forward, image_size: int):
+    def __init__(self, module: nn.Module, forward: Forward, image_size: int, quantize_on: torch.Tensor | None = None):
         import onnxruntime
 
         example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
@@ -47,14 +50,20 @@ class OnnxForward:
             with TemporaryDirectory(prefix="galaxy10-onnx-") as folder:
                 path = Path(folder) / "network.onnx"
                 _write(_Graph(module, forward).eval(), example, path)
+                if quantize_on is not None:
+                    whole = path.with_name("int8.onnx")
+                    quietly(write_quantized, path, quantize_on.contiguous().numpy(), whole)
+                    path = whole
                 self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             found = _tensors(self(example))
             if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
                 raise ValueError("its outputs have other shapes")
         except Exception as error:  # exporters and runtimes raise anything
             raise Galaxy10Error(
-                f"{name} cannot be written as an ONNX graph: {first_line(error)}; leave out --engine onnx"
+                f"{name} cannot be written as an ONNX graph: {first_line(error)}; leave out --engine"
             ) from error
+        if quantize_on is not None:
+            return
         difference = max(
             float((tensor - wanted).abs().max() / wanted.abs().max().clamp_min(1))
             for tensor, wanted in zip(found, expected, strict=True)
@@ -62,7 +71,7 @@ class OnnxForward:
         if not difference < TOLERANCE:
             raise Galaxy10Error(
                 f"the ONNX graph of {name} does not compute what the network computes (difference {difference:.1e}); "
-                "leave out --engine onnx"
+                "leave out --engine"
             )
 
     def __call__(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -20,7 +20,7 @@ from galaxy10.prediction.mode import resolve_mode
 from galaxy10.prediction.prior import check_prior, class_shares
 from galaxy10.runs.trained import check_run, run_config
 
-ENGINES = ("torch", "onnx")
+ENGINES = ("torch", "onnx", "onnx-int8")
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class PredictOptions:
         path_column: column of paths in an input table; None: `path`.
         batch_size: images per forward pass; None: measured (galaxy10.prediction.batch_size).
         device: auto, cpu, cuda, cuda:1, mps.
-        engine: torch, or onnx for ONNX Runtime on the CPU.
+        engine: torch, onnx for ONNX Runtime on the CPU, or onnx-int8 for the same in 8 bits.
         workers: threads that read images; None: one per CPU core.
         shard: `i/n` to predict only shard i of n, from 0.
         overwrite: whether to replace an existing output.
@@ -106,13 +106,19 @@ def check_engine(engine: str, mc_dropout: int, device: str) -> None:
         Galaxy10Error: the engine is unknown, its packages are missing, or it cannot do what another option requests.
     """
     if engine not in ENGINES:
-        raise Galaxy10Error(f"--engine {engine} is unknown{did_you_mean(engine, list(ENGINES))}; type torch or onnx")
+        raise Galaxy10Error(
+            f"--engine {engine} is unknown{did_you_mean(engine, list(ENGINES))}; type one of {', '.join(ENGINES)}"
+        )
     if engine == "torch":
         return
     if mc_dropout:
-        raise Galaxy10Error("--engine onnx has no dropout to sample; leave out --mc-dropout, or type --engine torch")
+        raise Galaxy10Error(
+            f"--engine {engine} has no dropout to sample; leave out --mc-dropout, or type --engine torch"
+        )
     if device not in ("auto", "cpu"):
-        raise Galaxy10Error(f"--engine onnx computes on the CPU; leave out --device {device}, or type --engine torch")
+        raise Galaxy10Error(
+            f"--engine {engine} computes on the CPU; leave out --device {device}, or type --engine torch"
+        )
     check_packages("--engine torch")
 
 

@@ -117,6 +117,17 @@ def test_the_other_engine_writes_the_same_catalogue_but_for_rounding(run, galaxy
     assert changed.code == 2
     assert "engine" in changed.message
 
+    for shard in ([], ["--shard", "0/2"], ["--shard", "1/2"]):
+        assert galaxy10(*words, "int8.parquet", "--engine", "onnx-int8", *shard).code in (0, 3)
+    agreement = json.loads((tmp_path / "int8.json").read_text())["int8_agreement"]
+    assert 0.5 < agreement <= 1
+    eight_bits = pd.read_parquet(tmp_path / "int8.parquet")
+    columns = [name for name in one.columns if name.startswith("p_")]
+    difference = np.abs(eight_bits[columns].to_numpy() - one[columns].to_numpy())
+    assert 1e-5 < difference.max() < 0.2  # less exact, and not something else
+    shards = [pd.read_parquet(tmp_path / f"int8.{i}-of-2.parquet") for i in (0, 1)]
+    pd.testing.assert_frame_equal(pd.concat(shards, ignore_index=True), eight_bits)
+
 
 @pytest.mark.long
 @pytest.mark.slow
@@ -198,6 +209,7 @@ def test_hdf5_files_without_labels_are_read_whole_chunks_at_a_time(run, galaxy10
         (["RUN", "images", "-o", "cat.csv", "--engine", "onnx", "--device", "cuda"], "leave out --device cuda"),
         (["RUN", "images", "-o", "cat.csv", "--engine", "onnx", "--mc-dropout", "5"], "leave out --mc-dropout"),
         (["RUN", "images", "-o", "old.csv"], "old.csv exists already"),
+        (["RUN", "images", "-o", "new.csv", "--engine", "onnx-int9"], "did you mean onnx-int8"),
         (["RUN", "images", "-o", "new.csv", "--batch-size", "many"], "--batch-size many is not allowed; give a number"),
         (
             ["RUN", "images", "-o", "new.csv", "--batch-size", "auto", "--shard", "0/2"],
