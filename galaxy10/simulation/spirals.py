@@ -26,7 +26,7 @@ def spiral_scale(galaxy: GalaxyProperties, rng: Rng, at_minus_21: float) -> floa
 
 def barred_spiral(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     """Draw a bar, arms and perhaps a ring that start at its ends, and a small bulge."""
-    scale = spiral_scale(galaxy, rng, 4.4)
+    scale = spiral_scale(galaxy, rng, 3.9)
     youth, sense = rng.uniform(-0.4, 0.6), rng.choice([-1, 1])
     disc, old = disc_stars(rng, youth, galaxy.redshift), old_stars(rng, galaxy.redshift)
     angle, axis_ratio = rng.uniform(0, np.pi), draw_axis_ratio(rng, 5, 55)
@@ -104,15 +104,15 @@ def tight_spiral(galaxy: GalaxyProperties, rng: Rng) -> Parts:
 
 def loose_spiral(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     """Draw an unbarred spiral with pitch angles from 18°: open, strong, young, often uneven arms that extend far."""
-    scale, sense = spiral_scale(galaxy, rng, 4.4), rng.choice([-1, 1])
+    scale, sense = spiral_scale(galaxy, rng, 3.7), rng.choice([-1, 1])
     disc = disc_stars(rng, rng.uniform(-0.3, 0.65), galaxy.redshift)
-    grand_design = rng.random() < 0.6
+    grand_design = rng.random() < 0.3
     if grand_design:  # its arms have much of the light and extend beyond the disc
         scale *= rng.uniform(0.65, 1.0)
     arms = Arms(
         number=2 if grand_design else int(rng.choice([1, 2, 3, 4], p=[0.15, 0.5, 0.2, 0.15])),
         pitch=sense * np.radians(rng.uniform(18, 40)),
-        contrast=rng.uniform(0.6, 2.4),
+        contrast=rng.uniform(0.3, 1.8),
         sharpness=rng.uniform(2.0, 7.0) if grand_design else rng.uniform(1.2, 3.0),
         phase=rng.uniform(0, 2 * np.pi),
         start=rng.uniform(0.3, 1.0),
@@ -122,7 +122,7 @@ def loose_spiral(galaxy: GalaxyProperties, rng: Rng) -> Parts:
         imbalance=rng.uniform(0, 0.6),
         growth=rng.uniform(0.2, 1.0) if grand_design else rng.uniform(0, 0.4),
     )
-    angle, axis_ratio, share = rng.uniform(0, np.pi), draw_axis_ratio(rng, 5, 76), rng.uniform(0.04, 0.25)
+    angle, axis_ratio, share = rng.uniform(0, np.pi), draw_axis_ratio(rng, 5, 72), rng.uniform(0.03, 0.18)
     disc_part = Disc(
         galaxy.flux(1 - share, disc),
         scale,
