@@ -147,7 +147,7 @@ def edge_on_with_bulge(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     """Draw an edge-on disc with a round or boxy bulge."""
     scale = galaxy.arcsec(galaxy.size_kpc(5.0, -0.15) * 10 ** rng.normal(0, 0.08))
     scale = min(max(scale, 1.6), 9.0)
-    angle, share = rng.uniform(0, np.pi), rng.uniform(0.2, 0.5)
+    angle, share = rng.uniform(0, np.pi), rng.uniform(0.25, 0.6)
     disc_light = galaxy.flux(1 - share, disc_stars(rng, rng.uniform(-0.7, 0.4), galaxy.redshift))
     disc: Component = EdgeOnDisc(
         disc_light,
@@ -165,10 +165,10 @@ def edge_on_with_bulge(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     )
     if rng.random() < NOT_QUITE_EDGE_ON:
         disc = nearly_edge_on(disc_light, 0.8 * scale, angle, rng)
-    radius = max(scale * rng.uniform(0.24, 0.45), 0.7)
+    radius = max(scale * rng.uniform(0.28, 0.6), 0.7)
     boxiness = rng.choice([2.0, rng.uniform(2.2, 3.2)])
     light = galaxy.flux(share, bluer(old_stars(rng, galaxy.redshift), -0.05))
-    flattening = rng.uniform(0.5, 0.85)
+    flattening = rng.uniform(0.55, 0.9)
     return [disc, Spheroid(light, radius, rng.uniform(1.0, 2.6), flattening, angle, boxiness=boxiness)]
 
 
