@@ -17,15 +17,15 @@ Parts = list[Component]
 # By class: mean and scatter of M_r, and the faintest r magnitude at which volunteers could recognise the class.
 SELECTION = (
     (-20.5, 0.7, 17.4),
-    (-21.2, 0.6, 17.4),
-    (-21.2, 0.8, 17.5),
-    (-21.0, 0.8, 18.0),
-    (-20.4, 0.7, 17.8),
-    (-21.2, 0.6, 16.9),
+    (-21.2, 0.6, 17.0),
+    (-21.2, 0.8, 17.3),
+    (-21.1, 0.8, 17.6),
+    (-20.4, 0.7, 17.6),
+    (-21.2, 0.6, 16.6),
     (-21.3, 0.6, 16.8),
-    (-20.9, 0.7, 17.2),
-    (-20.2, 0.8, 16.8),
-    (-20.8, 0.7, 17.4),
+    (-21.0, 0.7, 17.1),
+    (-20.2, 0.8, 16.6),
+    (-20.8, 0.7, 17.3),
 )
 BRIGHTEST = 4.0  # magnitudes brighter than that limit
 NOT_QUITE_EDGE_ON = 0.15  # share of the edge-on classes that is inclined by up to about 12° from edge-on
@@ -81,7 +81,7 @@ def in_between_smooth(galaxy: GalaxyProperties, rng: Rng) -> Parts:
 def cigar_smooth(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     """Draw an elongated galaxy without the sharp edge of a disc or a conspicuous bulge."""
     axis_ratio, angle = rng.uniform(0.22, 0.46), rng.uniform(0, np.pi)
-    radius = galaxy.arcsec(galaxy.size_kpc(3.3, -0.15) * 10 ** rng.normal(0, 0.10)) / axis_ratio**0.25
+    radius = galaxy.arcsec(galaxy.size_kpc(3.4, -0.15) * 10 ** rng.normal(0, 0.10)) / axis_ratio**0.25
     old = rng.random() < 0.5
     colour = old_stars(rng, galaxy.redshift) if old else disc_stars(rng, rng.uniform(0.1, 0.8), galaxy.redshift)
     parts: Parts = [Spheroid(galaxy.flux(1, colour), max(radius, 2.0), rng.uniform(0.8, 1.5), axis_ratio, angle)]
@@ -121,8 +121,8 @@ def nearly_edge_on(flux: np.ndarray, scale: float, angle: float, rng: Rng) -> Di
 
 def edge_on_without_bulge(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     """Draw a thin late-type disc: long, blue outside, dusty and redder inside."""
-    scale = galaxy.arcsec(galaxy.size_kpc(6.0, -0.15) * 10 ** rng.normal(0, 0.10))
-    scale = min(max(scale, 2.6), 12.0)
+    scale = galaxy.arcsec(galaxy.size_kpc(6.7, -0.15) * 10 ** rng.normal(0, 0.10))
+    scale = min(max(scale, 3.0), 13.0)
     colour = disc_stars(rng, rng.uniform(-0.2, 0.8), galaxy.redshift)
     if rng.random() < NOT_QUITE_EDGE_ON:
         return [nearly_edge_on(galaxy.flux(1, colour), 0.8 * scale, rng.uniform(0, np.pi), rng)]
@@ -145,8 +145,8 @@ def edge_on_without_bulge(galaxy: GalaxyProperties, rng: Rng) -> Parts:
 
 def edge_on_with_bulge(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     """Draw an edge-on disc with a round or boxy bulge."""
-    scale = galaxy.arcsec(galaxy.size_kpc(5.0, -0.15) * 10 ** rng.normal(0, 0.08))
-    scale = min(max(scale, 1.6), 9.0)
+    scale = galaxy.arcsec(galaxy.size_kpc(5.7, -0.15) * 10 ** rng.normal(0, 0.08))
+    scale = min(max(scale, 1.8), 9.5)
     angle, share = rng.uniform(0, np.pi), rng.uniform(0.25, 0.6)
     disc_light = galaxy.flux(1 - share, disc_stars(rng, rng.uniform(-0.7, 0.4), galaxy.redshift))
     disc: Component = EdgeOnDisc(

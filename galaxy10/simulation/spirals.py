@@ -26,7 +26,7 @@ def spiral_scale(galaxy: GalaxyProperties, rng: Rng, at_minus_21: float) -> floa
 
 def barred_spiral(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     """Draw a bar, arms and perhaps a ring that start at its ends, and a small bulge."""
-    scale = spiral_scale(galaxy, rng, 3.9)
+    scale = spiral_scale(galaxy, rng, 4.15)
     youth, sense = rng.uniform(-0.4, 0.6), rng.choice([-1, 1])
     disc, old = disc_stars(rng, youth, galaxy.redshift), old_stars(rng, galaxy.redshift)
     angle, axis_ratio = rng.uniform(0, np.pi), draw_axis_ratio(rng, 5, 55)
@@ -104,7 +104,7 @@ def tight_spiral(galaxy: GalaxyProperties, rng: Rng) -> Parts:
 
 def loose_spiral(galaxy: GalaxyProperties, rng: Rng) -> Parts:
     """Draw an unbarred spiral with pitch angles from 18°: open, strong, young, often uneven arms that extend far."""
-    scale, sense = spiral_scale(galaxy, rng, 3.7), rng.choice([-1, 1])
+    scale, sense = spiral_scale(galaxy, rng, 4.0), rng.choice([-1, 1])
     disc = disc_stars(rng, rng.uniform(-0.3, 0.65), galaxy.redshift)
     grand_design = rng.random() < 0.3
     if grand_design:  # its arms have much of the light and extend beyond the disc

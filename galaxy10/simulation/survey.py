@@ -15,8 +15,8 @@ from galaxy10.simulation.stellar_light import GalaxyProperties
 
 Rng = np.random.Generator
 
-# Of what one seed draws; change it with anything that changes a byte. 2: every class has at least 5 images. 3: sizes and
-# brightness of each class as in 551 real images.
+# Of what one seed draws; change it with anything that changes a byte. 2: every class has at least 5 images. 3: sizes,
+# brightness and shapes closer to those of 689 real images.
 VERSION = 3
 FIELD_ARCSEC = 67.072  # 256 pixels of 0.262
 DUPLICATE_PAIRS = 59  # the same galaxy twice with two labels, less than 0.5″ apart
