@@ -38,6 +38,9 @@ def catalogue(step: Step) -> None:
         step, "bf16 compared with fp32 probabilities", step.work / "fp32.parquet", step.work / "bf16.parquet"
     )
     predict(step, f"{jpeg}, 1 view, fp32", run, step.work / "jpeg", "jpeg.parquet", *ONE_VIEW)
+    auto = ("--batch-size", "auto")
+    predict(step, f"{hdf5}, 1 view, fp32, batch size auto", run, part, "auto.parquet", *ONE_VIEW, *auto)
+    predict(step, f"embed {number} HDF5 images, fp32", run, part, "embeddings", command="embed")
     if not step.small:
         predict(step, f"{jpeg}, 8 views, fp32", run, step.work / "jpeg", "jpeg-8.parquet")
         predict(step, f"{hdf5}, 8 views, fp32", run, part, "hdf5-8.parquet")
@@ -55,12 +58,19 @@ def write_jpegs(step: Step, number: int) -> None:
 
 
 def predict(
-    step: Step, what: str, run: Path, images: Path, output: str, *options: str, program: Any = ("-m", "galaxy10")
+    step: Step,
+    what: str,
+    run: Path,
+    images: Path,
+    output: str,
+    *options: str,
+    program: Any = ("-m", "galaxy10"),
+    command: str = "predict",
 ) -> None:
-    """Measure one catalogue: the rate that the command prints, and seconds from start to exit."""
+    """Measure one catalogue or embeddings: the rate that the command prints, and seconds from start to exit."""
 
     def measure() -> dict[str, Any]:
-        seconds, _, log = step.command(*program, "predict", run, images, "-o", step.work / output, *options)
+        seconds, _, log = step.command(*program, command, run, images, "-o", step.work / output, *options)
         rates = re.findall(r"([\d,.]+) images/s", log)
         return {"images_per_s": float(rates[-1].replace(",", "")) if rates else None, "seconds": seconds}
 

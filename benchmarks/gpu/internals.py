@@ -25,8 +25,9 @@ def settings(section: str, *overrides: str) -> dict[str, Any]:
 
 
 def build_network(image_px: int, *overrides: str) -> Any:
-    """Return a randomly initialised network of ten classes, as train.py builds it for images of image_px."""
-    model = settings("model", "model.pretrained=false", "model.dropout=0", *overrides)
+    """Return a randomly initialised network of ten classes, without dropout, as train.py builds it for image_px."""
+    model = settings("model", "model.pretrained=false", *overrides)
+    model.get("network", model)["dropout"] = 0.0
     return build_classifier(model, [str(i) for i in range(10)], image_px, (MEAN, STD))[0]
 
 

@@ -11,13 +11,14 @@ from step import Step, main
 
 NETWORKS = {
     "simple_cnn": ("model=simple_cnn",),
+    "d4_cnn": ("model=d4_cnn",),
     "resnet50": ("model=resnet50",),
     "inceptionv3": ("model=inceptionv3",),
     "efficientnet_lite0": ("model=efficientnet_lite0",),
     "convnext_tiny": ("model=timm", "model.backbone=convnext_tiny"),
     "vit_small_patch16_224": ("model=timm", "model.backbone=vit_small_patch16_224"),
 }
-SMALL_PX = {"resnet50": 64, "inceptionv3": 107, "efficientnet_lite0": 64, "convnext_tiny": 64}
+SMALL_PX = {"d4_cnn": 32, "resnet50": 64, "inceptionv3": 107, "efficientnet_lite0": 64, "convnext_tiny": 64}
 TOLERANCE = {"fp32": 0.01, "bf16": 0.1}  # of the loss; README.md says why
 SMALL_TOLERANCE = 0.5  # batch norm over few numbers enlarges every rounding
 AUGMENTATIONS = ("none", "dihedral", "baseline_cnn", "baseline_transfer", "affine")
@@ -31,7 +32,7 @@ def first_steps(step: Step) -> None:
     for name, overrides in NETWORKS.items():
         torch.manual_seed(0)
         size = f"model.image_size={SMALL_PX[name]}" if step.small and name in SMALL_PX else "model.image_size=auto"
-        image_px = 84 if name == "simple_cnn" else 299 if name == "inceptionv3" else 224
+        image_px = {"simple_cnn": 84, "d4_cnn": 128, "inceptionv3": 299}.get(name, 224)
         module = build_network(image_px, *overrides, size).train()
         batch = 4 if step.small else 8
         inputs = smooth(batch, input_px(module)).to(memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ NETWORKS = {
     "vit_small_patch16_224": ("model=timm", "model.backbone=vit_small_patch16_224"),
     "efficientnet_lite0": ("model=efficientnet_lite0", "model.image_size=224"),
     "simple_cnn": ("model=simple_cnn",),
+    "d4_cnn": ("model=d4_cnn", "model.image_size=128"),
 }
 SMALL_NETWORKS = {"simple_cnn": NETWORKS["simple_cnn"]}
 AS_THE_LOOPS = ("augment=baseline_transfer", "data.balance=none")
