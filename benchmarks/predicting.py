@@ -1,4 +1,4 @@
-"""Measure `galaxy10 predict`: beside the bare network, a timm inference script, and ONNX Runtime on an export.
+"""Measure `galaxy10 predict` and `embed`: beside the bare network, a timm inference script, and ONNX Runtime on an export.
 
 python benchmarks/predicting.py --images 384 --repeats 3
 
@@ -24,6 +24,7 @@ from side_by_side import ROOT, Row, alone, arguments, keep, run, side_by_side
 from survey import survey_store
 from timm.data import create_transform
 
+from galaxy10.catalogue.embed import NetworkChoice, embed
 from galaxy10.catalogue.predict import predict
 from galaxy10.data.dihedral import tta_views
 from galaxy10.models.factory import load_classifier
@@ -91,6 +92,16 @@ def ours(run_dir: Path, path: Path, out: Path, **options: object) -> Callable[[]
     return rate
 
 
+def embedding(run_dir: Path, path: Path, out: Path) -> Callable[[], float]:
+    """Return a function that writes embeddings, and returns images/s from the first image on."""
+
+    def rate() -> float:
+        _, record = embed(NetworkChoice(run_dir), [str(path)], out, PredictOptions(overwrite=True, temperature=False))
+        return float(record["images_per_s"])
+
+    return rate
+
+
 def script(forward: Callable[[torch.Tensor], object], paths: list[Path], image_px: int) -> Callable[[], float]:
     """Return a function that reads files with worker processes, computes them, and returns images/s."""
 
@@ -134,6 +145,9 @@ def main() -> None:
                 measured = ours(runs[network], path, out, tta_views=views, temperature=False)
                 title = f"predict, {network}, {kind}, {views} view{'s'[: views > 1]} ÷ bare network"
                 rows.append(side_by_side(title, measured, bare, repeats=given.repeats, target=0.9))
+        bare, measured = bare_network(lite0, images, 1), embedding(lite0, paths["HDF5"], folder / "embedded")
+        title = "embed, EfficientNet-Lite0, HDF5, 1 view ÷ bare network"
+        rows.append(side_by_side(title, measured, bare, repeats=given.repeats, target=0.9))
         one = ours(lite0, paths["HDF5"], out, tta_views=1, temperature=False)
         eight = ours(lite0, paths["HDF5"], out, tta_views=8, temperature=False)
         title = "predict, EfficientNet-Lite0, HDF5, time of 8 views ÷ time of 1"
