@@ -2,7 +2,7 @@
 # make baseline   repeat the published baseline beside our tuned experiments, then compare them   (ARGS=data=simulated SEEDS=0,1,2)
 # make test    run the tests                                               (ARGS="-k split")
 # make test-long   run those that take minutes or need SLURM or PostgreSQL (skipped with a reason where it is not there)
-# make bench   measure ours beside the alternatives, then print the table (half an hour; the machine idle)
+# make bench   measure ours beside the alternatives, then print the table (three quarters of an hour; the machine idle)
 # make benchmark-accuracy   our networks and their rivals on one split, into docs/records.md   (ARGS="--data gz1=gz1.h5"; resumes)
 # make check   format, lint, type-check, and who may import whom
 # make docs    build the documentation into build/docs                     (LINKCHECK=1 also opens the external links)
@@ -15,7 +15,7 @@ READY := $(VENV)/.installed
 ARGS ?=
 SEEDS ?= 0
 BASELINE ?= runs/baseline
-BENCHMARKS := equivariance start_up store_reading input_pipeline training end_to_end report_time
+BENCHMARKS := equivariance start_up forked_trials store_reading input_pipeline training predicting end_to_end report_time
 EXPERIMENTS := baseline_pca,tuned_pca,baseline_cnn,tuned_cnn,baseline_resnet50,tuned_resnet50,baseline_inceptionv3,tuned_inceptionv3
 
 .PHONY: train baseline test test-long bench benchmark-accuracy check docs install clean help

@@ -1,4 +1,4 @@
-"""Measure `galaxy10 predict` and `embed`: beside the bare network, a timm inference script, and ONNX Runtime on an export.
+"""Measure `galaxy10 predict` and `embed` beside the bare network, a timm inference script and ONNX Runtime.
 
 python benchmarks/predicting.py --images 384 --repeats 3
 

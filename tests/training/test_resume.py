@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -132,8 +133,10 @@ def test_sigkill_at_moments_that_nobody_chose_loses_nothing(survey):
                 process.kill()
                 kills += 1
                 continue
-        break  # it was quicker
-    assert kills > 0
+        if kills:
+            break  # it was quicker
+        shutil.rmtree(survey.folder / "killed")  # never killed: again, earlier
+        seconds /= 2
     survey.finish("killed")
     assert_same_as_uninterrupted(survey, "killed")
 
