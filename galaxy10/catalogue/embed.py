@@ -9,7 +9,7 @@ from galaxy10.catalogue.embeddings import Embeddings, check_folder, index_path
 from galaxy10.catalogue.predict import parse_shard
 from galaxy10.data.inputs import find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
-from galaxy10.prediction.options import PredictOptions, check_options
+from galaxy10.prediction.options import INT8, PredictOptions, check_options
 from galaxy10.runs.trained import check_run, checkpoint_hash, run_config
 from galaxy10.version import __version__
 
@@ -61,7 +61,7 @@ def embed(
     """
     check_folder(folder)
     check_options(options)
-    if options.engine == "onnx-int8":
+    if options.engine == INT8:
         raise Galaxy10Error("--engine onnx-int8 is too coarse for features; type --engine onnx")
     views = 1 if options.tta_views is None else options.tta_views
     if views not in _VIEWS:

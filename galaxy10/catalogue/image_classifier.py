@@ -19,7 +19,7 @@ from galaxy10.data.pillow_images import pillow_to_array
 from galaxy10.data.quality import ReadingNotes
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.batch_size import DEFAULT_BATCH_SIZE
-from galaxy10.prediction.options import PredictOptions, check_options, check_runs
+from galaxy10.prediction.options import INT8, PredictOptions, check_options, check_runs
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class ImageClassifier:
 
     def __init__(self, runs: Sequence[Path], options: PredictOptions):
         check_options(options)
-        if options.engine == "onnx-int8":
+        if options.engine == INT8:
             raise Galaxy10Error("engine=onnx-int8 is one of galaxy10 predict and evaluate; type engine=onnx here")
         check_runs(runs, options)
         self._predictor, self._options = Predictor(runs, options), options

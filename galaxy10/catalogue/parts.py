@@ -131,10 +131,6 @@ class PartMaker(ABC):
 
         return read_ahead(prepare, batches, self.options.workers)
 
-    def begin(self, inputs: Inputs) -> None:
-        """Prepare to compute parts of inputs; called once, before the first."""
-        return
-
     def batch_size(self, num_images: int) -> int:
         """Return the images per forward pass, for that many images: as given, or measured."""
         if self.options.batch_size is not None:
@@ -203,7 +199,6 @@ def fill(
         mine: the images of this shard.
         doing, done: the work, for the progress and for the last line.
     """
-    maker.begin(inputs)
     batch_size = catalogue.batch_size(lambda: maker.batch_size(len(mine)))
     size = batch_size * BATCHES_PER_PART
     parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]

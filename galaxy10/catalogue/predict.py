@@ -10,7 +10,7 @@ from galaxy10.classes import slugs
 from galaxy10.data.inputs import Inputs, find_inputs, shard_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.calibration_file import Calibration
-from galaxy10.prediction.options import PredictOptions, check_options, check_runs
+from galaxy10.prediction.options import INT8, PredictOptions, check_options, check_runs
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import checkpoint_hash
 from galaxy10.version import __version__
@@ -45,6 +45,8 @@ def predict(
     from galaxy10.catalogue.predictor import Predictor
 
     predictor = Predictor(runs, options)
+    if options.engine == INT8:
+        predictor.quantize(inputs)
     with catalogue.writing(options.overwrite) as record:
         if record is None:
             record = fill(catalogue, inputs, predictor, mine)

@@ -59,10 +59,12 @@ class Predictor(PartMaker):
                 raise
             return None  # without a calibration there are no prediction sets
 
-    def begin(self, inputs: Inputs) -> None:
-        """With --engine onnx-int8, set the ranges by images from the whole input: the same for all its shards."""
-        if self.options.engine != "onnx-int8":
-            return
+    def quantize(self, inputs: Inputs) -> None:
+        """Compute in 8 bits, with ranges set by images from the whole input: the same for all its shards.
+
+        Raises:
+            Galaxy10Error: a network cannot be written as an ONNX graph of 8 bits.
+        """
         numbers = evenly_spaced(len(inputs))
         (_, images), *_ = self.read_batches(inputs, [numbers])
         readable = [image.prepared for image in images if not isinstance(image, str)]

@@ -23,7 +23,7 @@ from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.ensemble import Ensemble, Outputs
 from galaxy10.prediction.int8 import evenly_spaced
-from galaxy10.prediction.options import PredictOptions, set_thresholds_of
+from galaxy10.prediction.options import INT8, PredictOptions, set_thresholds_of
 from galaxy10.prediction.prediction_columns import prediction_columns
 from galaxy10.progress import progress
 from galaxy10.runs.trained import check_run
@@ -92,7 +92,7 @@ def check_same_split(runs: Sequence[Path]) -> dict[str, Any]:
 
 def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> tuple[Outputs, float]:
     """Return the ensemble's outputs for rows (N,) of a store, N at least 1, and the speed in images/s."""
-    if networks.engine == "onnx-int8":
+    if networks.engine == INT8:
         networks.quantize([networks.prepare(np.array(store.images[rows[i]])) for i in evenly_spaced(len(rows))])
     outputs, start = [], time.perf_counter()
     with progress("evaluating", len(rows)) as show:

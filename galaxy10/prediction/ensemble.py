@@ -24,6 +24,7 @@ from galaxy10.prediction.int8 import cpu_has_int8
 from galaxy10.prediction.mc_dropout import dropout_layers, image_key, sampled_logits
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
+from galaxy10.prediction.options import INT8
 from galaxy10.prediction.prior import class_shares
 from galaxy10.runs.files import RunFiles
 from galaxy10.runs.trained import check_run
@@ -229,7 +230,7 @@ class Ensemble:
 
     def predict(self, prepared: Sequence[tuple[list[torch.Tensor], int]]) -> Outputs:
         """Return the outputs of all members for B prepared images, the members' samples one after another."""
-        assert self.engine != "onnx-int8" or self.int8_agreement is not None, "call quantize first"
+        assert self.engine != INT8 or self.int8_agreement is not None, "call quantize first"
         return self._predict(prepared)
 
     def _inputs(self, prepared: Sequence[tuple[list[torch.Tensor], int]]) -> list[torch.Tensor]:

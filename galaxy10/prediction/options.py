@@ -20,7 +20,8 @@ from galaxy10.prediction.mode import resolve_mode
 from galaxy10.prediction.prior import check_prior, class_shares
 from galaxy10.runs.trained import check_run, run_config
 
-ENGINES = ("torch", "onnx", "onnx-int8")
+INT8 = "onnx-int8"
+ENGINES = ("torch", "onnx", INT8)
 
 logger = logging.getLogger(__name__)
 
