@@ -14,6 +14,7 @@ from galaxy10.data.augment import Preprocessing
 from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.predictions import class_columns
+from galaxy10.models.batch_norm_folding import fold_batch_norm, fold_classifier
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import RunFeatures
 from galaxy10.prediction.engine import OnnxForward
@@ -61,7 +62,9 @@ class FeatureNetwork:
             Galaxy10Error: the run cannot be loaded, or its network has no features, or no ONNX graph.
         """
         keep_freed_memory()
-        module = load_classifier(RunFiles(run).best).to(choose_device(device, engine))
+        module = load_classifier(RunFiles(run).best)
+        fold_classifier(module)
+        module.to(choose_device(device, engine))
         extract, name = RunFeatures(module), str((module.model_config or {}).get("name"))
         preprocessing = module.known_preprocessing
         compute: Extract = extract
@@ -80,8 +83,9 @@ class FeatureNetwork:
 
         keep_freed_memory()
         where = choose_device(device, engine)
-        network = backbone.load().to(where, memory_format=torch.channels_last)
-        extract, preprocessing = BackboneFeatures(network), backbone.preprocessing
+        network, preprocessing = backbone.load(), backbone.preprocessing
+        fold_batch_norm(network, network, preprocessing.image_size)
+        extract = BackboneFeatures(network.to(where, memory_format=torch.channels_last))
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(network, extract, preprocessing.image_size)

@@ -12,6 +12,7 @@ from galaxy10.data.subsets import SUBSETS
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import atomic_write
 from galaxy10.metrics.logged import logged_values, of_subset
+from galaxy10.models.batch_norm_folding import folded_classifier
 from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
 
@@ -41,7 +42,8 @@ def evaluate_subsets(
     for subset in subsets:
         run = trainer.validate if subset == "val" else trainer.test
         module.predictions = None
-        run(module, datamodule=data, verbose=False)
+        with folded_classifier(module):
+            run(module, datamodule=data, verbose=False)
         if not trainer.is_global_zero or module.predictions is None:  # limit_val_batches=0 leaves it unread
             continue
         metrics |= of_subset(logged_values(trainer.callback_metrics), subset)

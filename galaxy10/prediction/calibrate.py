@@ -9,6 +9,7 @@ from galaxy10.classes import slugs
 from galaxy10.data.store import Store, forget_pages
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write
+from galaxy10.models.batch_norm_folding import fold_classifier
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate_priors
@@ -35,7 +36,9 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
     files = RunFiles(run)
     if not files.predictions("val").exists() or not files.best.exists():
         return None
-    module = load_classifier(files.best).to(device)
+    module = load_classifier(files.best)
+    fold_classifier(module)
+    module.to(device)
     table = files.read_predictions("val")
     tap = FeatureHook(module.network, module.num_classes)
     features, samples = [], []

@@ -13,6 +13,7 @@ from galaxy10.classes import slugs
 from galaxy10.data.augment import Preprocessing
 from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error
+from galaxy10.models.batch_norm_folding import fold_classifier
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
@@ -184,7 +185,9 @@ class Ensemble:
 
     def _member(self, run: Path, tta_views: int | None, mc_dropout: int, laplace: int, prior: str) -> Member:
         provenance = check_run(run)
-        module = load_classifier(RunFiles(run).best).to(self.device)
+        module = load_classifier(RunFiles(run).best)
+        fold_classifier(module)
+        module.to(self.device)
         mode = resolve_mode(module.tta_views, tta_views, mc_dropout, prior, laplace)
         if mc_dropout and not dropout_layers(module.network, module.known_preprocessing.image_size):
             raise Galaxy10Error(
