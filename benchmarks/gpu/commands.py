@@ -5,6 +5,7 @@ import re
 import runpy
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,25 @@ def catalogue(step: Step) -> None:
     auto = ("--batch-size", "auto")
     predict(step, f"{hdf5}, 1 view, fp32, batch size auto", run, part, "auto.parquet", *ONE_VIEW, *auto)
     predict(step, f"embed {number} HDF5 images, fp32", run, part, "embeddings", command="embed")
+    with_onnx(step, hdf5, run, part)
     if not step.small:
         predict(step, f"{jpeg}, 8 views, fp32", run, step.work / "jpeg", "jpeg-8.parquet")
         predict(step, f"{hdf5}, 8 views, fp32", run, part, "hdf5-8.parquet")
     views = 2 if step.small else 8
     step.attempt(f"evaluate {number} images, {views} views", lambda: evaluate(step, run, part))
+
+
+def with_onnx(step: Step, images: str, run: Path, part: Path) -> None:
+    """Measure predict in ONNX Runtime, where the installed package computes on GPUs."""
+    what = f"{images}, 1 view, ONNX Runtime"
+    if find_spec("onnxruntime") is None:
+        return step.skip(what, "onnxruntime is not installed")
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        return step.skip(what, f"onnxruntime {onnxruntime.__version__} computes on the CPU; onnxruntime-gpu does not")
+    predict(step, what, run, part, "onnx.parquet", *ONE_VIEW, "--engine", "onnx", "--device", "cuda")
+    compare_tables(step, "ONNX Runtime compared with fp32", step.work / "fp32.parquet", step.work / "onnx.parquet")
 
 
 def write_jpegs(step: Step, number: int) -> None:

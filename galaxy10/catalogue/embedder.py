@@ -69,7 +69,7 @@ class FeatureNetwork:
         preprocessing = module.known_preprocessing
         compute: Extract = extract
         if engine == "onnx":
-            compute = OnnxForward(module, extract, preprocessing.image_size)
+            compute = OnnxForward(module, extract, preprocessing.image_size, device)
         return cls(name, compute, extract.pooling, preprocessing, module.device, views, module.class_names, engine)
 
     @classmethod
@@ -88,7 +88,7 @@ class FeatureNetwork:
         extract = BackboneFeatures(network.to(where, memory_format=torch.channels_last))
         compute: Extract = extract
         if engine == "onnx":
-            compute = OnnxForward(network, extract, preprocessing.image_size)
+            compute = OnnxForward(network, extract, preprocessing.image_size, device)
         return cls(backbone.source.backbone, compute, extract.pooling, preprocessing, where, views, engine=engine)
 
     def prepare(self, pixels: np.ndarray) -> Prepared:

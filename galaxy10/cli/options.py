@@ -49,8 +49,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Engine = Annotated[
     str,
     typer.Option(
-        help="torch; onnx: ONNX Runtime on the CPU, about twice as fast for EfficientNet; onnx-int8: in 8 bits, again "
-        "twice as fast on CPUs with VNNI, and less exact (both need galaxy10[export])"
+        help="torch; onnx: ONNX Runtime on the CPU, or with --device cuda on a GPU, on CPUs about twice as fast for "
+        "EfficientNet; onnx-int8: in 8 bits, again twice as fast on CPUs with VNNI, and less exact (both need "
+        "galaxy10[export])"
     ),
 ]
 Stretch = Annotated[

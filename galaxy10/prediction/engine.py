@@ -14,6 +14,7 @@ from torch import nn
 
 from galaxy10.errors import Galaxy10Error, first_line
 from galaxy10.prediction.int8 import write_quantized
+from galaxy10.prediction.options import CUDA_PROVIDER
 
 TOLERANCE = 1e-3  # of the largest output, between torch and the graph
 
@@ -21,14 +22,16 @@ Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
 
 
 class OnnxForward:
-    """A forward pass, inputs (B, 3, S, S) → one or two float32 tensors (B, …), as a graph of ONNX Runtime on the CPU.
+    """A forward pass, inputs (B, 3, S, S) → one or two float32 tensors (B, …), as a graph of ONNX Runtime.
 
     The graph is made anew by every process, in some seconds, and compared with torch; it uses as many threads as torch.
+    Inputs and outputs are on the CPU, as is the module.
 
     Args:
         module: owns the weights of the forward pass.
         forward: the forward pass.
         image_size: S, pixels.
+        device: auto and cpu compute on the CPU, cuda and cuda:N on a GPU.
         quantize_on: inputs (N, 3, S, S); if given, the graph computes in whole numbers of 8 bits, whose ranges are
             those of these inputs, and is not compared with torch.
 
@@ -36,7 +39,14 @@ class OnnxForward:
         Galaxy10Error: the network cannot be written as such a graph, or the graph computes something else.
     """
 
-    def __init__(self, module: nn.Module, forward: Forward, image_size: int, quantize_on: torch.Tensor | None = None):
+    def __init__(
+        self,
+        module: nn.Module,
+        forward: Forward,
+        image_size: int,
+        device: str = "cpu",
+        quantize_on: torch.Tensor | None = None,
+    ):
         import onnxruntime
 
         example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
@@ -54,7 +64,9 @@ class OnnxForward:
                     whole = path.with_name("int8.onnx")
                     quietly(write_quantized, path, quantize_on.contiguous().numpy(), whole)
                     path = whole
-                self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+                self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device))
+            if device.startswith("cuda") and CUDA_PROVIDER not in self._session.get_providers():
+                raise ValueError(f"ONNX Runtime does not find the GPU or its CUDA libraries (--device {device})")
             found = _tensors(self(example))
             if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
                 raise ValueError("its outputs have other shapes")
@@ -78,6 +90,14 @@ class OnnxForward:
         """Return what the forward pass returns, for inputs (B, 3, S, S)."""
         found = [torch.from_numpy(array) for array in self._session.run(None, {"inputs": inputs.contiguous().numpy()})]
         return found[0], found[1] if len(found) == 2 else None
+
+
+def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
+    """Return the providers of ONNX Runtime for a device; on a GPU with exact float32, as torch computes it."""
+    if not device.startswith("cuda"):
+        return ["CPUExecutionProvider"]
+    number = device.partition(":")[2] or "0"
+    return [(CUDA_PROVIDER, {"device_id": number, "use_tf32": "0"}), "CPUExecutionProvider"]
 
 
 def _tensors(outputs: Sequence[torch.Tensor | None]) -> tuple[torch.Tensor, ...]:

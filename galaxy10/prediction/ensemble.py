@@ -92,14 +92,14 @@ class Member:
     head_samples: torch.Tensor | None = None
     onnx: OnnxForward | None = None
 
-    def use_onnx(self, quantize_on: torch.Tensor | None = None) -> None:
+    def use_onnx(self, device: str = "cpu", quantize_on: torch.Tensor | None = None) -> None:
         """Compute the forward passes in ONNX Runtime from now on; in 8 bits, if inputs (N, 3, S, S) are given.
 
         Raises:
             Galaxy10Error: the network cannot be written as an ONNX graph.
         """
         size = self.module.known_preprocessing.image_size
-        self.onnx = OnnxForward(self.module, self._forward, size, quantize_on)
+        self.onnx = OnnxForward(self.module, self._forward, size, device, quantize_on)
 
     def _forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the probabilities (B, C) and features (B, D) of inputs (B, 3, S, S)."""
@@ -142,7 +142,8 @@ class Ensemble:
         laplace: number of samples of the last layer's weights, 0 for none.
         device: auto, cpu, cuda, …
         prior: the class prior of the calibration, one of galaxy10.prediction.prior.PRIORS.
-        engine: torch, onnx for ONNX Runtime on the CPU, or onnx-int8 for the same in 8 bits, which needs `quantize`.
+        engine: torch, onnx for ONNX Runtime on the CPU or with device=cuda on a GPU, or onnx-int8 for the CPU in 8
+            bits, which needs `quantize`.
 
     Raises:
         Galaxy10Error: a directory is no trained run, runs differ in classes, a network has no dropout, no Laplace
@@ -175,7 +176,7 @@ class Ensemble:
                 )
         if engine == "onnx":
             for member in self.members:
-                member.use_onnx()
+                member.use_onnx(device)
         self.preprocessings: list[Preprocessing] = []
         self._input_index = []
         for member in self.members:
@@ -224,7 +225,7 @@ class Ensemble:
         before = self._predict(prepared).samples.mean(axis=0).argmax(axis=1)
         inputs = self._inputs(prepared)
         for member, i in zip(self.members, self._input_index, strict=True):
-            member.use_onnx(inputs[i])
+            member.use_onnx(quantize_on=inputs[i])
         after = self._predict(prepared).samples.mean(axis=0).argmax(axis=1)
         self.int8_agreement = float((before == after).mean())
         logger.info(f"8 bits: {self.int8_agreement:.1%} of {len(prepared)} images keep their most probable class")
@@ -278,7 +279,7 @@ class Ensemble:
 
 
 def choose_device(name: str, engine: str = "torch") -> torch.device:
-    """Return the device of a name; auto: a GPU if there is one. ONNX Runtime computes on the CPU.
+    """Return the device of a name; auto: a GPU if there is one. ONNX Runtime takes tensors on the CPU.
 
     Raises:
         Galaxy10Error: the device is unknown or not available.

@@ -22,6 +22,7 @@ from galaxy10.runs.trained import check_run, run_config
 
 INT8 = "onnx-int8"
 ENGINES = ("torch", "onnx", INT8)
+CUDA_PROVIDER = "CUDAExecutionProvider"  # of the package onnxruntime-gpu
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class PredictOptions:
         path_column: column of paths in an input table; None: `path`.
         batch_size: images per forward pass; None: measured (galaxy10.prediction.batch_size).
         device: auto, cpu, cuda, cuda:1, mps.
-        engine: torch, onnx for ONNX Runtime on the CPU, or onnx-int8 for the same in 8 bits.
+        engine: torch, onnx for ONNX Runtime on the CPU, or with device=cuda on a GPU; onnx-int8 for the CPU in 8 bits.
         workers: threads that read images; None: one per CPU core.
         shard: `i/n` to predict only shard i of n, from 0.
         overwrite: whether to replace an existing output.
@@ -116,11 +117,20 @@ def check_engine(engine: str, mc_dropout: int, device: str) -> None:
         raise Galaxy10Error(
             f"--engine {engine} has no dropout to sample; leave out --mc-dropout, or type --engine torch"
         )
-    if device not in ("auto", "cpu"):
+    on_gpu = engine == "onnx" and device.partition(":")[0] == "cuda"
+    if device not in ("auto", "cpu") and not on_gpu:
         raise Galaxy10Error(
             f"--engine {engine} computes on the CPU; leave out --device {device}, or type --engine torch"
         )
     check_packages("--engine torch")
+    if on_gpu:
+        import onnxruntime
+
+        if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+            raise Galaxy10Error(
+                f"onnxruntime {onnxruntime.__version__} computes on the CPU: pip install onnxruntime-gpu in its place, "
+                f"leave out --device {device}, or type --engine torch"
+            )
 
 
 def check_packages(otherwise: str) -> None:

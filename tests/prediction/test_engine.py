@@ -1,0 +1,67 @@
+"""Which processor ONNX Runtime computes on."""
+
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from galaxy10.errors import Galaxy10Error
+from galaxy10.prediction.engine import OnnxForward
+from galaxy10.prediction.options import check_engine
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+def with_providers(monkeypatch: pytest.MonkeyPatch, *, usable: bool) -> list:
+    """Let onnxruntime offer CUDA; the graph is computed on the CPU. Return the list of what sessions are asked for."""
+    asked = []
+
+    class Session(onnxruntime.InferenceSession):
+        def __init__(self, path, options, providers):
+            asked.append(providers)
+            super().__init__(path, options, providers=[CPU])
+
+        def get_providers(self):
+            return [CUDA, CPU] if usable else [CPU]
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    return asked
+
+
+def forward_of(network: nn.Module):
+    return lambda inputs: (network(inputs).softmax(1), None)
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+
+
+@pytest.mark.parametrize(("device", "number"), [("cuda", "0"), ("cuda:1", "1")])
+def test_a_gpu_is_used_where_it_is_asked_for_in_exact_float32(monkeypatch, device, number):
+    asked = with_providers(monkeypatch, usable=True)
+    check_engine("onnx", 0, device)
+    module = network()
+    graph = OnnxForward(module, forward_of(module), 16, device)
+    assert asked == [[(CUDA, {"device_id": number, "use_tf32": "0"}), CPU]]
+    inputs = torch.rand(5, 3, 16, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(graph(inputs)[0], forward_of(module)(inputs)[0])
+
+
+def test_a_gpu_that_cannot_be_used_is_no_silent_cpu(monkeypatch):
+    with_providers(monkeypatch, usable=False)
+    module = network()
+    with pytest.raises(
+        Galaxy10Error, match=r"does not find the GPU or its CUDA libraries \(--device cuda\); leave out"
+    ):
+        OnnxForward(module, forward_of(module), 16, "cuda")
+
+
+def test_the_package_without_cuda_is_named_with_its_remedy():
+    if CUDA in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime computes on GPUs")
+    with pytest.raises(Galaxy10Error, match="pip install onnxruntime-gpu in its place, leave out --device cuda"):
+        check_engine("onnx", 0, "cuda")
+    with pytest.raises(Galaxy10Error, match="computes on the CPU; leave out --device cuda"):
+        check_engine("onnx-int8", 0, "cuda")
