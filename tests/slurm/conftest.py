@@ -155,18 +155,26 @@ def wait_for(condition: Callable[[], object], timeout: float = 120, what: str = 
         time.sleep(0.2)
 
 
+def missing_daemons() -> list[str]:
+    return [name for name in DAEMONS if shutil.which(name) is None]
+
+
+def name_the_nodes() -> None:
+    """Make the nodes known as this machine: the first process of a job is looked for by its node's name."""
+    hosts = Path("/etc/hosts")
+    if not re.search(r"\bn0\b", hosts.read_text()):
+        with hosts.open("a") as file:
+            file.write("127.0.0.1 n0 n1\n")
+
+
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """A running SLURM; skips where it is not installed."""
-    missing = [name for name in DAEMONS if shutil.which(name) is None]
-    if missing:
+    if missing := missing_daemons():
         pytest.skip(f"no SLURM here ({', '.join(missing)}): apt-get install slurm-wlm munge")
     if os.geteuid() != 0:
         pytest.skip("SLURM's daemons are started by root")
-    hosts = Path("/etc/hosts")
-    if not re.search(r"\bn0\b", hosts.read_text()):  # the first process of a job is looked for by its node's name
-        with hosts.open("a") as file:
-            file.write("127.0.0.1 n0 n1\n")
+    name_the_nodes()
     cluster = Slurm(tmp_path_factory.mktemp("slurm"))
     yield cluster
     cluster.close()
