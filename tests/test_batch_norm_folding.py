@@ -116,3 +116,12 @@ def test_a_network_in_training_is_not_folded():
     network = used(PlainCNN(num_classes=10, image_size=SIZE, size="tiny")).train()
     fold_batch_norm(network, network, SIZE)
     assert normalizations(network)
+
+
+@pytest.mark.slow
+def test_weights_that_a_callback_averages_are_evaluated_as_they_are(train, galaxies, tmp_path):
+    words = ["data=hdf5", f"data.path={galaxies}", "model=timm", "model.backbone=test_resnet", "model.pretrained=false"]
+    words += ["model.image_size=32", "trainer.max_epochs=1", "logger=csv", "run.report=false", "run.dir=run"]
+    average = "+callbacks.average._target_=lightning.pytorch.callbacks.EMAWeightAveraging"
+    done = train(*words, average, cwd=tmp_path)
+    assert done.code == 0, done.err
