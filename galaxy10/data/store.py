@@ -192,10 +192,15 @@ def pixel_hash(image: np.ndarray) -> int:
 
 
 def _moments(image: np.ndarray) -> np.ndarray:
-    """Return the mean of each channel and of its square, (6,), on the 0–255 scale."""
-    values = image.reshape(-1, 3).astype(np.float32)
-    ones = np.full(len(values), 1 / len(values), dtype=np.float32)
-    return np.concatenate([ones @ values, ones @ np.square(values)])
+    """Return the mean of each channel and of its square, (6,) float64, on the 0–255 scale.
+
+    image: (H, W, 3) uint8, H below 66,000: whole numbers, exact on every machine.
+    """
+    height, width, _ = image.shape
+    rows = image.reshape(height, width * 3)
+    columns = [rows.sum(axis=0, dtype=np.uint32), np.square(rows, dtype=np.uint16).sum(axis=0, dtype=np.uint32)]
+    sums = np.concatenate([of_column.reshape(width, 3).sum(axis=0, dtype=np.uint64) for of_column in columns])
+    return sums / (height * width)
 
 
 def channel_statistics(table: pd.DataFrame) -> tuple[list[float], list[float]]:
