@@ -200,7 +200,8 @@ def _moments(image: np.ndarray) -> np.ndarray:
     rows = image.reshape(height, width * 3)
     columns = [rows.sum(axis=0, dtype=np.uint32), np.square(rows, dtype=np.uint16).sum(axis=0, dtype=np.uint32)]
     sums = np.concatenate([of_column.reshape(width, 3).sum(axis=0, dtype=np.uint64) for of_column in columns])
-    return sums / (height * width)
+    moments: np.ndarray = sums / (height * width)
+    return moments
 
 
 def channel_statistics(table: pd.DataFrame) -> tuple[list[float], list[float]]:

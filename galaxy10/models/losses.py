@@ -19,7 +19,10 @@ class CrossEntropy(nn.Module):
     With class weights, the mean is weighted; an image with fractions of classes has the mean of their weights.
 
     Args:
-        label_smoothing: share of the target that is spread over all classes (Szegedy et al. 2016, arXiv 1512.00567).
+        label_smoothing: share of the target that is spread evenly over all classes (Szegedy et al. 2016, arXiv
+            1512.00567). With class weights, it has the weight of the image: torch would give each class's part of it
+            the weight of that class, and with 2 % of mergers and 0.1 every image would be nearly as much a merger as
+            what it is.
         class_weights: None, `balanced` (inversely proportional to the classes' numbers of training images),
             `effective` (inversely proportional to their effective numbers (1 − βⁿ) / (1 − β), β = 0.999, which hardly
             grow from a thousand images on; Cui et al. 2019, arXiv 1901.05555), both 1 on average over the images; or
@@ -44,11 +47,15 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        options: dict[str, Any] = {"weight": self.weight, "label_smoothing": self.label_smoothing}
-        if labels.ndim == 1 or self.weight is None:
-            return F.cross_entropy(logits, labels, **options)
-        # torch divides by the sum of the weights only for class numbers.
-        return F.cross_entropy(logits, labels, **options, reduction="sum") / (labels * self.weight).sum()
+        if self.weight is None:
+            return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        log_p = F.log_softmax(logits, dim=1)
+        target = labels if labels.ndim == 2 else F.one_hot(labels, logits.shape[1])
+        weighted = target * self.weight
+        total = weighted.sum()
+        loss = -(weighted * log_p).sum() / total
+        spread = -(weighted.sum(dim=1) * log_p.mean(dim=1)).sum() / total
+        return (1 - self.label_smoothing) * loss + self.label_smoothing * spread
 
 
 class LogitAdjusted(nn.Module):
@@ -59,7 +66,9 @@ class LogitAdjusted(nn.Module):
 
     Args:
         tau: strength; 0 is cross-entropy.
-        label_smoothing: see CrossEntropy.
+        label_smoothing: share of the target that is spread over all classes in proportion to π^τ, so that it favours
+            none in the network's own logits. Spread evenly, it would call nearly every galaxy a rare one: with 2 % of
+            mergers and 0.1, the target of each would be more of a merger than there are mergers.
         class_counts: training images of each class, (C,). A class without images counts as half the rarest class.
 
     Attributes:
@@ -87,7 +96,13 @@ class LogitAdjusted(nn.Module):
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss."""
-        return F.cross_entropy(logits + self.tau * self.log_prior, labels, label_smoothing=self.label_smoothing)
+        adjustment = self.tau * self.log_prior
+        loss = F.cross_entropy(logits + adjustment, labels)
+        if not self.label_smoothing:
+            return loss
+        log_p = F.log_softmax(logits + adjustment, dim=1)
+        spread = -(log_p * adjustment.softmax(dim=0)).sum(dim=1).mean()
+        return (1 - self.label_smoothing) * loss + self.label_smoothing * spread
 
 
 class FocalLoss(nn.Module):

@@ -300,6 +300,29 @@ def test_logit_adjustment_adds_the_log_shares_in_the_loss_alone(batch):
         LogitAdjusted()
 
 
+def test_smoothing_favours_no_class_in_the_logits_that_evaluation_uses(batch):
+    counts, smoothing = [70, 28, 2], 0.1
+    loss = LogitAdjusted(class_counts=counts, label_smoothing=smoothing)
+    for label in range(3):
+        share = smoothing * counts[label] / 100
+        best = torch.zeros(1, 3)  # the other classes are equal
+        best[0, label] = math.log((1 - smoothing + share) / share)
+        best.requires_grad_()
+        loss(best, torch.tensor([label])).backward()
+        assert best.grad.abs().max() < 1e-6
+    plain = LogitAdjusted(tau=0, class_counts=counts, label_smoothing=smoothing)
+    assert float(plain(*batch)) == pytest.approx(float(CrossEntropy(label_smoothing=smoothing)(*batch)), rel=1e-6)
+
+
+def test_smoothing_has_the_weight_of_the_image():
+    logits, labels, weights = torch.randn(6, 3), torch.tensor([0, 0, 1, 2, 2, 1]), torch.tensor([0.2, 1.0, 9.0])
+    each = F.cross_entropy(logits, labels, label_smoothing=0.1, reduction="none")
+    expected = (each * weights[labels]).sum() / weights[labels].sum()
+    loss = CrossEntropy(label_smoothing=0.1, class_weights=weights.tolist())
+    assert float(loss(logits, labels)) == pytest.approx(float(expected), rel=1e-6)
+    assert float(loss(logits, F.one_hot(labels, 3).float())) == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_a_loss_says_how_frequent_classes_seem_to_the_network():
     counts = torch.tensor([60.0, 30.0, 10.0], dtype=torch.float64)
     seen = counts * torch.tensor(class_factor(LogitAdjusted(class_counts=[60, 30, 10]), 3))
