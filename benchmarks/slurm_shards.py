@@ -7,6 +7,7 @@ torch and loading the run costs, in seconds of CPU time.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -20,8 +21,9 @@ from side_by_side import ROOT, arguments
 
 sys.path.insert(0, str(ROOT))
 
+from tests.conftest import QUIET
 from tests.galaxies import write_galaxies
-from tests.slurm.conftest import DAEMONS, Slurm, missing_daemons, name_the_nodes
+from tests.slurm.conftest import Slurm, missing_daemons, name_the_nodes
 
 IMAGE_PX, BATCH = 32, 64
 LOAD = "import sys, torch; from pathlib import Path; from galaxy10.models.factory import load_classifier as load; "
@@ -31,7 +33,8 @@ LOAD += "load(Path(sys.argv[1]) / 'checkpoints' / 'best.ckpt')"
 def cpu_seconds(*words: object, cwd: Path) -> float:
     """Run Python and return the CPU time it took, in seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True)
+    environment = {**os.environ, **QUIET}  # as the tasks have it: one thread
+    done = subprocess.run([sys.executable, *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{words} ended with code {done.returncode}:\n{done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -41,7 +44,9 @@ def cpu_seconds(*words: object, cwd: Path) -> float:
 def main() -> None:
     given = arguments(__doc__, repeats=3, images=20_000, shards=20)
     if missing := missing_daemons():
-        sys.exit(f"no SLURM here ({', '.join(missing)} of {', '.join(DAEMONS)}): apt-get install slurm-wlm munge")
+        sys.exit(f"no SLURM here ({', '.join(missing)}): apt-get install slurm-wlm munge")
+    if os.geteuid() != 0:
+        sys.exit("SLURM's daemons are started by root; run it as root")
     name_the_nodes()
     with TemporaryDirectory(prefix="shards-") as name:
         folder = Path(name)
@@ -60,8 +65,10 @@ def main() -> None:
         try:
             script = ROOT / "slurm" / "predict.sbatch"
             array = cluster.submit(f"--array=0-{given.shards - 1}", script, *one, "shards.parquet", cwd=folder)
-            states = {cluster.ended(f"{array}_{task}") for task in range(given.shards)}
-            nodes = {cluster.about(f"{array}_{task}")["NodeList"] for task in range(given.shards)}
+            states, nodes = set(), set()
+            for task in range(given.shards):
+                states.add(cluster.ended(f"{array}_{task}"))
+                nodes.add(cluster.about(f"{array}_{task}")["NodeList"])
         finally:
             cluster.close()
         merge_s = cpu_seconds("-m", "galaxy10", "merge", "shards.parquet", cwd=folder)

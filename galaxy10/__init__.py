@@ -44,7 +44,8 @@ def load(
         hdu: the image in FITS files that have several, or three for blue, green and red: `g,r,z`.
         batch_size: images per forward pass.
         device: auto, cpu, cuda, cuda:1, mps.
-        engine: torch, or onnx for ONNX Runtime on the CPU, about twice as fast for EfficientNet.
+        engine: torch, or onnx for ONNX Runtime, on the CPU unless device says cuda; there about twice as fast for
+            EfficientNet.
         trust: packages whose code may run if a checkpoint names it, such as the package of your own network.
 
     Raises:

@@ -73,13 +73,6 @@ def averaged_model(callback: WeightAveraging) -> AveragedModel:
     return model
 
 
-def keeps_average(callback: object) -> bool:
-    """Return whether a callback is a WeightAveraging that swaps its average over the weights when it validates."""
-    from lightning.pytorch.callbacks import WeightAveraging
-
-    return isinstance(callback, WeightAveraging) and callback._average_model is not None
-
-
 def forget_average(callback: WeightAveraging) -> None:
     """Make WeightAveraging save and validate a module as it is, as before fit.
 

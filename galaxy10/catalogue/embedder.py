@@ -14,7 +14,7 @@ from galaxy10.data.augment import Preprocessing
 from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.predictions import class_columns
-from galaxy10.models.batch_norm_folding import fold_batch_norm, fold_classifier
+from galaxy10.models.batch_norm_folding import fold_batch_norm
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import RunFeatures
 from galaxy10.prediction.engine import OnnxForward
@@ -36,7 +36,7 @@ class FeatureNetwork:
         pooling: how the features are taken, in words.
         class_names: of a trained run.
         views: flips and quarter turns to average.
-        engine: torch, or onnx for ONNX Runtime on the CPU.
+        engine: torch, or onnx for ONNX Runtime.
     """
 
     def __init__(
@@ -63,10 +63,10 @@ class FeatureNetwork:
         """
         keep_freed_memory()
         module = load_classifier(RunFiles(run).best)
-        fold_classifier(module)
-        module.to(choose_device(device, engine))
         extract, name = RunFeatures(module), str((module.model_config or {}).get("name"))
         preprocessing = module.known_preprocessing
+        fold_batch_norm(module.network, extract, preprocessing.image_size)
+        module.to(choose_device(device, engine))
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(module, extract, preprocessing.image_size, device)
@@ -84,8 +84,9 @@ class FeatureNetwork:
         keep_freed_memory()
         where = choose_device(device, engine)
         network, preprocessing = backbone.load(), backbone.preprocessing
-        fold_batch_norm(network, network, preprocessing.image_size)
-        extract = BackboneFeatures(network.to(where, memory_format=torch.channels_last))
+        extract = BackboneFeatures(network.to(memory_format=torch.channels_last))
+        fold_batch_norm(network, extract, preprocessing.image_size)
+        network.to(where)
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(network, extract, preprocessing.image_size, device)

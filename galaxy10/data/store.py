@@ -32,7 +32,7 @@ from galaxy10.system import usable_cpus
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # part of the key: a store of another layout is rebuilt
+FORMAT = 2  # part of the key: a store of another layout is rebuilt; 2: exact channel statistics
 SLAB_BYTES = 128 * 2**20  # read at once; two slabs are in memory, and the peak is far below 1 GiB
 _HASHED_ENDS = 64 * 2**10
 

@@ -1,20 +1,17 @@
 """Tables of a run directory: split, class distribution and predictions."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import lightning as L
 import numpy as np
 import pandas as pd
 
-from galaxy10.compat import keeps_average
 from galaxy10.data.custom_datamodule import store_of
 from galaxy10.data.subsets import SUBSETS
 from galaxy10.evaluation.samples import save_misclassified
 from galaxy10.files import atomic_write
 from galaxy10.metrics.logged import logged_values, of_subset
-from galaxy10.models.batch_norm_folding import folded_classifier
 from galaxy10.models.classifier import Classifier
 from galaxy10.runs.files import RunFiles
 
@@ -44,10 +41,7 @@ def evaluate_subsets(
     for subset in subsets:
         run = trainer.validate if subset == "val" else trainer.test
         module.predictions = None
-        # Lightning's own averaging of weights would write its average over the folded ones.
-        swapped = any(keeps_average(callback) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-        with nullcontext() if swapped else folded_classifier(module):
-            run(module, datamodule=data, verbose=False)
+        run(module, datamodule=data, verbose=False)
         if not trainer.is_global_zero or module.predictions is None:  # limit_val_batches=0 leaves it unread
             continue
         metrics |= of_subset(logged_values(trainer.callback_metrics), subset)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning as L
@@ -20,6 +20,7 @@ from galaxy10.metrics.extra import compute_extra_metrics
 from galaxy10.metrics.predictions import prediction_table
 from galaxy10.metrics.specs import metric_mode
 from galaxy10.metrics.votes import vote_metrics
+from galaxy10.models.batch_norm_folding import Folding, folding
 from galaxy10.models.losses import CrossEntropy
 from galaxy10.models.schedule import build_schedule
 from galaxy10.models.votes import loss_targets
@@ -100,6 +101,7 @@ class Classifier(L.LightningModule):
         # In a tuple, so that they are no submodules: they are computed on all predictions at once.
         self._extra_metrics = (dict(metrics or {}),)
         self._scored: list[tuple[torch.Tensor, ...]] = []
+        self._folding: Folding | None = None  # of an evaluation, from its first batch on
         if network is not None:
             self.set_network(network)
 
@@ -267,14 +269,26 @@ class Classifier(L.LightningModule):
 
     def _score(self, batch: dict[str, torch.Tensor]) -> None:
         # Validation during training uses one view and the precision of training. The final evaluation averages all
-        # views in float32, so that its numbers are equal on every machine, in a catalogue, and in an export.
-        during_fit = self.trainer.state.fn == "fit"
-        with nullcontext() if during_fit else torch.autocast(self.device.type, enabled=False):
-            probabilities = self.batch_probabilities(batch, 1 if during_fit else self.tta_views)
+        # views in float32, so that its numbers are, but for rounding, those of all machines, catalogues and exports.
+        if self.trainer.state.fn == "fit":
+            probabilities = self.batch_probabilities(batch, 1)
+        else:
+            with torch.autocast(self.device.type, enabled=False), self._folded(batch):
+                probabilities = self.batch_probabilities(batch, self.tta_views)
         votes = [batch["votes"].cpu()] if "votes" in batch else []
         self._scored.append((batch["rows"].cpu(), batch["labels"].cpu(), probabilities.cpu(), *votes))
 
+    def _folded(self, batch: dict[str, torch.Tensor]) -> AbstractContextManager[None]:
+        """Return the context of a batch's evaluation: batch normalization folded, if that changes nothing.
+
+        Only within a batch, so that callbacks see the network as it is.
+        """
+        if not self._scored:
+            self._folding = folding(self.network, lambda: self.batch_probabilities(batch, 1), len(batch["labels"]))
+        return nullcontext() if self._folding is None else self._folding()
+
     def _finish_scoring(self, subset: str) -> None:
+        self._folding = None
         scored: list[Any] = [self._scored]
         if self.trainer.world_size > 1:
             scored = [None] * self.trainer.world_size

@@ -49,12 +49,12 @@ class CrossEntropy(nn.Module):
         """Return the loss."""
         if self.weight is None:
             return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        log_p = F.log_softmax(logits, dim=1)
-        target = labels if labels.ndim == 2 else F.one_hot(labels, logits.shape[1])
-        weighted = target * self.weight
-        total = weighted.sum()
-        loss = -(weighted * log_p).sum() / total
-        spread = -(weighted.sum(dim=1) * log_p.mean(dim=1)).sum() / total
+        of_image = self.weight[labels] if labels.ndim == 1 else (labels * self.weight).sum(dim=1)
+        # torch divides by the sum of the weights only for class numbers.
+        loss = F.cross_entropy(logits, labels, weight=self.weight, reduction="sum") / of_image.sum()
+        if not self.label_smoothing:
+            return loss
+        spread = -(F.log_softmax(logits, dim=1).mean(dim=1) * of_image).sum() / of_image.sum()
         return (1 - self.label_smoothing) * loss + self.label_smoothing * spread
 
 

@@ -9,7 +9,7 @@ from galaxy10.classes import slugs
 from galaxy10.data.store import Store, forget_pages
 from galaxy10.errors import Galaxy10Error
 from galaxy10.files import atomic_write
-from galaxy10.models.batch_norm_folding import fold_classifier
+from galaxy10.models.batch_norm_folding import fold_batch_norm
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate_priors
@@ -37,10 +37,12 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
     if not files.predictions("val").exists() or not files.best.exists():
         return None
     module = load_classifier(files.best)
-    fold_classifier(module)
-    module.to(device)
     table = files.read_predictions("val")
     tap = FeatureHook(module.network, module.num_classes)
+    if store is not None:
+        size = module.known_preprocessing.image_size
+        fold_batch_norm(module.network, lambda inputs: (module.probabilities(inputs), tap.features), size)
+    module.to(device)
     features, samples = [], []
     with torch.inference_mode(), progress("calibrating", len(table)) as update:
         for start in range(0, len(table), BATCH_SIZE):

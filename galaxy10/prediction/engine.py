@@ -21,6 +21,10 @@ TOLERANCE = 1e-3  # of the largest output, between torch and the graph
 Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
 
 
+class NoGPUError(Galaxy10Error):
+    """ONNX Runtime computes on the CPU where a GPU was asked for."""
+
+
 class OnnxForward:
     """A forward pass, inputs (B, 3, S, S) → one or two float32 tensors (B, …), as a graph of ONNX Runtime.
 
@@ -36,7 +40,8 @@ class OnnxForward:
             those of these inputs, and is not compared with torch.
 
     Raises:
-        Galaxy10Error: the network cannot be written as such a graph, or the graph computes something else.
+        Galaxy10Error: the network cannot be written as such a graph, the graph computes something else, or ONNX
+            Runtime cannot use the GPU.
     """
 
     def __init__(
@@ -64,12 +69,20 @@ class OnnxForward:
                     whole = path.with_name("int8.onnx")
                     quietly(write_quantized, path, quantize_on.contiguous().numpy(), whole)
                     path = whole
-                self._session = onnxruntime.InferenceSession(str(path), options, providers=_providers(device))
+                # Without the fallback, with which a failure on the GPU would go on on the CPU.
+                self._session = onnxruntime.InferenceSession(
+                    str(path), options, providers=_providers(device), enable_fallback=0
+                )
             if device.startswith("cuda") and CUDA_PROVIDER not in self._session.get_providers():
-                raise ValueError(f"ONNX Runtime does not find the GPU or its CUDA libraries (--device {device})")
+                raise NoGPUError(
+                    f"ONNX Runtime does not find the GPU or its CUDA libraries; leave out --device {device}, or type "
+                    "--engine torch"
+                )
             found = _tensors(self(example))
             if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
                 raise ValueError("its outputs have other shapes")
+        except NoGPUError:
+            raise
         except Exception as error:  # exporters and runtimes raise anything
             raise Galaxy10Error(
                 f"{name} cannot be written as an ONNX graph: {first_line(error)}; leave out --engine"
@@ -93,7 +106,7 @@ class OnnxForward:
 
 
 def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
-    """Return the providers of ONNX Runtime for a device; on a GPU with exact float32, as torch computes it."""
+    """Return the providers of ONNX Runtime for a device; on a GPU without TF32, which is less exact than float32."""
     if not device.startswith("cuda"):
         return ["CPUExecutionProvider"]
     number = device.partition(":")[2] or "0"

@@ -13,7 +13,7 @@ from galaxy10.classes import slugs
 from galaxy10.data.augment import Preprocessing
 from galaxy10.data.dihedral import tta_views
 from galaxy10.errors import Galaxy10Error
-from galaxy10.models.batch_norm_folding import fold_classifier
+from galaxy10.models.batch_norm_folding import fold_batch_norm
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
@@ -99,9 +99,9 @@ class Member:
             Galaxy10Error: the network cannot be written as an ONNX graph.
         """
         size = self.module.known_preprocessing.image_size
-        self.onnx = OnnxForward(self.module, self._forward, size, device, quantize_on)
+        self.onnx = OnnxForward(self.module, self.forward, size, device, quantize_on)
 
-    def _forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the probabilities (B, C) and features (B, D) of inputs (B, 3, S, S)."""
         probabilities = self.module.probabilities(inputs)
         return probabilities, self.feature_hook.features
@@ -110,7 +110,7 @@ class Member:
     def predict(self, inputs: torch.Tensor, keys: torch.Tensor) -> Outputs:
         """Return one sample, or one per sample of the mode, for prepared images (B, 3, S, S) with their keys (B,)."""
         views = tta_views(inputs, self.mode.views)
-        forward = self.onnx or self._forward
+        forward = self.onnx or self.forward
         first, features = forward(views[0])
         score = percentile = np.full(len(inputs), np.nan, dtype=np.float32)
         if self.ood_detector is not None:
@@ -187,19 +187,20 @@ class Ensemble:
     def _member(self, run: Path, tta_views: int | None, mc_dropout: int, laplace: int, prior: str) -> Member:
         provenance = check_run(run)
         module = load_classifier(RunFiles(run).best)
-        fold_classifier(module)
-        module.to(self.device)
         mode = resolve_mode(module.tta_views, tta_views, mc_dropout, prior, laplace)
         if mc_dropout and not dropout_layers(module.network, module.known_preprocessing.image_size):
             raise Galaxy10Error(
                 f"{run} ({provenance['model']['name']}) has no dropout; leave out --mc-dropout, or train with "
                 "model.dropout=0.2 (pca_logreg has none)"
             )
-        feature_hook = FeatureHook(module.network, module.num_classes)
-        logger.debug("loaded %s on %s: %s", run, self.device, mode.key)
         detector = KNNDetector.load(RunFiles(run).validation_features)
-        samples = head_samples(run, module, mode) if laplace else None
-        return Member(run, provenance, module, mode, feature_hook, detector, samples)
+        feature_hook = FeatureHook(module.network, module.num_classes)
+        member = Member(run, provenance, module, mode, feature_hook, detector)
+        fold_batch_norm(module.network, member.forward, module.known_preprocessing.image_size)
+        module.to(self.device)
+        member.head_samples = head_samples(run, module, mode) if laplace else None
+        logger.debug("loaded %s on %s: %s", run, self.device, mode.key)
+        return member
 
     @property
     def slugs(self) -> list[str]:

@@ -94,6 +94,11 @@ def check_options(options: PredictOptions) -> None:
     for name, value in (("--batch-size", options.batch_size), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise Galaxy10Error(f"{name} {value} is not allowed; give a number from 1")
+    if options.batch_size is None and options.engine != "torch" and options.device.startswith("cuda"):
+        raise Galaxy10Error(
+            f"--batch-size auto does not see the GPU memory of ONNX Runtime; give a number, such as "
+            f"--batch-size {PredictOptions.batch_size}"
+        )
     if options.batch_size is None and options.shard is not None:
         raise Galaxy10Error(
             "--batch-size auto could choose another size for each shard, and the shards would differ in their last "

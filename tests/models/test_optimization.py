@@ -323,6 +323,12 @@ def test_smoothing_has_the_weight_of_the_image():
     assert float(loss(logits, F.one_hot(labels, 3).float())) == pytest.approx(float(expected), rel=1e-6)
 
 
+def test_class_weights_take_impossible_classes():
+    logits, labels = torch.tensor([[0.5, 0.1, -torch.inf], [0.2, 0.3, -torch.inf]]), torch.tensor([0, 1])
+    loss = CrossEntropy(class_weights=[1, 2, 1])(logits, labels)
+    assert float(loss) == pytest.approx(float(F.cross_entropy(logits, labels, torch.tensor([1.0, 2, 1]))))
+
+
 def test_a_loss_says_how_frequent_classes_seem_to_the_network():
     counts = torch.tensor([60.0, 30.0, 10.0], dtype=torch.float64)
     seen = counts * torch.tensor(class_factor(LogitAdjusted(class_counts=[60, 30, 10]), 3))

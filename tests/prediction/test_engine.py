@@ -17,8 +17,9 @@ def with_providers(monkeypatch: pytest.MonkeyPatch, *, usable: bool) -> list:
     asked = []
 
     class Session(onnxruntime.InferenceSession):
-        def __init__(self, path, options, providers):
+        def __init__(self, path, options, providers, **others):
             asked.append(providers)
+            assert others == {"enable_fallback": 0}
             super().__init__(path, options, providers=[CPU])
 
         def get_providers(self):
@@ -53,7 +54,7 @@ def test_a_gpu_that_cannot_be_used_is_no_silent_cpu(monkeypatch):
     with_providers(monkeypatch, usable=False)
     module = network()
     with pytest.raises(
-        Galaxy10Error, match=r"does not find the GPU or its CUDA libraries \(--device cuda\); leave out"
+        Galaxy10Error, match=r"^ONNX Runtime does not find the GPU or its CUDA libraries; leave out --device cuda, or"
     ):
         OnnxForward(module, forward_of(module), 16, "cuda")
 

@@ -60,8 +60,22 @@ class Slurm:
         key = folder / "munge" / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
-        places = {"key-file": key, "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
-        self._run("munged", "--force", *(f"--{option}={folder / 'munge' / name}" for option, name in places.items()))
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        munge = self.folder / "munge"
+        places = {
+            "key-file": "munge.key",
+            "socket": "socket",
+            "pid-file": "pid",
+            "log-file": "log",
+            "seed-file": "seed",
+        }
+        self._run("munged", "--force", *(f"--{option}={munge / name}" for option, name in places.items()))
         self._run("slurmctld", "-c")
         for node in NODES:
             self.start_node(node)
@@ -113,10 +127,14 @@ class Slurm:
         """End every job and every daemon, by process id."""
         subprocess.run(["scancel", "--user=root"], env=self.environment, check=False)
         gone = time.monotonic() + 20
-        while time.monotonic() < gone and self.ask("squeue", "--noheader"):
+        while time.monotonic() < gone and self._has_jobs():
             time.sleep(0.2)
         for name in (*(f"{node}.pid" for node in NODES), "controller.pid", "munge/pid"):
             end_process(self.folder / name)
+
+    def _has_jobs(self) -> bool:
+        command = ["squeue", "--noheader"]  # says nothing where there is no controller
+        return bool(subprocess.run(command, env=self.environment, capture_output=True, check=False).stdout)
 
 
 def end_process(pid_file: Path) -> None:
@@ -165,13 +183,6 @@ def name_the_nodes() -> None:
     if not re.search(r"\bn0\b", hosts.read_text()):
         with hosts.open("a") as file:
             file.write("127.0.0.1 n0 n1\n")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one cluster in one process."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("slurm"))
 
 
 @pytest.fixture(scope="session")
