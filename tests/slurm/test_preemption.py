@@ -45,16 +45,20 @@ def test_a_requeued_job_finds_its_directory_and_its_wandb_run(slurm, folder, who
     job = slurm.submit(TRAIN, *LONG, "logger=wandb", cwd=folder)  # no run.dir: the job's id names it
     wait_for(lambda: list(folder.glob(f"runs/*-{job}/metrics.csv")), what="the first epoch")
     (run,) = folder.glob(f"runs/*-{job}")
+
+    def known() -> dict:
+        return json.loads((run / "wandb" / "run.json").read_text())
+
+    wait_for(lambda: known()["parts"], what="W&B's own process")  # which a busy machine starts after the first epoch
     slurm.ask("scontrol", "requeue", job)
     wait_for(lambda: status(run)["state"] == "interrupted", what="the run to stop")
-    identity = json.loads((run / "wandb" / "run.json").read_text())["id"]
+    identity = known()["id"]
     slurm.restart_now(job)
     assert slurm.ended(job) == "COMPLETED"
     assert slurm.about(job)["Restarts"] == "1"
     assert_same_result(whole, run)
-    known = json.loads((run / "wandb" / "run.json").read_text())
-    assert known["id"] == identity
-    assert len(known["parts"]) == 2
+    assert known()["id"] == identity
+    assert len(known()["parts"]) == 2
     assert list(folder.glob(f"runs/*-{job}*")) == [run]
 
 
