@@ -4,7 +4,6 @@ python benchmarks/plain_loop.py --network 0 --batches 4      (started by trainin
 """
 
 import json
-import time
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from side_by_side import arguments
 from survey import survey_store
 from torch import nn
 from torchvision import models
-from torchvision_loaders import Galaxies, baseline_transfer, loader, plain
+from torchvision_loaders import Galaxies, baseline_transfer, loader, plain, warm_images_per_s
 
 NETWORKS = ("resnet50", "inceptionv3", "simple_cnn")
 SIZE_PX = {"resnet50": 224, "inceptionv3": 299, "simple_cnn": 84}
@@ -43,10 +42,8 @@ def main() -> None:
     model = network(name).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     criterion = nn.CrossEntropyLoss()
-    seen, start = 0, 0.0
-    for number, (inputs, labels) in enumerate(batches):
-        if number == 1:  # the first is for warming up
-            start = time.perf_counter()
+
+    def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
         inputs, labels = inputs.to(device), labels.to(device)
         optimizer.zero_grad()
         outputs = model(inputs)
@@ -57,10 +54,8 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         loss.item()  # a user prints it
-        seen += len(labels) if number else 0
-        if number == given.batches:
-            break
-    print(json.dumps({"images_per_s": seen / (time.perf_counter() - start)}))
+
+    print(json.dumps({"images_per_s": warm_images_per_s(batches, step, given.batches)}))
 
 
 if __name__ == "__main__":

@@ -76,19 +76,8 @@ def main() -> None:
         equal = tables[0].equals(tables[1])
         with h5py.File(folder / "survey.h5") as survey, h5py.File(folder / "two.h5", "w") as file:
             file["images"] = survey["images"][:2]
-        shard = [
-            "-m",
-            "galaxy10",
-            "predict",
-            "trained",
-            "two.h5",
-            "--batch-size",
-            BATCH,
-            "--shard",
-            "0/2",
-            "--overwrite",
-        ]
-        costs = [cpu_seconds(*shard, "-o", "one.parquet", cwd=folder) for _ in range(given.repeats)]
+        few = ["trained", "two.h5", "--batch-size", BATCH, "--shard", "0/2", "--overwrite", "-o", "one.parquet"]
+        costs = [cpu_seconds("-m", "galaxy10", "predict", *few, cwd=folder) for _ in range(given.repeats)]
         loads = [cpu_seconds("-c", LOAD, "trained", cwd=folder) for _ in range(given.repeats)]
     shown = {
         "jobs": sorted(states), "nodes": sorted(nodes), "rows": len(tables[0]), "equal": equal,

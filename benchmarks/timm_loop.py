@@ -9,7 +9,6 @@ optimizer and loss.
 
 import json
 import os
-import time
 
 import numpy as np
 import timm
@@ -19,7 +18,7 @@ from survey import survey_store
 from timm.data import create_loader
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
-from torchvision_loaders import Galaxies
+from torchvision_loaders import Galaxies, warm_images_per_s
 
 from galaxy10.models.precision import cpu_has_bf16
 
@@ -47,10 +46,8 @@ def main() -> None:
     model = model.to(device, memory_format=torch.channels_last).train()
     optimizer = create_optimizer_v2(model, opt="sgd", lr=0.05, momentum=0.9, weight_decay=2e-5)
     criterion = LabelSmoothingCrossEntropy(0.1)
-    seen, start = 0, 0.0
-    for number, (inputs, labels) in enumerate(loader):
-        if number == 1:  # the first is for warming up
-            start = time.perf_counter()
+
+    def step(inputs: torch.Tensor, labels: torch.Tensor) -> None:
         inputs = inputs.to(device).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             loss = criterion(model(inputs), labels.to(device))
@@ -58,10 +55,8 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         loss.item()
-        seen += len(labels) if number else 0
-        if number == given.batches:
-            break
-    print(json.dumps({"images_per_s": seen / (time.perf_counter() - start)}))
+
+    print(json.dumps({"images_per_s": warm_images_per_s(loader, step, given.batches)}))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 import os
 import random
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -84,3 +86,14 @@ def loader(dataset: Galaxies, batch_size: int = 32) -> DataLoader:
         dataset, batch_size, shuffle=True, num_workers=os.cpu_count() or 1, drop_last=True, persistent_workers=True,
         pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
+
+
+def warm_images_per_s(batches: Iterable[Any], step: Callable[[torch.Tensor, torch.Tensor], None], number: int) -> float:
+    """Return the images/s of a number of training steps after a first one, which is for warming up."""
+    source, seen = iter(batches), 0
+    step(*next(source))
+    start = time.perf_counter()
+    for inputs, labels in islice(source, number):
+        step(inputs, labels)
+        seen += len(labels)
+    return seen / (time.perf_counter() - start)

@@ -60,8 +60,8 @@ def test_statistics_and_blanks(tmp_path):
     store = open_store(open_source(path), tmp_path)
     assert np.flatnonzero(store.table["blank"]).tolist() == [4]
     mean, std = channel_statistics(store.table)
-    assert np.allclose(mean, images.mean(axis=(0, 1, 2)) / 255, atol=1e-5)
-    assert np.allclose(std, images.reshape(-1, 3).std(axis=0) / 255, atol=1e-4)
+    assert np.allclose(mean, images.mean(axis=(0, 1, 2)) / 255, rtol=0, atol=1e-6)
+    assert np.allclose(std, images.reshape(-1, 3).std(axis=0) / 255, rtol=0, atol=1e-6)
 
 
 def test_identity_depends_on_content_and_time_and_on_nothing_else(galaxies, tmp_path):

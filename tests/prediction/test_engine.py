@@ -7,7 +7,7 @@ from torch import nn
 
 from galaxy10.errors import Galaxy10Error
 from galaxy10.prediction.engine import OnnxForward
-from galaxy10.prediction.options import check_engine
+from galaxy10.prediction.options import PredictOptions, check_engine, check_options
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -66,3 +66,10 @@ def test_the_package_without_cuda_is_named_with_its_remedy():
         check_engine("onnx", 0, "cuda")
     with pytest.raises(Galaxy10Error, match="computes on the CPU; leave out --device cuda"):
         check_engine("onnx-int8", 0, "cuda")
+
+
+def test_an_automatic_batch_size_is_refused_where_it_cannot_see_the_memory(monkeypatch):
+    with_providers(monkeypatch, usable=True)
+    with pytest.raises(Galaxy10Error, match="auto does not see the GPU memory of ONNX Runtime; give a number"):
+        check_options(PredictOptions(batch_size=None, engine="onnx", device="cuda"))
+    check_options(PredictOptions(engine="onnx", device="cuda"))
