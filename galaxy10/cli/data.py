@@ -67,6 +67,9 @@ def split(
     protocol: Annotated[str, typer.Option(help="default, baseline_80_20, baseline_90_10 or file")] = "default",
     seed: Annotated[int, typer.Option(help="data.split_seed")] = 0,
     folds: Annotated[int | None, typer.Option(help="also write a column of this many folds")] = None,
+    train_fraction: Annotated[
+        float | None, typer.Option(help="of the training images, to keep; the others are in no subset", show_default=False)
+    ] = None,
     duplicates: Annotated[str, typer.Option(help="one galaxy under two labels: drop, first or keep")] = "drop",
     blanks: Annotated[str, typer.Option(help="images of one colour: drop or keep")] = "drop",
     group_radius_arcsec: Annotated[
@@ -85,6 +88,7 @@ def split(
             file,
             output,
             num_folds=folds,
+            train_fraction=train_fraction,
             protocol=protocol,
             split_seed=seed,
             duplicates=duplicates,

@@ -47,6 +47,16 @@ def test_a_written_split_is_read_back_as_it_was_drawn(galaxies, tmp_path, suffix
     assert (read.split.hash, read.split.folds_hash) == (drawn.split.hash, drawn.split.folds_hash)
 
 
+def test_a_table_of_few_labels_is_what_training_with_that_fraction_uses(galaxies, tmp_path):
+    path = write_split(galaxies, tmp_path / "few.csv", split_seed=3, train_fraction=0.25)
+    drawn, read = set_up(galaxies, split_seed=3, train_fraction=0.25, seed=3), set_up(galaxies, split_file=path)
+    for subset in ("train", "val", "test"):
+        assert read.split.rows(subset).tolist() == drawn.split.rows(subset).tolist()
+    assert 0 < len(read.split.rows("train")) < 20
+    table = pd.read_csv(path, keep_default_na=False)
+    assert table.loc[table["reason"] == "left out by data.train_fraction=0.25", "subset"].eq("dropped").sum() > 20
+
+
 def test_a_table_of_positions_and_of_some_rows_only(galaxies, tmp_path):
     path = write_split(galaxies, tmp_path / "split.csv")
     table = rewritten(path, lambda t: t[["ra", "dec", "subset"]].sample(frac=1, random_state=0)[:50])
