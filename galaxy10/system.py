@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 _LARGEST = 2**30
@@ -93,10 +94,19 @@ def keep_freed_memory() -> bool:
     By default glibc returns large activations and gradients to the system after every step, and the system clears each
     page before it is used again: a third of the simple CNN's training time on a CPU.
     """
-    if sys.platform != "linux":
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST) and mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST - 1))
+    mallopt = _of_glibc("mallopt")
+    return bool(mallopt and mallopt(_M_MMAP_THRESHOLD, _LARGEST) and mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST - 1))
+
+
+def return_freed_memory() -> bool:
+    """Give freed blocks back to the system, once, before blocks of other sizes are needed; return whether it was done.
+
+    Without it, evaluating a ResNet50 comes on top of the gigabytes that its training has freed and glibc has kept.
+    """
+    trim = _of_glibc("malloc_trim")
+    return bool(trim and trim(0))
+
+
+def _of_glibc(name: str) -> Any:
+    """Return a function of glibc; None with another C library."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -1,4 +1,4 @@
-"""Freed memory is kept for the next step."""
+"""Freed memory is kept for the next step, and given back once training is over."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 import numpy as np
-from galaxy10.system import keep_freed_memory
+from galaxy10.system import keep_freed_memory, return_freed_memory
 
 def faults_of_steps():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -19,13 +19,23 @@ def faults_of_steps():
 given_back = faults_of_steps()
 assert keep_freed_memory()
 np.ones(50 * 2**20, dtype=np.uint8)
-print(given_back, faults_of_steps())
+kept = faults_of_steps()
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+block, upper = np.ones(200 * 2**20, dtype=np.uint8), np.ones(2**20, dtype=np.uint8)
+del block
+held = resident()
+assert return_freed_memory()
+print(given_back, kept, held - resident())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
-def test_freed_blocks_are_not_cleared_again_by_the_system():
+def test_freed_blocks_are_not_cleared_again_by_the_system_until_they_are_given_back():
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    given_back, kept = map(int, done.stdout.split())
+    given_back, kept, returned = map(int, done.stdout.split())
     assert kept < given_back / 10
+    assert returned > 150 * 2**20

@@ -37,7 +37,7 @@ from galaxy10.reports.run import build_report
 from galaxy10.runs.directory import RUN_DIR_VARIABLE, RunDirectory, is_main_process
 from galaxy10.runs.launcher import PARENT_VARIABLE, launch
 from galaxy10.runs.signals import SignalHandler
-from galaxy10.system import keep_freed_memory
+from galaxy10.system import keep_freed_memory, return_freed_memory
 from galaxy10.training.callbacks.ema import saved_weights
 from galaxy10.training.components import build_components
 from galaxy10.training.distributed import set_threads_from_slurm, watch_children
@@ -157,6 +157,7 @@ def run_experiment(config: dict[str, Any], directory: RunDirectory, signal_handl
         log_unvalidated_steps(trainer, metrics_csv)
     if directory.best_checkpoint.exists():
         module.load_state_dict(load_checkpoint(directory.best_checkpoint)["state_dict"])
+    return_freed_memory()
     metrics = evaluate_subsets(
         trainer, module, data, ["val", "test"] if config["run"]["test"] else ["val"], directory.path
     )
