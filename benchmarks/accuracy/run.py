@@ -39,6 +39,7 @@ def main() -> None:
     """Run what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", action="append", required=True, metavar="NAME=FILE.h5")
+    parser.add_argument("--train-fraction", type=float, help="of the training images, with a --data name of its own")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--epochs", type=int, default=5, help="of the pretrained networks")
     parser.add_argument("--scratch-epochs", type=int, default=20, help="of networks without pretrained weights")
@@ -59,7 +60,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         split = folder / "split.csv"
         if not split.exists():
-            run("-m", "galaxy10", "split", Path(path).absolute(), "-o", split, "--store-dir", given.out / "store")
+            few = ["--train-fraction", given.train_fraction] if given.train_fraction else []
+            run("-m", "galaxy10", "split", Path(path).absolute(), "-o", split, "--store-dir", given.out / "store", *few)
         for network in names:
             for seed in given.seeds.split(","):
                 measure(network, Path(path), folder, int(seed), given)
