@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 from PIL import Image
 
 from galaxy10.files import atomic_write
 from galaxy10.reports.style import DPI
 from galaxy10.version import __version__
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 THUMBNAIL_PX = 192
 MOST_PIXELS = 2200
@@ -123,7 +125,9 @@ def render(template: str, **context: Any) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader  # a quarter of a second, which training does not wait for
+
     environment = Environment(
         loader=PackageLoader("galaxy10.reports"),
         autoescape=True,
