@@ -5,6 +5,7 @@ import copy
 import pytest
 import timm
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from galaxy10.catalogue.embedder import FeatureNetwork
@@ -64,6 +65,20 @@ def test_a_folded_network_computes_the_same_without_batch_normalization_and_is_r
     assert list(restored) == list(kept)
     assert all(torch.equal(restored[name], kept[name]) for name in kept)
     assert torch.equal(network(images()), expected)
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 5)])
+@pytest.mark.parametrize("dilation", [1, 2])
+@torch.no_grad()
+def test_padding_as_in_tensorflow_for_every_side(kernel, dilation):
+    conv = Conv2dSame(3, 4, kernel, stride=2 if dilation == 1 else (2, 3), dilation=dilation)
+    network = used(nn.Sequential(conv, nn.BatchNorm2d(4)))
+    found = folding(network, lambda: network(images()), 3)
+    for sides in ((SIZE, SIZE), (SIZE - 1, SIZE), (SIZE - 2, SIZE + 1), (7, 9), (1, 2)):
+        pictures = torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(2))
+        expected = network(pictures)
+        with found():
+            torch.testing.assert_close(network(pictures), expected)
 
 
 class OutputUsedTwice(nn.Module):

@@ -68,7 +68,8 @@ def split(
     seed: Annotated[int, typer.Option(help="data.split_seed")] = 0,
     folds: Annotated[int | None, typer.Option(help="also write a column of this many folds")] = None,
     train_fraction: Annotated[
-        float | None, typer.Option(help="of the training images, to keep; the others are in no subset", show_default=False)
+        float | None,
+        typer.Option(help="of the training images, to keep; the others are in no subset", show_default=False),
     ] = None,
     duplicates: Annotated[str, typer.Option(help="one galaxy under two labels: drop, first or keep")] = "drop",
     blanks: Annotated[str, typer.Option(help="images of one colour: drop or keep")] = "drop",

@@ -1,10 +1,13 @@
 """Batch normalization folded into the convolutions before it, for networks that only evaluate.
 
 In evaluation, batch normalization multiplies each channel by a constant and adds another. Convolutions can do that with
-other filters, and the pass over memory is saved: EfficientNet-Lite0 computes 1.4 times as many images/s on a CPU.
+other filters, and the pass over memory is saved. On CPUs the folded convolutions also pad their filters where
+TensorFlow's padding wants an image with one more row and column of zeros than before it: the image is not copied.
+EfficientNet-Lite0 computes 1.4 times as many images/s folded, and 1.7 times with both.
 """
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +32,17 @@ class _Pair:
     """A convolution with the batch normalization that takes its output.
 
     Attributes:
-        before, after: weight and bias of the convolution, without and with the batch normalization.
-        places: the modules that hold the batch normalization, with its name there.
-        rest: what follows in the same layer, such as an activation.
+        folded: both in one.
+        rest: what follows in the layer of the batch normalization, such as an activation.
+        conv_places, norm_places: the modules that hold either, with its name there.
     """
 
     conv: nn.Conv2d
     norm: nn.BatchNorm2d
-    before: tuple[Any, Any]
-    after: tuple[nn.Parameter, nn.Parameter]
-    places: Sequence[tuple[nn.Module, str]]
+    folded: nn.Module
     rest: nn.Module
+    conv_places: Sequence[tuple[nn.Module, str]]
+    norm_places: Sequence[tuple[nn.Module, str]]
 
 
 class Folding:
@@ -50,12 +54,12 @@ class Folding:
     def apply(self) -> None:
         """Put the network into its folded form."""
         for pair in self._pairs:
-            self._set(pair, pair.after, pair.rest)
+            self._set(pair, pair.folded, pair.rest)
 
     def undo(self) -> None:
         """Put the network into its own form."""
         for pair in self._pairs:
-            self._set(pair, pair.before, pair.norm)
+            self._set(pair, pair.conv, pair.norm)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -67,10 +71,37 @@ class Folding:
             self.undo()
 
     @staticmethod
-    def _set(pair: _Pair, parameters: tuple[Any, Any], layer: nn.Module) -> None:
-        pair.conv.weight, pair.conv.bias = parameters
-        for parent, name in pair.places:
-            setattr(parent, name, layer)
+    def _set(pair: _Pair, conv: nn.Module, norm: nn.Module) -> None:
+        for places, module in ((pair.conv_places, conv), (pair.norm_places, norm)):
+            for parent, name in places:
+                setattr(parent, name, module)
+
+
+class _FoldedConv2d(nn.Module):
+    """A convolution that contains a batch normalization, for inputs (B, C, H, W)."""
+
+    def __init__(self, conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor):
+        super().__init__()
+        self.weight, self.bias = (nn.Parameter(values, requires_grad=False) for values in (weight, bias))
+        self.conv = [conv]  # in a list, so that it is no part of the network
+        self.is_same = type(conv).__name__ == "Conv2dSame"
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        conv = self.conv[0]
+        if not self.is_same:
+            outputs: torch.Tensor = conv._conv_forward(inputs, self.weight, self.bias)
+            return outputs
+        weight: torch.Tensor = self.weight
+        sides = zip(inputs.shape[-2:], conv.kernel_size, conv.stride, conv.dilation, strict=True)
+        zeros = [max((math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in sides]
+        top, left = (number % 2 for number in zeros)  # 1: one row or column less before the image than after it
+        height, width = (math.ceil(number / 2) for number in zeros)
+        if (top or left) and not (inputs.is_cpu and conv.dilation == (1, 1)):
+            inputs = functional.pad(inputs, (width - left, width, height - top, height))
+            height = width = 0
+        elif top or left:
+            weight = functional.pad(weight, (left, 0, top, 0))
+        return functional.conv2d(inputs, weight, self.bias, conv.stride, (height, width), conv.dilation, conv.groups)
 
 
 def fold_batch_norm(network: nn.Module, forward: Callable[[torch.Tensor], Outputs], image_size: int) -> None:
@@ -169,9 +200,9 @@ def _folded(network: nn.Module, pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]]) -
         channels_last = conv.weight.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         filters = filters.to(conv.weight).contiguous(memory_format=layout)
-        after = (nn.Parameter(filters, requires_grad=False), nn.Parameter(bias.to(conv.weight), requires_grad=False))
+        folded = _FoldedConv2d(conv, filters, bias.to(conv.weight)).eval()
         rest = nn.Sequential(*norm.children()).eval()
-        found.append(_Pair(conv, norm, (conv.weight, conv.bias), after, places[norm], rest))
+        found.append(_Pair(conv, norm, folded, rest, places[conv], places[norm]))
     return found
 
 
