@@ -5,7 +5,7 @@ import copy
 import pytest
 import timm
 import torch
-from timm.layers import Conv2dSame
+from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import nn
 
 from galaxy10.catalogue.embedder import FeatureNetwork
@@ -79,6 +79,29 @@ def test_padding_as_in_tensorflow_for_every_side(kernel, dilation):
         expected = network(pictures)
         with found():
             torch.testing.assert_close(network(pictures), expected)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.SiLU])
+@pytest.mark.parametrize("padding", [1, "same"])
+@torch.no_grad()
+def test_an_activation_in_the_layer_of_the_normalization_is_computed_once(activation, padding):
+    network = used(nn.Sequential(nn.Conv2d(3, 4, 3, padding=padding), BatchNormAct2d(4, act_layer=activation)))
+    inputs = 10 * images()
+    expected = network(inputs)
+    found = folding(network, lambda: network(inputs), 3)
+    with found():
+        torch.testing.assert_close(network(inputs), expected)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(network(inputs).float(), expected, rtol=0.02, atol=0.2)
+    if activation is not nn.SiLU:
+        assert (expected == 0).any()
+        assert activation is nn.ReLU or (expected == 6).any()
+    called = []
+    network[1].act.register_forward_hook(lambda *given: called.append(given))
+    with folding(network, lambda: network(inputs), 3)():
+        called.clear()
+        network(inputs)
+        assert len(called) == 1
 
 
 class OutputUsedTwice(nn.Module):

@@ -1,9 +1,9 @@
 """Batch normalization folded into the convolutions before it, for networks that only evaluate.
 
 In evaluation, batch normalization multiplies each channel by a constant and adds another. Convolutions can do that with
-other filters, and the pass over memory is saved. On CPUs the folded convolutions also pad their filters where
-TensorFlow's padding wants an image with one more row and column of zeros than before it: the image is not copied.
-EfficientNet-Lite0 computes 1.4 times as many images/s folded, and 1.7 times with both.
+other filters, and the pass over memory is saved. On CPUs the folded convolutions save two more: where TensorFlow's
+padding wants one row and column of zeros more after the image than before it, they pad their filters, and a ReLU or
+ReLU6 in the same layer is computed with the convolution.
 """
 
 import logging
@@ -32,15 +32,13 @@ class _Pair:
     """A convolution with the batch normalization that takes its output.
 
     Attributes:
-        folded: both in one.
-        rest: what follows in the layer of the batch normalization, such as an activation.
+        folded: both in one, with what follows in the layer of the batch normalization, such as an activation.
         conv_places, norm_places: the modules that hold either, with its name there.
     """
 
     conv: nn.Conv2d
     norm: nn.BatchNorm2d
     folded: nn.Module
-    rest: nn.Module
     conv_places: Sequence[tuple[nn.Module, str]]
     norm_places: Sequence[tuple[nn.Module, str]]
 
@@ -54,7 +52,7 @@ class Folding:
     def apply(self) -> None:
         """Put the network into its folded form."""
         for pair in self._pairs:
-            self._set(pair, pair.folded, pair.rest)
+            self._set(pair, pair.folded, nn.Identity())
 
     def undo(self) -> None:
         """Put the network into its own form."""
@@ -78,30 +76,53 @@ class Folding:
 
 
 class _FoldedConv2d(nn.Module):
-    """A convolution that contains a batch normalization, for inputs (B, C, H, W)."""
+    """A convolution that contains a batch normalization and what follows in its layer, for inputs (B, C, H, W)."""
 
-    def __init__(self, conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor):
+    def __init__(self, conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor, rest: nn.Module):
         super().__init__()
         self.weight, self.bias = (nn.Parameter(values, requires_grad=False) for values in (weight, bias))
+        self.rest = rest
         self.conv = [conv]  # in a list, so that it is no part of the network
         self.is_same = type(conv).__name__ == "Conv2dSame"
+        self.activation = _activation(rest)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        conv = self.conv[0]
-        if not self.is_same:
-            outputs: torch.Tensor = conv._conv_forward(inputs, self.weight, self.bias)
+        conv, weight, padding = self.conv[0], self.weight, self.conv[0].padding
+        if self.is_same:
+            inputs, weight, padding = self._padded(inputs)
+        elif isinstance(padding, str) or conv.padding_mode != "zeros":
+            outputs: torch.Tensor = self.rest(conv._conv_forward(inputs, weight, self.bias))
             return outputs
-        weight: torch.Tensor = self.weight
+        shape = (padding, conv.stride, conv.dilation, conv.groups)
+        if self.activation and inputs.is_cpu and inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+            outputs = torch.ops.mkldnn._convolution_pointwise(inputs, weight, self.bias, *shape, *self.activation, "")
+        else:
+            padding, stride, dilation, groups = shape
+            outputs = self.rest(functional.conv2d(inputs, weight, self.bias, stride, padding, dilation, groups))
+        return outputs
+
+    def _padded(self, inputs: torch.Tensor) -> tuple[torch.Tensor, Any, tuple[int, int]]:
+        """Return inputs, filters and padding of TensorFlow's "same" convolution."""
+        conv = self.conv[0]
         sides = zip(inputs.shape[-2:], conv.kernel_size, conv.stride, conv.dilation, strict=True)
         zeros = [max((math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n, 0) for n, k, s, d in sides]
         top, left = (number % 2 for number in zeros)  # 1: one row or column less before the image than after it
         height, width = (math.ceil(number / 2) for number in zeros)
-        if (top or left) and not (inputs.is_cpu and conv.dilation == (1, 1)):
-            inputs = functional.pad(inputs, (width - left, width, height - top, height))
-            height = width = 0
-        elif top or left:
-            weight = functional.pad(weight, (left, 0, top, 0))
-        return functional.conv2d(inputs, weight, self.bias, conv.stride, (height, width), conv.dilation, conv.groups)
+        if not (top or left):
+            return inputs, self.weight, (height, width)
+        if inputs.is_cpu and conv.dilation == (1, 1):
+            return inputs, functional.pad(self.weight, (left, 0, top, 0)), (height, width)
+        return functional.pad(inputs, (width - left, width, height - top, height)), self.weight, (0, 0)
+
+
+def _activation(rest: nn.Module) -> tuple[str, list[float]] | None:
+    """Return the name and the numbers by which oneDNN knows an activation; None if it cannot compute it in one go."""
+    layers = [layer for layer in rest.children() if not _is_plain(layer, ("Identity",))]
+    if len(layers) != 1 or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+        return None
+    if _is_plain(layers[0], ("ReLU",)):
+        return "relu", []
+    return ("hardtanh", [0.0, 6.0]) if _is_plain(layers[0], ("ReLU6",)) else None
 
 
 def fold_batch_norm(network: nn.Module, forward: Callable[[torch.Tensor], Outputs], image_size: int) -> None:
@@ -200,9 +221,9 @@ def _folded(network: nn.Module, pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]]) -
         channels_last = conv.weight.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if channels_last else torch.contiguous_format
         filters = filters.to(conv.weight).contiguous(memory_format=layout)
-        folded = _FoldedConv2d(conv, filters, bias.to(conv.weight)).eval()
         rest = nn.Sequential(*norm.children()).eval()
-        found.append(_Pair(conv, norm, folded, rest, places[conv], places[norm]))
+        folded = _FoldedConv2d(conv, filters, bias.to(conv.weight), rest).eval()
+        found.append(_Pair(conv, norm, folded, places[conv], places[norm]))
     return found
 
 
