@@ -14,6 +14,7 @@ from galaxy10.models.batch_norm_folding import fold_batch_norm, folding
 from galaxy10.models.classifier import Classifier
 from galaxy10.models.d4_networks import PlainCNN
 from galaxy10.prediction.calibrate import calibrate_run
+from galaxy10.prediction.engine import OnnxForward
 from galaxy10.prediction.ensemble import Ensemble
 from tests.galaxies import write_galaxies
 
@@ -102,6 +103,22 @@ def test_an_activation_in_the_layer_of_the_normalization_is_computed_once(activa
         called.clear()
         network(inputs)
         assert len(called) == 1
+
+
+@torch.no_grad()
+def test_a_folded_network_is_written_as_an_onnx_graph():
+    layers = [
+        Conv2dSame(3, 4, 3, stride=2),
+        BatchNormAct2d(4, act_layer=nn.ReLU6),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ]
+    network = used(nn.Sequential(*layers))
+    expected = network(images())
+    fold_batch_norm(network, network, SIZE)
+    assert normalizations(network) == 0
+    graph = OnnxForward(network, lambda inputs: (network(inputs), None), SIZE)
+    torch.testing.assert_close(graph(images())[0], expected)
 
 
 class OutputUsedTwice(nn.Module):

@@ -94,7 +94,7 @@ class _FoldedConv2d(nn.Module):
             outputs: torch.Tensor = self.rest(conv._conv_forward(inputs, weight, self.bias))
             return outputs
         shape = (padding, conv.stride, conv.dilation, conv.groups)
-        if self.activation and inputs.is_cpu and inputs.dtype == torch.float32 and not torch.is_autocast_enabled("cpu"):
+        if self.activation and inputs.dtype == torch.float32 and _is_computed_by_onednn(inputs):
             outputs = torch.ops.mkldnn._convolution_pointwise(inputs, weight, self.bias, *shape, *self.activation, "")
         else:
             padding, stride, dilation, groups = shape
@@ -110,9 +110,14 @@ class _FoldedConv2d(nn.Module):
         height, width = (math.ceil(number / 2) for number in zeros)
         if not (top or left):
             return inputs, self.weight, (height, width)
-        if inputs.is_cpu and conv.dilation == (1, 1):
+        if conv.dilation == (1, 1) and _is_computed_by_onednn(inputs):
             return inputs, functional.pad(self.weight, (left, 0, top, 0)), (height, width)
         return functional.pad(inputs, (width - left, width, height - top, height)), self.weight, (0, 0)
+
+
+def _is_computed_by_onednn(inputs: torch.Tensor) -> bool:
+    """Return whether a convolution of these inputs is computed now, by oneDNN; it may be written as a graph instead."""
+    return inputs.is_cpu and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 
 def _activation(rest: nn.Module) -> tuple[str, list[float]] | None:
