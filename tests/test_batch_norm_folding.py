@@ -7,6 +7,7 @@ import timm
 import torch
 from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from galaxy10.catalogue.embedder import FeatureNetwork
 from galaxy10.evaluation.evaluate import evaluate_run
@@ -36,6 +37,18 @@ def used(network: nn.Module, seed: int = 0) -> nn.Module:
 
 def normalizations(network: nn.Module) -> int:
     return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+class Operations(TorchDispatchMode):
+    """Notes the operations that are computed, with the shape of their first tensor."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.found.append((func._schema.name.partition("::")[2], tuple(getattr(args[0], "shape", ())) if args else ()))
+        return func(*args, **(kwargs or {}))
 
 
 def images() -> torch.Tensor:
@@ -78,8 +91,10 @@ def test_padding_as_in_tensorflow_for_every_side(kernel, dilation):
     for sides in ((SIZE, SIZE), (SIZE - 1, SIZE), (SIZE - 2, SIZE + 1), (7, 9), (1, 2)):
         pictures = torch.randn(2, 3, *sides, generator=torch.Generator().manual_seed(2))
         expected = network(pictures)
-        with found():
+        with found(), Operations() as operations:
             torch.testing.assert_close(network(pictures), expected)
+        copied = ("constant_pad_nd", (2, 3, *sides)) in operations.found
+        assert not copied or dilation > 1, "the images are padded, not the filters"
 
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.SiLU])
@@ -91,7 +106,10 @@ def test_an_activation_in_the_layer_of_the_normalization_is_computed_once(activa
     expected = network(inputs)
     found = folding(network, lambda: network(inputs), 3)
     with found():
-        torch.testing.assert_close(network(inputs), expected)
+        with Operations() as operations:
+            torch.testing.assert_close(network(inputs), expected)
+        joint = hasattr(torch.ops.mkldnn, "_convolution_pointwise") and activation is not nn.SiLU and padding == 1
+        assert ("_convolution_pointwise" in dict(operations.found)) == joint
         with torch.autocast("cpu", torch.bfloat16):
             torch.testing.assert_close(network(inputs).float(), expected, rtol=0.02, atol=0.2)
     if activation is not nn.SiLU:

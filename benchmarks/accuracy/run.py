@@ -39,7 +39,7 @@ def main() -> None:
     """Run what is missing, then write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", action="append", required=True, metavar="NAME=FILE.h5")
-    parser.add_argument("--train-fraction", type=float, help="of the training images, with a --data name of its own")
+    parser.add_argument("--train-fraction", type=float, help="of the training images; a table of its own")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--epochs", type=int, default=5, help="of the pretrained networks")
     parser.add_argument("--scratch-epochs", type=int, default=20, help="of networks without pretrained weights")
@@ -56,12 +56,14 @@ def main() -> None:
         name, _, path = data.partition("=")
         if not Path(path).is_file():
             sys.exit(f"--data {data}: there is no file {path!r}; type --data NAME=FILE.h5")
+        few = given.train_fraction
+        name += f", {100 * few:g} % of the labels" if few else ""
         folder = given.out / slug(name)
         folder.mkdir(parents=True, exist_ok=True)
         split = folder / "split.csv"
         if not split.exists():
-            few = ["--train-fraction", given.train_fraction] if given.train_fraction else []
-            run("-m", "galaxy10", "split", Path(path).absolute(), "-o", split, "--store-dir", given.out / "store", *few)
+            options = ["--store-dir", given.out / "store", *(["--train-fraction", few] if few else [])]
+            run("-m", "galaxy10", "split", Path(path).absolute(), "-o", split, *options)
         for network in names:
             for seed in given.seeds.split(","):
                 measure(network, Path(path), folder, int(seed), given)

@@ -93,12 +93,12 @@ class _FoldedConv2d(nn.Module):
         elif isinstance(padding, str) or conv.padding_mode != "zeros":
             outputs: torch.Tensor = self.rest(conv._conv_forward(inputs, weight, self.bias))
             return outputs
-        shape = (padding, conv.stride, conv.dilation, conv.groups)
         if self.activation and inputs.dtype == torch.float32 and _is_computed_by_onednn(inputs):
+            shape = (padding, conv.stride, conv.dilation, conv.groups)
             outputs = torch.ops.mkldnn._convolution_pointwise(inputs, weight, self.bias, *shape, *self.activation, "")
-        else:
-            padding, stride, dilation, groups = shape
-            outputs = self.rest(functional.conv2d(inputs, weight, self.bias, stride, padding, dilation, groups))
+            return outputs
+        shape = (conv.stride, padding, conv.dilation, conv.groups)
+        outputs = self.rest(functional.conv2d(inputs, weight, self.bias, *shape))
         return outputs
 
     def _padded(self, inputs: torch.Tensor) -> tuple[torch.Tensor, Any, tuple[int, int]]:
