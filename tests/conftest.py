@@ -46,9 +46,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Session(config.getoption("--max-torch-imports"), config.getoption("--cpu-times")))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Fast tests first."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Those that need SLURM first, in one process, since they share a cluster and mostly wait; then fast ones first."""
+    for item in items:
+        if "slurm" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("slurm"))
+    items.sort(key=lambda item: (not item.get_closest_marker("xdist_group"), bool(item.get_closest_marker("slow"))))
 
 
 @pytest.fixture(autouse=True)

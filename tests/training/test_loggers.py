@@ -80,7 +80,8 @@ def test_without_credentials_a_run_is_kept_and_one_line_says_how_to_upload_it(co
     assert ("model", ["best.ckpt"]) in logged.artifacts
     outside = {path.name for path in tmp_path.iterdir()} - {"g.h5", "r", "home"}
     assert all(name.endswith((".store", ".lock")) for name in outside)
-    assert not list((tmp_path / "home").rglob("*wandb*"))
+    # wandb's service ends, and removes its socket's folder, once it sees that the run's own W&B process is gone.
+    wait_for(lambda: not list((tmp_path / "home").rglob("*wandb*")), "wandb's temporary files to be removed")
     assert not list(temporary.rglob("*.png"))
 
 
