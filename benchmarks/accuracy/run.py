@@ -5,6 +5,8 @@ make benchmark-accuracy ARGS="--data 'Galaxy Zoo 1=gz1.h5' --seeds 0,1,2"
 Each run is a process of its own. Its result is kept in build/benchmark-accuracy as soon as it is there: after an
 interruption, run the same command again, and nothing is trained twice. A table holds everything that was kept of its
 data set, so that networks and seeds can be added by further commands.
+
+timm's own training script is not in its package. --timm-script TRAIN.PY adds it where a copy of its repository is at hand.
 """
 
 import argparse
@@ -32,6 +34,7 @@ OURS = {
     "PCA + logistic regression": ["experiment=tuned_pca", "data.protocol=default", "data.balance=none"],
 }
 RIVALS = {"plain loop: EfficientNet-Lite0": "plain", "timm's parts: EfficientNet-Lite0": "timm"}
+TIMM_SCRIPT = "timm's train.py: EfficientNet-Lite0"
 BEGIN, END = "<!-- benchmark-accuracy: begin -->", "<!-- benchmark-accuracy: end -->"
 
 
@@ -45,12 +48,16 @@ def main() -> None:
     parser.add_argument("--scratch-epochs", type=int, default=20, help="of networks without pretrained weights")
     parser.add_argument("--image-px", type=int, default=128, help="of the pretrained networks")
     parser.add_argument("--scratch-image-px", type=int, default=64, help="of networks without pretrained weights")
+    parser.add_argument("--timm-script", type=Path, metavar="TRAIN.PY", help="timm's own training script: a rival more")
     parser.add_argument("--only", default="", help="comma-separated parts of names, such as D4,plain loop")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "benchmark-accuracy")
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="put the tables into this page")
     given = parser.parse_args()
     wanted = [part for part in given.only.split(",") if part]
-    names = [name for name in (*OURS, *RIVALS) if not wanted or any(part in name for part in wanted)]
+    if given.timm_script and not given.timm_script.is_file():
+        sys.exit(f"--timm-script: there is no file {str(given.timm_script)!r}; name train.py of timm's repository")
+    all_names = (*OURS, *RIVALS, *([TIMM_SCRIPT] if given.timm_script else []))
+    names = [name for name in all_names if not wanted or any(part in name for part in wanted)]
     tables = {}
     for data in given.data:
         name, _, path = data.partition("=")
@@ -82,7 +89,11 @@ def measure(name: str, path: Path, folder: Path, seed: int, given: argparse.Name
     if kept.exists():
         return
     data = [str(path.absolute()), str(folder / "split.csv")]
-    if name in RIVALS:
+    if name == TIMM_SCRIPT:
+        shown = ["--epochs", str(epochs), "--image-px", str(image_px)]
+        result = last_json(run(HERE / "timm_script.py", given.timm_script.absolute(), *data, *shown, "--seed", seed))
+        shown = ["benchmarks/accuracy/timm_script.py", *shown]
+    elif name in RIVALS:
         shown = [RIVALS[name], "--epochs", str(epochs), "--image-px", str(image_px)]
         result = last_json(run(HERE / "rivals.py", *shown, *data, "--seed", seed))
         shown = ["benchmarks/accuracy/rivals.py", *shown]

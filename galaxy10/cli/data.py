@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from galaxy10.cli.options import Hdu, Output, Overwrite, PathColumn, StoreDir, Stretch
+from galaxy10.cli.options import Hdu, Output, Overwrite, PathColumn, StoreDir, Stretch, named_as_options
 from galaxy10.cli.output import finish
 
 app = typer.Typer()
@@ -84,8 +84,8 @@ def split(
     """
     from galaxy10.data.write_split import write_split
 
-    print(
-        write_split(
+    with named_as_options(path="", split_seed="seed", num_folds="folds"):
+        table = write_split(
             file,
             output,
             num_folds=folds,
@@ -97,7 +97,7 @@ def split(
             group_radius_arcsec=group_radius_arcsec,
             store_dir=store_dir,
         )
-    )
+    print(table)
 
 
 @app.command()

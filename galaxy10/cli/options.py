@@ -1,5 +1,8 @@
 """Options that several commands of `galaxy10` have."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -110,3 +113,24 @@ def parse_batch_size(text: str) -> int | None:
         return int(text)
     except ValueError:
         raise Galaxy10Error(f"--batch-size {text} is not allowed; give a number, such as 64, or auto") from None
+
+
+@contextmanager
+def named_as_options(**others: str) -> Iterator[None]:
+    """Make errors about settings of `data` name the options of a command, `--key value` for `data.key=value`.
+
+    Args:
+        others: the options whose names differ from those of the settings, by setting; "" for an argument.
+
+    Raises:
+        Galaxy10Error: with the new names.
+    """
+
+    def option(match: re.Match[str]) -> str:
+        name = others.get(match[1], match[1]).replace("_", "-")
+        return f"--{name}{' ' if match[2] else ''}" if name else ""
+
+    try:
+        yield
+    except Galaxy10Error as error:
+        raise Galaxy10Error(re.sub(r"\bdata\.(\w+)(=?)", option, str(error)).replace(", or null", "")) from error

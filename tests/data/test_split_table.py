@@ -145,6 +145,16 @@ def test_the_command_writes_a_table_and_a_missing_one_is_refused_before_training
     assert (done.code, done.out.strip()) == (0, "s.csv")
     assert "42 train, 6 val, 12 test, 0 dropped; 60 groups; split " in done.err
     assert np.bincount(pd.read_csv(tmp_path / "s.csv")["fold"]).tolist() == [15, 15, 15, 15]
+    for words, message in (
+        (["gone.h5"], "error: gone.h5 does not exist; "),
+        ([galaxies, "--folds", "1"], "error: --folds 1 is not allowed; expected a whole number from 3 to 100"),
+        ([galaxies, "--seed", "-3"], "error: --seed -3 is not allowed; "),
+        ([galaxies, "--train-fraction", "1e-4"], "; type --train-fraction 0."),
+    ):
+        refused = here("galaxy10", "split", *words, "-o", "t.csv")
+        assert refused.code == 2
+        assert message in refused.message
+        assert "null" not in refused.message
     refused = here("galaxy10", "split", galaxies, "-o", "s.txt")
     assert (refused.code, refused.message) == (
         2,
