@@ -6,7 +6,7 @@ Each run is a process of its own. Its result is kept in build/benchmark-accuracy
 interruption, run the same command again, and nothing is trained twice. A table holds everything that was kept of its
 data set, so that networks and seeds can be added by further commands.
 
-timm's own training script is not in its package. --timm-script TRAIN.PY adds it where a copy of its repository is at hand.
+timm's own training script is not in its package: --timm-script TRAIN.PY adds it, from a copy of its repository.
 """
 
 import argparse

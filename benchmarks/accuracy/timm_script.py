@@ -83,7 +83,10 @@ def train(given: argparse.Namespace, folder: Path, classes: int, source: Any, fl
     words += [f"--model={BACKBONE}", f"--num-classes={classes}", f"--initial-checkpoint={folder / 'initial.pth'}"]
     words += ["--input-size", "3", side, side, "--crop-pct=1", "--mean", *map(str, source.mean), "--std"]
     words += [*map(str, source.std), f"--batch-size={BATCH}", f"--epochs={given.epochs}", f"--seed={given.seed}"]
-    words += [f"--device={device}", "--workers=1", f"--output={folder}", "--experiment=run", *FLAGS, *flags]
+    words += ["--workers=1", f"--output={folder}", "--experiment=run", *FLAGS, *flags]
+    words += (
+        [f"--device={device}"] if '"--device"' in given.script.read_text().replace("'", '"') else []
+    )  # from timm 1 on
     if choose_precision("auto", "auto", BACKBONE, given.image_px).name == "bf16-mixed":
         words += ["--amp", "--amp-dtype=bfloat16"]
     done = subprocess.run(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
