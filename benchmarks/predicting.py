@@ -4,7 +4,7 @@ python benchmarks/predicting.py --images 384 --repeats 3
 
 The bare network computes prepared tensors that are in memory already. The timm script reads files with as many workers
 as cores, and computes one view in channels-last; the other script does the same with ONNX Runtime. Networks have random
-weights: EfficientNet-Lite0 at 128 px, and the D4 CNN of size small at 64 px, which needs one view. The latter is given five
+weights: EfficientNet-Lite0 at 128 px, and the D4 CNN of size small at 64 px, which needs one view and is given five
 times as many images, a second of work, beside which filling the pipeline takes little.
 """
 
