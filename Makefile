@@ -47,7 +47,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not long" --max-torch-imports 30 $(ARGS)
 
 test-long: $(READY)
-	@HYPOTHESIS_PROFILE=many $(BIN)/python -m pytest -n 2 --dist loadgroup -m 'long or properties' $(ARGS)
+	@HYPOTHESIS_PROFILE=many $(BIN)/python -m pytest -n 2 --dist loadscope -m 'long or properties' $(ARGS)
 
 bench: $(READY)
 	@for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done

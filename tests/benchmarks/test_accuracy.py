@@ -8,6 +8,44 @@ import pytest
 from tests.conftest import QUIET, ROOT
 from tests.galaxies import write_galaxies
 
+RUN = ROOT / "benchmarks" / "accuracy" / "run.py"
+# What timm's script is given and leaves behind, without the training.
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+given = dict(word.split("=", 1) for word in sys.argv[1:] if word.startswith("--") and "=" in word)
+for subset in (given["--train-split"], given["--val-split"]):
+    images = list((Path(sys.argv[1]) / subset).glob("*/*.png"))
+    print(subset, len(images), sorted({path.parent.name for path in images}))
+out = Path(given["--output"]) / given["--experiment"]
+out.mkdir()
+if given["--seed"] == "1":
+    sys.exit("no luck")
+torch.save({"state_dict": torch.load(given["--initial-checkpoint"])}, out / "model_best.pth.tar")
+"""
+
+
+@pytest.mark.long
+def test_timms_script_trains_on_the_rows_of_the_table(tmp_path, monkeypatch):
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    write_galaxies(tmp_path / "g.h5", per_class=20)
+    words = ["--data", "small=g.h5", "--epochs", "1", "--image-px", "32", "--only", "train.py", "--out", "out"]
+
+    def measure(*more):
+        return subprocess.run([sys.executable, RUN, *words, *more], cwd=tmp_path, capture_output=True, text=True)
+
+    missing = measure("--timm-script", "train.py")
+    assert "--timm-script: there is no file 'train.py'; name train.py of timm's repository" in missing.stderr
+    (tmp_path / "train.py").write_text(SCRIPT)
+    done = measure("--timm-script", "train.py", "--seeds", "0")
+    assert done.returncode == 0, done.stderr
+    assert "g.h5 timm's train.py: EfficientNet-Lite0 seed 0: 0." in done.stdout
+    failed = measure("--timm-script", "train.py", "--seeds", "1")
+    assert failed.returncode == 1
+    assert "train 42 ['000', '001', '002']\nval 6 ['000', '001', '002']\nno luck" in failed.stderr
+
 
 @pytest.mark.long
 def test_a_run_is_trained_once_and_its_table_stands_between_the_marks(tmp_path, monkeypatch):
@@ -31,7 +69,7 @@ def test_a_run_is_trained_once_and_its_table_stands_between_the_marks(tmp_path, 
     ]
 
     def measure(*more):
-        line = [sys.executable, ROOT / "benchmarks" / "accuracy" / "run.py", *words, "--out", tmp_path / "out", *more]
+        line = [sys.executable, RUN, *words, "--out", tmp_path / "out", *more]
         return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True)
 
     done = measure("--write", page)
