@@ -27,9 +27,9 @@ from side_by_side import last_json, machine, run  # noqa: E402
 OURS = {
     "ours: EfficientNet-Lite0": ["model=efficientnet_lite0"],
     "ours: D4 CNN": ["model=d4_cnn", "model.network.size=small"],
-    "ours: its plain twin": ["model=plain_cnn", "model.network.size=small"],
+    "ours: plain twin of the D4 CNN": ["model=plain_cnn", "model.network.size=small"],
     "ours: D4 ResNet": ["model=d4_resnet", "model.network.size=small"],
-    "ours: its plain twin (ResNet)": ["model=plain_resnet", "model.network.size=small"],
+    "ours: plain twin of the D4 ResNet": ["model=plain_resnet", "model.network.size=small"],
     "ours: simple CNN": ["model=simple_cnn"],
     "PCA + logistic regression": ["experiment=tuned_pca", "data.protocol=default", "data.balance=none"],
 }
@@ -133,12 +133,15 @@ def commit() -> str:
 
 
 def table(results: list[dict[str, Any]]) -> list[str]:
-    """Return the Markdown table of one data set: a row for each network and command, the best accuracy first."""
+    """Return the Markdown table of one data set: a row for each network and command, the best accuracy first.
+
+    Times are those of the fastest seed, which other work on the machine has disturbed least.
+    """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:
         groups.setdefault((result["network"], result["command"]), []).append(result)
     epochs = [result["epoch_seconds"] for result in results if result["network"] == "plain loop: EfficientNet-Lite0"]
-    unit = statistics.median(epochs) if epochs else None
+    unit = min(epochs, default=None)
     machines = sorted({f"{r['machine']['cores']} cores {r['machine']['cpu']}" for r in results})
     splits = sorted({result["split"] for result in results if "split" in result})
     about = [f"Split {', '.join(splits)}" if splits else "", "; ".join(machines)]
@@ -150,7 +153,7 @@ def table(results: list[dict[str, Any]]) -> list[str]:
         "|---" * 7 + "|",
     ]
     for (name, command), runs in sorted(groups.items(), key=lambda item: -mean(r["accuracy"] for r in item[1])):
-        seconds = statistics.median(r["seconds"] for r in runs)
+        seconds = min(r["seconds"] for r in runs)
         time = f"{seconds / unit:.1f}" if unit else f"{seconds:.0f}"
         seeds, commits = (sorted({r[key] for r in runs}) for key in ("seed", "commit"))
         scores = " | ".join(spread([r[key] for r in runs]) for key in ("accuracy", "macro_f1"))
