@@ -359,7 +359,7 @@ def main() -> None:
             begin = time.perf_counter()
             done = _give(bad.words, folder)
             seconds = time.perf_counter() - begin
-            message = done.stderr.strip().replace(str(folder), "…").replace("|", "\\|")
+            message = done.stderr.strip().replace(str(folder), "…").replace(sys.base_prefix, "…").replace("|", "\\|")
             assert done.returncode == 2, message
             print(f"| {what} | `{' '.join(bad.words)}` | {message} | {seconds:.1f} |", flush=True)
 
