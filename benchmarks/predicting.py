@@ -129,7 +129,7 @@ def exported(network: torch.nn.Module, image_px: int, path: Path) -> Callable[[t
 
 def main() -> None:
     given = arguments(__doc__, repeats=3, images=384)
-    many = np.ascontiguousarray(survey_store().images[: 5 * given.images])
+    many = np.array(survey_store().images[: 5 * given.images])  # in memory, writable
     images = many[: given.images]
     rows: list[Row] = []
     with TemporaryDirectory(prefix="bench-") as name:
