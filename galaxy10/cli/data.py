@@ -84,7 +84,8 @@ def split(
     """
     from galaxy10.data.write_split import write_split
 
-    with named_as_options(path="", split_seed="seed", num_folds="folds"):
+    options = ("train_fraction", "protocol", "duplicates", "blanks", "group_radius_arcsec", "store_dir")
+    with named_as_options(*options, path="", split_seed="seed", num_folds="folds"):
         table = write_split(
             file,
             output,

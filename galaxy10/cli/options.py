@@ -116,18 +116,23 @@ def parse_batch_size(text: str) -> int | None:
 
 
 @contextmanager
-def named_as_options(**others: str) -> Iterator[None]:
+def named_as_options(*same: str, **others: str) -> Iterator[None]:
     """Make errors about settings of `data` name the options of a command, `--key value` for `data.key=value`.
 
     Args:
-        others: the options whose names differ from those of the settings, by setting; "" for an argument.
+        same: the settings that the command takes as options of the same name; settings that it does not take stay.
+        others: the options of other names, by setting; "" for an argument.
 
     Raises:
         Galaxy10Error: with the new names.
     """
 
+    names = dict(zip(same, same, strict=True)) | others
+
     def option(match: re.Match[str]) -> str:
-        name = others.get(match[1], match[1]).replace("_", "-")
+        if match[1] not in names:
+            return match[0]
+        name = names[match[1]].replace("_", "-")
         return f"--{name}{' ' if match[2] else ''}" if name else ""
 
     try:

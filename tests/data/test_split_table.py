@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from galaxy10.cli.options import named_as_options
 from galaxy10.data import GalaxyData
 from galaxy10.data.split_table import read_split_file
 from galaxy10.data.write_split import write_split
@@ -170,3 +171,10 @@ def test_the_sha256_of_the_table_is_that_of_its_bytes(galaxies, tmp_path):
     path = write_split(galaxies, tmp_path / "split.csv")
     table = pd.DataFrame({"row": range(60), "label": np.repeat([0, 1, 2], 20), "ra": np.nan, "dec": np.nan})
     assert read_split_file(path, table).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_settings_that_are_no_options_of_the_command_keep_their_names():
+    message = "data.path=g.h5 and data.split_seed=1 do not go with data.hdu=2; set data.blanks"
+    with pytest.raises(Galaxy10Error) as caught, named_as_options("blanks", path="", split_seed="seed"):
+        raise Galaxy10Error(message)
+    assert str(caught.value) == "g.h5 and --seed 1 do not go with data.hdu=2; set --blanks"
