@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "benchmark-accuracy")
     parser.add_argument("--write", type=Path, metavar="PAGE.md", help="put the tables into this page")
     given = parser.parse_args()
+    given.out = given.out.absolute()  # the processes have another working directory
     wanted = [part for part in given.only.split(",") if part]
     if given.timm_script and not given.timm_script.is_file():
         sys.exit(f"--timm-script: there is no file {str(given.timm_script)!r}; name train.py of timm's repository")

@@ -126,8 +126,7 @@ def named_as_options(*same: str, **others: str) -> Iterator[None]:
     Raises:
         Galaxy10Error: with the new names.
     """
-
-    names = dict(zip(same, same, strict=True)) | others
+    names = {name: name for name in same} | others
 
     def option(match: re.Match[str]) -> str:
         if match[1] not in names:

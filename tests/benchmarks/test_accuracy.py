@@ -42,6 +42,7 @@ def test_timms_script_trains_on_the_rows_of_the_table(tmp_path, monkeypatch):
     done = measure("--timm-script", "train.py", "--seeds", "0")
     assert done.returncode == 0, done.stderr
     assert "g.h5 timm's train.py: EfficientNet-Lite0 seed 0: 0." in done.stdout
+    assert (tmp_path / "out" / "small" / "split.csv").exists()
     failed = measure("--timm-script", "train.py", "--seeds", "1")
     assert failed.returncode == 1
     assert "train 42 ['000', '001', '002']\nval 6 ['000', '001', '002']\nno luck" in failed.stderr
