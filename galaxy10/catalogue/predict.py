@@ -75,11 +75,13 @@ def _plan(
 ) -> dict[str, Any]:
     """Return everything that determines the content of the catalogue; mine: the images of the shard."""
     used = [c if options.temperature else c.without_temperature() for c in calibrations or ()]
+    smoothing = [c.label_smoothing_removed for c in used]
     prior = [c.log_offsets for c in used] if options.prior != "none" else None
     return {
         "galaxy10": __version__,
         "networks": [checkpoint_hash(run) for run in runs],
         "temperatures": [c.temperature for c in used] if options.temperature else None,
+        **({"label_smoothing_removed": smoothing} if any(smoothing) else {}),
         **({"prior": [options.prior, *prior]} if prior else {}),
         **({"engine": options.engine} if options.engine != "torch" else {}),
         "inputs": inputs.digest(),

@@ -115,11 +115,10 @@ def calibrate(
     result = {
         "run_dir": str(run),
         "mode": mode.key,
-        "temperature": found.temperature,
+        **found.record(prior),
         "validation_galaxies": found.num_galaxies,
         "loss": found.loss,
         "calibration_error": found.calibration_error,
-        **found.prior_record(prior),
     }
     print_result(result)
 

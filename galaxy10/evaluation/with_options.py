@@ -68,12 +68,11 @@ def evaluate_with_options(
     metrics["test/images_per_s"] = round(evaluation.images_per_s, 1)
     prediction = {
         "modes": [member.mode.key for member in networks.members],
-        "temperature": evaluation.calibration.temperature,
         "requested_coverage": options.coverage,
         "per_class": options.per_class,
         "engine": options.engine,
         **({"int8_agreement": networks.int8_agreement} if networks.int8_agreement is not None else {}),
-        **evaluation.calibration.prior_record(options.prior),
+        **evaluation.calibration.record(options.prior),
     }
     evaluated = evaluation_provenance(provenance, file, store.content, split, runs[0])
     trained = ", ".join(str(run.resolve()) for run in runs)

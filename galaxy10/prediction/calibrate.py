@@ -16,6 +16,7 @@ from galaxy10.prediction.calibration import calibrate_priors
 from galaxy10.prediction.calibration_file import Calibration, load_calibration, save_calibrations
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.fit_laplace import fit_laplace
+from galaxy10.prediction.label_smoothing import trained_label_smoothing
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
 from galaxy10.prediction.options import PredictOptions, check_options
@@ -63,7 +64,7 @@ def calibrate_finished_run(run: Path, store: Store | None, device: torch.device 
         kept = np.concatenate(samples)[None]
     else:
         kept = table[[f"p_{slug}" for slug in slugs(module.class_names)]].to_numpy(np.float32)[None]
-    calibrations = calibrate_priors(kept, table["label"].to_numpy(), _known_shares(run))
+    calibrations = calibrate_priors(kept, table["label"].to_numpy(), _known_shares(run), trained_label_smoothing(run))
     save_calibrations(run, resolve_mode(module.tta_views, None, 0), calibrations)
     return calibrations["none"]
 
@@ -118,7 +119,8 @@ def _calibrate_passes(run: Path, tta_views: int | None, mc_dropout: int, laplace
     samples = predict_rows(networks, store, row)
     with atomic_write(RunFiles(run).validation_samples(member.mode.passes_key)) as part, part.open("wb") as file:
         np.savez(file, rows=row, labels=labels, samples=samples)
-    save_calibrations(run, member.mode, calibrate_priors(samples, labels, _known_shares(run)))
+    calibrations = calibrate_priors(samples, labels, _known_shares(run), trained_label_smoothing(run))
+    save_calibrations(run, member.mode, calibrations)
     return member.mode
 
 

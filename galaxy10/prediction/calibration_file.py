@@ -12,6 +12,7 @@ from galaxy10.errors import Galaxy10Error
 from galaxy10.files import read_json, write_json
 from galaxy10.foreign_files import load_arrays
 from galaxy10.prediction.conformal import set_thresholds
+from galaxy10.prediction.label_smoothing import remove_label_smoothing
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.prior import shift_prior
 from galaxy10.prediction.temperature import apply_temperature
@@ -36,6 +37,7 @@ class Calibration:
         log_offsets: of the prior, with the temperature: (1, C), or (K, C) for K samples of runs that were trained on
             different shares; None for no prior.
         uncalibrated_log_offsets: the same without the temperature.
+        label_smoothing_removed: from the probabilities before the temperature; 0 changes nothing.
     """
 
     temperature: float
@@ -46,22 +48,28 @@ class Calibration:
     prior_strength: tuple[float, float] | None = None
     log_offsets: list[list[float]] | None = None
     uncalibrated_log_offsets: list[list[float]] | None = None
+    label_smoothing_removed: float = 0.0
 
     def apply(self, samples: np.ndarray) -> np.ndarray:
-        """Return probabilities (K, N, C) with the temperature, then with the prior."""
-        return shift_prior(apply_temperature(samples, self.temperature), self.log_offsets)
+        """Return probabilities (K, N, C) without label smoothing, then with the temperature, then with the prior."""
+        unsmoothed = remove_label_smoothing(samples, self.label_smoothing_removed)
+        return shift_prior(apply_temperature(unsmoothed, self.temperature), self.log_offsets)
 
-    def prior_record(self, prior: str) -> dict[str, Any]:
-        """Return name, strength and log offsets of the prior for the record of a result; an empty dict for none."""
+    def record(self, prior: str) -> dict[str, Any]:
+        """Return temperature, label smoothing and prior (name, strength, log offsets) for the record of a result."""
+        removed = {"label_smoothing_removed": self.label_smoothing_removed} if self.label_smoothing_removed else {}
+        found = {"temperature": self.temperature, **removed}
         if self.prior_strength is None:
-            return {}
-        return {"prior": prior, "prior_strength": self.prior_strength[1], "prior_log_offsets": self.log_offsets}
+            return found
+        strength = {"prior": prior, "prior_strength": self.prior_strength[1], "prior_log_offsets": self.log_offsets}
+        return {**found, **strength}
 
     def without_temperature(self) -> "Calibration":
-        """Return the calibration with temperature 1 and the scores and offsets that belong to it."""
+        """Return the calibration with temperature 1, label smoothing as it is, and their scores and offsets."""
         return replace(
             self,
             temperature=1.0,
+            label_smoothing_removed=0.0,
             conformal_scores=self.uncalibrated_scores,
             prior_strength=self.prior_strength and (self.prior_strength[0],) * 2,
             log_offsets=self.uncalibrated_log_offsets,
@@ -119,6 +127,7 @@ def load_calibration(run: Path, mode: PredictMode) -> Calibration:
         (strength[0], strength[1]) if strength else None,
         found.get("log_offsets"),
         found.get("uncalibrated_log_offsets"),
+        found.get("label_smoothing_removed", 0.0),
     )
 
 

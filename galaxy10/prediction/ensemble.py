@@ -22,6 +22,7 @@ from galaxy10.prediction.calibration_file import Calibration, load_calibration, 
 from galaxy10.prediction.engine import OnnxForward
 from galaxy10.prediction.head_samples import head_samples, sampled_head_logits
 from galaxy10.prediction.int8 import cpu_has_int8
+from galaxy10.prediction.label_smoothing import trained_label_smoothing
 from galaxy10.prediction.mc_dropout import dropout_layers, image_key, sampled_logits
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
@@ -270,13 +271,15 @@ class Ensemble:
                 f"temperature can be fitted; give runs of one split, or type --no-temperature without --prior"
             )
         samples = [of_member for _, _, of_member in stored]
+        # One amount for all: fitted up to the least that any member was trained with.
+        smoothing = min(trained_label_smoothing(member.run) for member in self.members)
         prior = self.members[0].mode.prior
         if prior == "none":
-            return calibrate(np.concatenate(samples), labels)
+            return calibrate(np.concatenate(samples), labels, label_smoothing=smoothing)
         # Members may have been trained on different shares (data.balance): each has offsets of its own.
         shares = [class_shares(member.run, prior) for member in self.members]
         of_samples = [share for share, part in zip(shares, samples, strict=True) for _ in part]
-        return calibrate(np.concatenate(samples), labels, prior, of_samples)
+        return calibrate(np.concatenate(samples), labels, prior, of_samples, label_smoothing=smoothing)
 
 
 def choose_device(name: str, engine: str = "torch") -> torch.device:

@@ -1,14 +1,13 @@
 """Export a trained run as one file that needs nothing of this project: ONNX, or an exported program of torch.
 
 Input: `images` uint8 (N, H, W, 3) of any size; output: `probabilities` (N, C). The graph holds the central square, the
-antialiased resize, the normalisation, the test-time augmentation, the temperature and the class prior; the metadata
+antialiased resize, the normalisation, the test-time augmentation, the calibration and the class prior; the metadata
 holds the class names.
 """
 
 import json
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from galaxy10.files import atomic_write
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.engine import quietly
 from galaxy10.prediction.ensemble import Ensemble, Member
+from galaxy10.prediction.label_smoothing import SMALLEST_SHARE
 from galaxy10.prediction.options import PredictOptions, check_options, check_packages, check_runs
 from galaxy10.runs.files import RunFiles
 from galaxy10.version import __version__
@@ -39,9 +39,12 @@ class ExportModule(nn.Module):
     shift: torch.Tensor
     log_offsets: torch.Tensor | None
 
-    def __init__(self, member: Member, temperature: float, log_offsets: Sequence[float] | None = None):
+    def __init__(self, member: Member, calibration: Calibration | None):
         super().__init__()
-        self.network, self.views, self.temperature = member.module.eval(), member.mode.views, temperature
+        self.network, self.views = member.module.eval(), member.mode.views
+        self.temperature = calibration.temperature if calibration else 1.0
+        self.label_smoothing = calibration.label_smoothing_removed if calibration else 0.0
+        log_offsets = calibration.log_offsets[0] if calibration and calibration.log_offsets else None
         preprocessing = member.module.known_preprocessing
         self.size, self.interpolation = preprocessing.image_size, preprocessing.interpolation
         mean, std = (
@@ -58,6 +61,9 @@ class ExportModule(nn.Module):
         # All views in one batch: the network is in the file once, not once per view.
         probabilities = self.network(torch.cat(tta_views(inputs, self.views))).softmax(dim=1)
         mean = probabilities.unflatten(0, (self.views, images.shape[0])).mean(dim=0)
+        if self.label_smoothing:  # as galaxy10.prediction.label_smoothing.remove_label_smoothing; softmax normalises
+            unsmoothed = (mean - self.label_smoothing / mean.shape[1]) / (1 - self.label_smoothing)
+            mean = torch.maximum(unsmoothed, SMALLEST_SHARE * mean)
         logits = mean.clamp_min(1e-30).log() / self.temperature
         calibrated: torch.Tensor = (logits if self.log_offsets is None else logits + self.log_offsets).softmax(dim=1)
         return calibrated
@@ -129,9 +135,7 @@ def export(
     calibration = networks.calibration() if temperature or prior != "none" else None
     if calibration and not temperature:
         calibration = calibration.without_temperature()
-    value = calibration.temperature if calibration else 1.0
-    offsets = calibration.log_offsets[0] if calibration and calibration.log_offsets else None
-    module = ExportModule(networks.members[0], value, offsets).eval()
+    module = ExportModule(networks.members[0], calibration).eval()
     batches = _check_images(run)
     with torch.no_grad():
         module(
@@ -140,8 +144,7 @@ def export(
     metadata = {
         "galaxy10": __version__,
         "class_names": list(networks.class_names),
-        "temperature": value,
-        **(calibration.prior_record(prior) if calibration else {}),
+        **(calibration.record(prior) if calibration else {"temperature": 1.0}),
         "views": networks.members[0].mode.views,
         "image_size": module.size,
         "split_hash": networks.members[0].provenance["split"]["hash"],

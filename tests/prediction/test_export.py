@@ -15,12 +15,13 @@ import galaxy10
 from galaxy10.data.augment import Preprocessing
 from galaxy10.data.image_geometry import center_square, resize, to_nchw
 from galaxy10.errors import Galaxy10Error
+from galaxy10.files import read_json, write_json
 from galaxy10.models import Classifier
 from galaxy10.prediction import export as exporting
 from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.export import export, resize_uint8
 from galaxy10.prediction.mode import PredictMode
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_of
 from tests.galaxies import galaxy
 
 SIZES = ((32, 32), (33, 60), (128, 100), (16, 16))
@@ -59,11 +60,16 @@ def test_onnx_says_what_the_run_says_with_onnxruntime_alone(run, galaxy10, tmp_p
 @pytest.mark.long
 @pytest.mark.slow
 def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp_path, monkeypatch):
-    path = tmp_path / "model.pt2"
+    path, run = tmp_path / "model.pt2", copy_of(run, tmp_path / "run")
+    calibration = read_json(run / "calibration.json")
+    calibration["modes"]["views=2"]["label_smoothing_removed"] = 0.3
+    write_json(run / "calibration.json", calibration)
     assert export(run, path, tta_views=None, temperature=True, overwrite=False) < 1e-4
     extra = {exporting.METADATA: ""}
     program = torch.export.load(path, extra_files=extra).module()
-    assert json.loads(extra[exporting.METADATA])["class_names"] == ["Spiral", "In-between", "Edge-on"]
+    metadata = json.loads(extra[exporting.METADATA])
+    assert metadata["class_names"] == ["Spiral", "In-between", "Edge-on"]
+    assert metadata["label_smoothing_removed"] == 0.3
     images = np.stack([galaxy(seed, (50, 40)) for seed in range(5)])
     found = program(torch.from_numpy(images)).detach().numpy()
     assert np.abs(found - load(run).probabilities(images)).max() < 1e-4
@@ -74,7 +80,7 @@ def test_an_exported_program_says_the_same_and_a_false_copy_is_not_kept(run, tmp
     with pytest.raises(Galaxy10Error, match="does not predict"):
         export(run, path, tta_views=None, temperature=True, overwrite=True)
     assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["model.pt2"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.pt2", "run"]
 
 
 @pytest.mark.long
@@ -107,7 +113,7 @@ def test_an_export_resizes_as_its_network_was_trained():
     for interpolation in ("bilinear", "bicubic"):
         preprocessing = Preprocessing(24, [0.2] * 3, [0.1] * 3, interpolation=interpolation)
         module = Classifier(network, num_classes=3, preprocessing=preprocessing)
-        copy = exporting.ExportModule(SimpleNamespace(module=module, mode=PredictMode(1)), 1.0)
+        copy = exporting.ExportModule(SimpleNamespace(module=module, mode=PredictMode(1)), None)
         found[interpolation] = copy(images)
         expected = module.probabilities(preprocessing.eval_transform(images))
         assert torch.allclose(found[interpolation], expected, atol=1e-5)

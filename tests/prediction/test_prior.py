@@ -1,6 +1,7 @@
 """Class priors after training: probabilities, prediction sets and options for another mix of classes."""
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +16,7 @@ from galaxy10.files import read_json, write_json
 from galaxy10.models import Classifier
 from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration import calibrate, calibrate_priors
+from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.conformal import prediction_set_mask
 from galaxy10.prediction.export import ExportModule
 from galaxy10.prediction.mode import PredictMode
@@ -101,8 +103,8 @@ def test_without_a_temperature_the_prior_stays():
     assert found.temperature == pytest.approx(2, rel=0.15)
     plain = found.without_temperature()
     assert np.allclose(plain.apply(sharp), shift_prior(sharp, offsets_of([SHARES], 1.0)))
-    assert plain.prior_record("uniform")["prior_strength"] == 1
-    assert calibrate(sharp, labels).prior_record("none") == {}
+    assert plain.record("uniform")["prior_strength"] == 1
+    assert set(calibrate(sharp, labels).record("none")) == {"temperature"}
 
 
 def test_members_that_were_trained_on_other_shares_have_offsets_of_their_own():
@@ -175,8 +177,9 @@ def test_an_export_has_the_prior_in_its_graph():
     images = torch.from_numpy(np.stack([galaxy(seed) for seed in range(3)]))
     member = SimpleNamespace(module=module, mode=PredictMode(2))
     offsets = offsets_of([SHARES], 1.0)
-    plain = ExportModule(member, 1.5)(images).detach().numpy()[None]
-    shifted = ExportModule(member, 1.5, offsets[0])(images).detach().numpy()
+    calibration = Calibration(1.5, [], [], (0, 0), (0, 0))
+    plain = ExportModule(member, calibration)(images).detach().numpy()[None]
+    shifted = ExportModule(member, replace(calibration, log_offsets=offsets))(images).detach().numpy()
     assert np.allclose(shifted, shift_prior(plain, offsets)[0], atol=1e-5)
     assert not np.allclose(shifted, plain[0], atol=1e-3)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import galaxy10
@@ -14,6 +15,7 @@ from galaxy10.files import read_json, write_json
 from galaxy10.prediction.calibrate import calibrate_run
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.conformal import prediction_set_mask
+from galaxy10.prediction.label_smoothing import remove_label_smoothing, trained_label_smoothing
 from galaxy10.prediction.ood import KNNDetector
 from galaxy10.prediction.prediction_columns import entropy, prediction_columns
 from galaxy10.prediction.temperature import apply_temperature
@@ -36,6 +38,31 @@ def test_the_temperature_undoes_what_made_probabilities_too_sharp():
     assert found.loss[1] < found.loss[0]
     assert found.calibration_error[1] < 0.03 < found.calibration_error[0]
     assert calibrate(np.eye(4)[None, [0, 1, 2] * 4] * 0.9 + 0.025, np.array([0, 1, 2] * 4)).temperature > 0.2
+
+
+def test_label_smoothing_is_taken_back_before_the_temperature():
+    true, labels = answers(4000, 1.0, np.random.default_rng(0))
+    smoothed = (0.9 * true + 0.1 / 4)[None]
+    found = calibrate(smoothed, labels, label_smoothing=0.1)
+    assert found.label_smoothing_removed == 0.1
+    assert found.temperature == pytest.approx(1, abs=0.05)
+    assert np.allclose(found.apply(smoothed)[0], apply_temperature(true, found.temperature), atol=0.02)
+    one_temperature = calibrate(smoothed, labels)
+    assert found.loss[1] < one_temperature.loss[1]
+    assert found.calibration_error[1] < 0.7 * one_temperature.calibration_error[1]
+    assert np.array_equal(found.without_temperature().apply(smoothed), smoothed)
+    # A network that has not learned the smoothing keeps its probabilities.
+    assert calibrate(true[None], labels, label_smoothing=0.1).label_smoothing_removed == 0
+
+
+def test_taking_label_smoothing_back_keeps_the_order_of_the_classes():
+    samples = np.random.default_rng(3).dirichlet(np.full(10, 0.3), 500)[None].astype(np.float32)
+    found = remove_label_smoothing(samples, 0.2)
+    assert found.dtype == np.float32
+    assert np.allclose(found.sum(axis=-1), 1, atol=1e-6)
+    order = samples.argsort(axis=-1)
+    assert (np.diff(np.take_along_axis(found, order, axis=-1)) >= 0).all()
+    assert remove_label_smoothing(samples, 0) is samples
 
 
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.99])
@@ -78,6 +105,28 @@ def test_training_has_calibrated_its_run(run):
     assert known["views=2"]["loss"][0] == pytest.approx(loss, abs=1e-6)
     again = calibrate(table.filter(like="p_").to_numpy()[None], table["label"].to_numpy())
     assert again.temperature == known["views=2"]["temperature"]
+
+
+def test_the_label_smoothing_of_the_runs_loss_is_taken_back(run, tmp_path):
+    assert trained_label_smoothing(run) == 0
+    smoothed = copy_of(run, tmp_path / "smoothed")
+    config = yaml.safe_load((smoothed / "config.yaml").read_text())
+    config["loss"]["label_smoothing"] = 0.2
+    (smoothed / "config.yaml").write_text(yaml.safe_dump(config))
+    table, columns = pd.read_parquet(smoothed / "predictions/val.parquet"), ["p_spiral", "p_in_between", "p_edge_on"]
+    labels = table["label"].to_numpy()
+    table[columns] = 0.8 * np.eye(3, dtype=np.float32)[labels] + np.float32(0.2 / 3)
+    table.to_parquet(smoothed / "predictions/val.parquet")
+    _, found = calibrate_run(smoothed, None, 0, "cpu")
+    assert found.label_smoothing_removed == 0.2
+    saved = read_json(smoothed / "calibration.json")["modes"]["views=2"]
+    assert saved["label_smoothing_removed"] == 0.2
+    classifier = galaxy10.load(smoothed)
+    images = np.stack([galaxy(seed) for seed in range(4)])
+    plain = galaxy10.load(smoothed, temperature=False).probabilities(images)
+    expected = apply_temperature(remove_label_smoothing(plain, 0.2), found.temperature)
+    assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
+    assert classifier._predictor.record()["label_smoothing_removed"] == 0.2
 
 
 def test_a_run_of_an_older_version_is_calibrated_again_without_its_training_file(run, tmp_path):
