@@ -8,6 +8,7 @@ weights: EfficientNet-Lite0 at 128 px, and the D4 CNN of size small at 64 px, wh
 times as many images, a second of work, beside which filling the pipeline takes little.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -25,11 +26,8 @@ from side_by_side import ROOT, Row, alone, arguments, keep, run, side_by_side
 from survey import survey_store
 from timm.data import create_transform
 
-from galaxy10.catalogue.embed import NetworkChoice, embed
-from galaxy10.catalogue.predict import predict
 from galaxy10.data.dihedral import tta_views
 from galaxy10.models.factory import load_classifier
-from galaxy10.prediction.options import PredictOptions
 from galaxy10.runs.files import RunFiles
 
 BATCH = 64
@@ -83,22 +81,22 @@ def bare_network(run_dir: Path, images: np.ndarray, views: int) -> Callable[[], 
     return rate
 
 
-def ours(run_dir: Path, path: Path, out: Path, **options: object) -> Callable[[], float]:
-    """Return a function that writes a catalogue, and returns images/s from the first image on."""
+def ours(run_dir: Path, path: Path, out: Path, *options: str) -> Callable[[], float]:
+    """Return a function that runs `galaxy10 predict`, and returns images/s from the first image on."""
 
     def rate() -> float:
-        _, record = predict([run_dir], [str(path)], out, PredictOptions(overwrite=True, **options))
-        return float(record["images_per_s"])
+        run("-m", "galaxy10", "predict", run_dir, path, "-o", out, "--overwrite", "--no-temperature", *options)
+        return float(json.loads(out.with_suffix(".json").read_text())["images_per_s"])
 
     return rate
 
 
 def embedding(run_dir: Path, path: Path, out: Path) -> Callable[[], float]:
-    """Return a function that writes embeddings, and returns images/s from the first image on."""
+    """Return a function that runs `galaxy10 embed`, and returns images/s from the first image on."""
 
     def rate() -> float:
-        _, record = embed(NetworkChoice(run_dir), [str(path)], out, PredictOptions(overwrite=True, temperature=False))
-        return float(record["images_per_s"])
+        run("-m", "galaxy10", "embed", run_dir, path, "-o", out, "--overwrite")
+        return float(json.loads((out / "index.json").read_text())["images_per_s"])
 
     return rate
 
@@ -145,14 +143,14 @@ def main() -> None:
             some = network == "EfficientNet-Lite0"
             bare = bare_network(runs[network], images if some else many, views)
             for kind, path in (paths if some else write_inputs(folder / "many", many)).items():
-                measured = ours(runs[network], path, out, tta_views=views, temperature=False)
+                measured = ours(runs[network], path, out, f"--tta-views={views}")
                 title = f"predict, {network}, {kind}, {views} view{'s'[: views > 1]} ÷ bare network"
                 rows.append(side_by_side(title, measured, bare, repeats=given.repeats, target=0.9))
         bare, measured = bare_network(lite0, images, 1), embedding(lite0, paths["HDF5"], folder / "embedded")
         title = "embed, EfficientNet-Lite0, HDF5, 1 view ÷ bare network"
         rows.append(side_by_side(title, measured, bare, repeats=given.repeats, target=0.9))
-        one = ours(lite0, paths["HDF5"], out, tta_views=1, temperature=False)
-        eight = ours(lite0, paths["HDF5"], out, tta_views=8, temperature=False)
+        one = ours(lite0, paths["HDF5"], out, "--tta-views=1")
+        eight = ours(lite0, paths["HDF5"], out, "--tta-views=8")
         title = "predict, EfficientNet-Lite0, HDF5, time of 8 views ÷ time of 1"
         rows.append(alone(title, lambda: one() / eight(), repeats=given.repeats, unit="×", target=7))
 
@@ -162,7 +160,7 @@ def main() -> None:
         network = network.to(memory_format=torch.channels_last)
         plain = script(lambda batch: network(batch.contiguous(memory_format=torch.channels_last)), files, 128)
         for engine in ("torch", "onnx"):
-            measured = ours(lite0, jpeg, out, tta_views=1, temperature=False, engine=engine)
+            measured = ours(lite0, jpeg, out, "--tta-views=1", f"--engine={engine}")
             title = f"predict --engine {engine}, EfficientNet-Lite0, JPEG, 1 view"
             bound = 1.3 if engine == "torch" else None
             rows.append(side_by_side(f"{title} ÷ timm script", measured, plain, repeats=given.repeats, target=bound))

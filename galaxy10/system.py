@@ -8,8 +8,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGEST = 2**30
+_memory_is_shared = False
 
 
 def usable_cpus() -> int:
@@ -96,6 +97,24 @@ def keep_freed_memory() -> bool:
     """
     mallopt = _of_glibc("mallopt")
     return bool(mallopt and mallopt(_M_MMAP_THRESHOLD, _LARGEST) and mallopt(_M_TRIM_THRESHOLD, 2 * _LARGEST - 1))
+
+
+def share_memory_between_threads() -> bool:
+    """Make glibc take the memory of all threads from one place; return whether they do now.
+
+    By default other threads than the main one have places of their own, of 64 MiB at most: larger blocks are cleared by
+    the system each time, whatever keep_freed_memory says. It has to be called before libraries start threads. Other C
+    libraries have one place.
+    """
+    global _memory_is_shared
+    mallopt = _of_glibc("mallopt")
+    _memory_is_shared = not mallopt or bool(mallopt(_M_ARENA_MAX, 1))
+    return _memory_is_shared
+
+
+def memory_is_shared() -> bool:
+    """Return whether share_memory_between_threads has been called, or is not needed."""
+    return _memory_is_shared or not _of_glibc("mallopt")
 
 
 def return_freed_memory() -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 from galaxy10.catalogue.embeddings import FEATURES
 from galaxy10.catalogue.parts import Batch, PartMaker, Prepared, ReadImage
@@ -32,6 +33,7 @@ class FeatureNetwork:
 
     Args:
         name: of the network, for the record and for messages.
+        module: the network, of which `extract` takes the features.
         extract: inputs (B, 3, S, S) → features (B, D) and, of a trained run, probabilities (B, C).
         pooling: how the features are taken, in words.
         class_names: of a trained run.
@@ -42,6 +44,7 @@ class FeatureNetwork:
     def __init__(
         self,
         name: str,
+        module: nn.Module,
         extract: Extract,
         pooling: str,
         preprocessing: Preprocessing,
@@ -50,7 +53,7 @@ class FeatureNetwork:
         class_names: Sequence[str] = (),
         engine: str = "torch",
     ):
-        self.engine = engine
+        self.engine, self.modules = engine, [module]
         self.name, self.pooling, self.preprocessing, self.class_names = name, pooling, preprocessing, class_names
         self._extract, self.device, self._views = extract, device, views
 
@@ -70,7 +73,9 @@ class FeatureNetwork:
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(module, extract, preprocessing.image_size, device)
-        return cls(name, compute, extract.pooling, preprocessing, module.device, views, module.class_names, engine)
+        return cls(
+            name, module, compute, extract.pooling, preprocessing, module.device, views, module.class_names, engine
+        )
 
     @classmethod
     def of_backbone(cls, backbone: Any, device: str, views: int, engine: str = "torch") -> "FeatureNetwork":
@@ -90,7 +95,9 @@ class FeatureNetwork:
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(network, extract, preprocessing.image_size, device)
-        return cls(backbone.source.backbone, compute, extract.pooling, preprocessing, where, views, engine=engine)
+        return cls(
+            backbone.source.backbone, network, compute, extract.pooling, preprocessing, where, views, engine=engine
+        )
 
     def prepare(self, pixels: np.ndarray) -> Prepared:
         """Return an image (H, W, 3) uint8 as input (3, S, S) float32."""
@@ -141,15 +148,16 @@ class Embedder(PartMaker):
         self.networks = network
         self.dimension = network.compute([network.placeholder()])[0].shape[1]
 
-    def rows(self, batch: Batch) -> pa.Table:
+    @staticmethod
+    def forward(networks: FeatureNetwork, prepared: Sequence[Prepared]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return features and probabilities for B prepared images."""
+        return networks.compute(prepared)
+
+    def rows(self, batch: Batch, outputs: tuple[np.ndarray, np.ndarray | None]) -> pa.Table:
         """Return the new columns for the images of a batch that could be read."""
-        features, probabilities = self.forward(batch.prepared)
+        features, probabilities = outputs
         of_good = None if probabilities is None else probabilities[batch.good]
         return self._table(features[batch.good], of_good, batch.images)
-
-    def forward(self, prepared: Sequence[Prepared]) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return features and probabilities for B prepared images."""
-        return self.networks.compute(prepared)
 
     def empty_table(self) -> pa.Table:
         """Return the new columns without rows."""

@@ -3,13 +3,16 @@
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 from galaxy10.catalogue.writer import Catalogue
 from galaxy10.data.galaxy_image import GalaxyImage
@@ -20,6 +23,7 @@ from galaxy10.data.quality import ReadingNotes, quality_line
 from galaxy10.data.sidecars import Failure
 from galaxy10.data.store import pixel_hash
 from galaxy10.prediction.batch_size import MEASURED_FROM, fastest_batch_size
+from galaxy10.prediction.compute_streams import ComputeStreams, number_of_streams
 from galaxy10.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -34,6 +38,8 @@ class Networks(Protocol):
     """One or several networks on a device, with their preparation of images."""
 
     device: torch.device
+    engine: str
+    modules: Sequence[nn.Module]
 
     def prepare(self, pixels: np.ndarray) -> Prepared:
         """Return an image (H, W, 3) uint8 as inputs of the networks."""
@@ -66,15 +72,13 @@ class ReadImage:
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of images of which some could not be read.
+    """The images of a batch that could be read.
 
     Attributes:
-        prepared: the whole batch, with a placeholder for each image that could not be read.
-        good: the positions in it of those that could.
+        good: their positions in the batch.
         images, ra, dec: of these; positions in degrees, or NaN.
     """
 
-    prepared: Sequence[Prepared]
     good: Sequence[int]
     images: Sequence[ReadImage]
     ra: np.ndarray
@@ -96,13 +100,14 @@ class PartMaker(ABC):
     def __init__(self, options: Any):
         self.options, self.notes = options, ReadingNotes()
 
+    @staticmethod
     @abstractmethod
-    def rows(self, batch: Batch) -> pa.Table:
-        """Return the new columns for the images of a batch that could be read."""
+    def forward(networks: Any, prepared: Sequence[Prepared]) -> Any:
+        """Return the outputs of the networks, or of a copy of them, for B prepared images, once they are computed."""
 
     @abstractmethod
-    def forward(self, prepared: Sequence[Prepared]) -> Any:
-        """Return the outputs for B prepared images, once they are computed."""
+    def rows(self, batch: Batch, outputs: Any) -> pa.Table:
+        """Return the new columns for the images of a batch that could be read, of the outputs for the whole batch."""
 
     @abstractmethod
     def empty_table(self) -> pa.Table:
@@ -131,17 +136,27 @@ class PartMaker(ABC):
 
         return read_ahead(prepare, batches, self.options.workers)
 
-    def batch_size(self, num_images: int) -> int:
+    def streams(self) -> ComputeStreams[Any]:
+        """Return threads that compute batches."""
+        number = number_of_streams(self.networks.device, self.networks.engine)
+        return ComputeStreams(self.networks, self.networks.modules, number)
+
+    def batch_size(self, num_images: int, streams: ComputeStreams[Any]) -> int:
         """Return the images per forward pass, for that many images: as given, or measured."""
         if self.options.batch_size is not None:
             return int(self.options.batch_size)
         blank, device = self.networks.placeholder(), self.networks.device
-        size = fastest_batch_size(lambda size: self.forward([blank] * size), num_images, device)
+
+        def compute(size: int) -> None:
+            for result in [streams.submit(self.forward, [blank] * size) for _ in range(streams.number)]:
+                result.result()
+
+        size = fastest_batch_size(compute, num_images, device)
         logger.info(f"batch size {size}" + (" (measured)" if num_images >= MEASURED_FROM else ""))
         return size
 
     def parts(
-        self, inputs: Inputs, parts: dict[int, range], size: int
+        self, inputs: Inputs, parts: dict[int, range], size: int, streams: ComputeStreams[Any]
     ) -> Iterator[tuple[int, pa.Table, list[Failure]]]:
         """Yield number, rows and unreadable images of each part, computed in batches of a size.
 
@@ -149,13 +164,13 @@ class PartMaker(ABC):
         bitwise the same with and without it, and wherever an earlier command was killed.
         """
         batches = (range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size)))
-        reading = self.read_batches(inputs, batches)
+        computing = self._compute_ahead(self.read_batches(inputs, batches), streams)
         for number, part in parts.items():
             given = inputs.lines(part.start, part.stop)
             ra, dec = positions(given)
             lines, failures, tables = [], [], [self.empty_table()]
             for _ in range(*_bounds(part, size)):
-                batch, images = next(reading)
+                batch, images, outputs = next(computing)
                 places = [index - part.start for index in batch]
                 good = {i: image for i, image in enumerate(images) if not isinstance(image, str)}
                 for i, reason in enumerate(images):
@@ -164,13 +179,30 @@ class PartMaker(ABC):
                         failures.append((line["path"][0].as_py() or "", line["row"][0].as_py(), reason))
                 if not good:
                     continue
-                prepared = [self.networks.placeholder()] * len(batch)
-                for i, image in good.items():
-                    prepared[i] = image.prepared
                 here = [places[i] for i in good]
-                tables.append(self.rows(Batch(prepared, list(good), list(good.values()), ra[here], dec[here])))
+                tables.append(self.rows(Batch(list(good), list(good.values()), ra[here], dec[here]), outputs))
                 lines += here
             yield number, _beside(given, lines, pa.concat_tables(tables)), failures
+
+    def _compute_ahead(
+        self, reading: Iterator[tuple[range, list[ReadImage | str]]], streams: ComputeStreams[Any]
+    ) -> Iterator[tuple[range, list[ReadImage | str], Any]]:
+        """Yield batches of images with their outputs; None if no image of a batch could be read."""
+        blank = self.networks.placeholder()
+        waiting: deque[tuple[range, list[ReadImage | str], Future[Any] | None]] = deque()
+
+        def first() -> tuple[range, list[ReadImage | str], Any]:
+            batch, images, future = waiting.popleft()
+            return batch, images, future.result() if future else None
+
+        for batch, images in reading:
+            prepared = [blank if isinstance(image, str) else image.prepared for image in images]
+            unreadable = all(isinstance(image, str) for image in images)
+            waiting.append((batch, images, None if unreadable else streams.submit(self.forward, prepared)))
+            if len(waiting) > streams.number or streams.number == 1:
+                yield first()
+        while waiting:
+            yield first()
 
 
 def _beside(given: pa.Table, lines: list[int], new: pa.Table) -> pa.Table:
@@ -199,20 +231,21 @@ def fill(
         mine: the images of this shard.
         doing, done: the work, for the progress and for the last line.
     """
-    batch_size = catalogue.batch_size(lambda: maker.batch_size(len(mine)))
-    size = batch_size * BATCHES_PER_PART
-    parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]
-    missing = [number for number in range(len(parts)) if not catalogue.has(number)]
-    so_far = before = sum(len(part) for part in parts) - sum(len(parts[number]) for number in missing)
-    if before:
-        logger.info(f"resuming: {before:,} of {len(mine):,} images are done")
-    start = time.perf_counter()
-    with progress(doing, len(mine), so_far) as show:
-        for number, table, failures in maker.parts(inputs, {number: parts[number] for number in missing}, batch_size):
-            catalogue.add(number, table, failures)
-            logger.debug("part %d: %d images, %d could not be read", number, len(table), len(failures))
-            so_far += len(parts[number])
-            show(so_far)
+    with maker.streams() as streams:
+        batch_size = catalogue.batch_size(lambda: maker.batch_size(len(mine), streams))
+        size = batch_size * BATCHES_PER_PART
+        parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]
+        missing = {number: part for number, part in enumerate(parts) if not catalogue.has(number)}
+        so_far = before = sum(map(len, parts)) - sum(map(len, missing.values()))
+        if before:
+            logger.info(f"resuming: {before:,} of {len(mine):,} images are done")
+        start = time.perf_counter()
+        with progress(doing, len(mine), so_far) as show:
+            for number, table, failures in maker.parts(inputs, missing, batch_size, streams):
+                catalogue.add(number, table, failures)
+                logger.debug("part %d: %d images, %d could not be read", number, len(table), len(failures))
+                so_far += len(parts[number])
+                show(so_far)
     rate = (so_far - before) / max(time.perf_counter() - start, 1e-9)
     record = catalogue.finish(len(parts), {**maker.record(), "batch_size": batch_size, "images_per_s": round(rate, 1)})
     for line in [

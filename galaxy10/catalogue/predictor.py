@@ -70,14 +70,14 @@ class Predictor(PartMaker):
         readable = [image.prepared for image in images if not isinstance(image, str)]
         self.networks.quantize(readable or [self.networks.placeholder()])
 
-    def rows(self, batch: Batch) -> pa.Table:
-        """Return the columns of the catalogue for the images of a batch that could be read."""
-        outputs = self.forward(batch.prepared).take(batch.good)
-        return self.table(batch.images, outputs, batch.ra, batch.dec)
-
-    def forward(self, prepared: Sequence[Prepared]) -> Outputs:
+    @staticmethod
+    def forward(networks: Ensemble, prepared: Sequence[Prepared]) -> Outputs:
         """Return the outputs for B prepared images."""
-        return self.networks.predict(prepared)
+        return networks.predict(prepared)
+
+    def rows(self, batch: Batch, outputs: Outputs) -> pa.Table:
+        """Return the columns of the catalogue for the images of a batch that could be read."""
+        return self.table(batch.images, outputs.take(batch.good), batch.ra, batch.dec)
 
     def table(self, images: Sequence[ReadImage], outputs: Outputs, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
         """Return the columns of the catalogue for N images with their outputs and positions (N,) in degrees, or NaN."""

@@ -5,7 +5,7 @@ import sys
 
 from galaxy10.cli.composed import COMPOSED, run_composed
 from galaxy10.config.command_line import COMPLETION
-from galaxy10.system import limited_cpus, provide_home
+from galaxy10.system import limited_cpus, provide_home, share_memory_between_threads
 
 
 def main() -> None:
@@ -16,8 +16,9 @@ def main() -> None:
     if arguments[:1] and arguments[0] in COMPOSED:
         sys.exit(run_composed(arguments[0], arguments[1:]))
     provide_home()
+    share_memory_between_threads()  # before libraries start their threads
     cores = limited_cpus()
-    if cores is not None:  # before libraries start their threads
+    if cores is not None:  # before, too
         os.environ.setdefault("OMP_NUM_THREADS", str(cores))
     from galaxy10.cli.main import main as run_command  # imports typer, which train and sweep do not need
 

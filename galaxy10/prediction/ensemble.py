@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from galaxy10.classes import slugs
 from galaxy10.data.augment import Preprocessing
@@ -167,6 +168,7 @@ class Ensemble:
         self.int8_agreement: float | None = None
         self.device = choose_device(device, engine)
         self.members = [self._member(run, tta_views, mc_dropout, laplace, prior) for run in runs]
+        self.modules: Sequence[nn.Module] = [member.module for member in self.members]
         self.class_names = self.members[0].module.class_names
         for member in self.members[1:]:
             if member.module.class_names != self.class_names:

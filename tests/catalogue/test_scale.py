@@ -118,6 +118,8 @@ class NoNetwork:
     """Networks that compute nothing."""
 
     device = torch.device("cpu")
+    engine = "torch"
+    modules = ()
 
     def prepare(self, pixels: np.ndarray) -> tuple[list, int]:
         return [], 0
@@ -131,12 +133,13 @@ class Hashes(PartMaker):
 
     networks = NoNetwork()
 
-    def rows(self, batch) -> pa.Table:
+    @staticmethod
+    def forward(networks, prepared) -> None:
+        return None
+
+    def rows(self, batch, outputs) -> pa.Table:
         known = pa.table({"pixels": pa.array([i.pixel_hash for i in batch.images], pa.uint64()), "at": batch.ra})
         return self.with_quality(known, batch.images)
-
-    def forward(self, prepared) -> None:
-        return None
 
     def empty_table(self) -> pa.Table:
         columns = {"pixels": pa.array([], pa.uint64()), "at": pa.array([], pa.float64())}
