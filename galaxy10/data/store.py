@@ -12,7 +12,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ import pandas as pd
 from filelock import FileLock
 
 from galaxy10.data.hdf5 import SourceFile
+from galaxy10.data.hdf5_chunks import read_rows
 from galaxy10.data.hdf5_file import READ_ERRORS, hdf5_reason, open_hdf5
 from galaxy10.data.quality import image_quality
 from galaxy10.data.votes import votes_of
@@ -161,7 +162,7 @@ def _build(source: SourceFile, part: Path) -> None:
     # Plain writes and no memory map, whose pages would count as this process's memory.
     reporting = progress("reading images", source.num_images)
     with array_path.open("r+b") as out, ThreadPoolExecutor(usable_cpus()) as pool, reporting as update:
-        for rows, pixels in _read_ahead(_slabs(source, array_path)):
+        for rows, pixels in _read_ahead(_slabs(source, array_path, pool)):
             out.seek(offset + rows.start * image_bytes)
             writing = pool.submit(out.write, pixels.data)
             for i, about in zip(range(rows.start, rows.stop), pool.map(_describe, pixels), strict=True):
@@ -220,7 +221,7 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> int:
     return offset
 
 
-def _slabs(source: SourceFile, array_path: Path) -> Iterator[tuple[slice, np.ndarray]]:
+def _slabs(source: SourceFile, array_path: Path, pool: Executor) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield the pixels in file order, (rows, pixels (n, H, W, 3)); each chunk of the file is decompressed once."""
     image_bytes = source.height * source.width * 3
     chunk_rows = source.chunks[0] if source.chunks else 1
@@ -235,7 +236,7 @@ def _slabs(source: SourceFile, array_path: Path) -> Iterator[tuple[slice, np.nda
             if tall:
                 yield rows, np.array(np.load(array_path, mmap_mode="r")[rows])
             else:
-                yield rows, _read_part(images, (rows,), source)
+                yield rows, _read_slab(images, rows, source, pool)
 
 
 def _read_ahead(slabs: Iterator[tuple[slice, np.ndarray]]) -> Iterator[tuple[slice, np.ndarray]]:
@@ -250,18 +251,27 @@ def _read_ahead(slabs: Iterator[tuple[slice, np.ndarray]]) -> Iterator[tuple[sli
 def _copy_chunk_by_chunk(images: h5py.Dataset, array_path: Path, source: SourceFile) -> None:
     """Copy chunks that extend through (nearly) the whole file, whose rows would not fit into memory."""
     for selection in images.iter_chunks():
-        pixels = _read_part(images, selection, source)
+        pixels = _read_chunk(images, selection, source)
         np.load(array_path, mmap_mode="r+")[selection] = pixels  # opened anew, so that no map grows
 
 
-def _read_part(images: h5py.Dataset, selection: tuple[slice, ...], source: SourceFile) -> np.ndarray:
+def _read_slab(images: h5py.Dataset, rows: slice, source: SourceFile, pool: Executor) -> np.ndarray:
+    try:
+        return read_rows(images, rows, pool)
+    except READ_ERRORS as error:
+        raise _cannot_read(rows, source, error) from error
+
+
+def _read_chunk(images: h5py.Dataset, selection: tuple[slice, ...], source: SourceFile) -> np.ndarray:
     try:
         return np.ascontiguousarray(images[selection])
     except READ_ERRORS as error:
-        rows = selection[0]
-        raise Galaxy10Error(
-            f"images {rows.start} to {rows.stop - 1} cannot be read: {hdf5_reason(source.path, error)}"
-        ) from error
+        raise _cannot_read(selection[0], source, error) from error
+
+
+def _cannot_read(rows: slice, source: SourceFile, error: Exception) -> Galaxy10Error:
+    reason = hdf5_reason(source.path, error)
+    return Galaxy10Error(f"images {rows.start} to {rows.stop - 1} cannot be read: {reason}")
 
 
 def forget_pages(images: np.ndarray) -> None:
