@@ -1,5 +1,6 @@
 """Several batches at the same time give what one after another gives."""
 
+import copy
 import sys
 import threading
 
@@ -12,6 +13,7 @@ from torch import nn
 from galaxy10 import system
 from galaxy10.catalogue.predict import predict
 from galaxy10.prediction.compute_streams import MOST_STREAMS, ComputeStreams, number_of_streams
+from galaxy10.prediction.ood import KNNDetector
 from galaxy10.prediction.options import PredictOptions
 from tests.galaxies import galaxy
 
@@ -87,6 +89,11 @@ def test_copies_have_the_same_weights_in_memory(three_threads):
             future.result(60)
     assert len(seen) == 2
     assert {pointer for _, pointer in seen} == {module.layer.weight.data_ptr()}
+
+
+def test_copies_have_the_same_validation_features_in_memory():
+    detector = KNNDetector.fit(torch.randn(20, 4))
+    assert copy.deepcopy(detector) is detector
 
 
 def test_networks_that_cannot_be_copied_compute_one_batch_at_a_time(three_threads):
