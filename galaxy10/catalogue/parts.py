@@ -3,9 +3,7 @@
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -164,13 +162,13 @@ class PartMaker(ABC):
         bitwise the same with and without it, and wherever an earlier command was killed.
         """
         batches = (range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size)))
-        computing = self._compute_ahead(self.read_batches(inputs, batches), streams)
+        computing = streams.map(self._outputs, self.read_batches(inputs, batches))
         for number, part in parts.items():
             given = inputs.lines(part.start, part.stop)
             ra, dec = positions(given)
             lines, failures, tables = [], [], [self.empty_table()]
             for _ in range(*_bounds(part, size)):
-                batch, images, outputs = next(computing)
+                (batch, images), outputs = next(computing)
                 places = [index - part.start for index in batch]
                 good = {i: image for i, image in enumerate(images) if not isinstance(image, str)}
                 for i, reason in enumerate(images):
@@ -184,25 +182,13 @@ class PartMaker(ABC):
                 lines += here
             yield number, _beside(given, lines, pa.concat_tables(tables)), failures
 
-    def _compute_ahead(
-        self, reading: Iterator[tuple[range, list[ReadImage | str]]], streams: ComputeStreams[Any]
-    ) -> Iterator[tuple[range, list[ReadImage | str], Any]]:
-        """Yield batches of images with their outputs; None if no image of a batch could be read."""
+    def _outputs(self, networks: Any, read: tuple[range, list[ReadImage | str]]) -> Any:
+        """Return the outputs of a copy of the networks for a batch that was read; None if no image could be read."""
+        images = read[1]
+        if all(isinstance(image, str) for image in images):
+            return None
         blank = self.networks.placeholder()
-        waiting: deque[tuple[range, list[ReadImage | str], Future[Any] | None]] = deque()
-
-        def first() -> tuple[range, list[ReadImage | str], Any]:
-            batch, images, future = waiting.popleft()
-            return batch, images, future.result() if future else None
-
-        for batch, images in reading:
-            prepared = [blank if isinstance(image, str) else image.prepared for image in images]
-            unreadable = all(isinstance(image, str) for image in images)
-            waiting.append((batch, images, None if unreadable else streams.submit(self.forward, prepared)))
-            if len(waiting) > streams.number or streams.number == 1:
-                yield first()
-        while waiting:
-            yield first()
+        return self.forward(networks, [blank if isinstance(image, str) else image.prepared for image in images])
 
 
 def _beside(given: pa.Table, lines: list[int], new: pa.Table) -> pa.Table:

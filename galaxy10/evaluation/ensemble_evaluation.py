@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from galaxy10.data.store import Store, forget_pages
+from galaxy10.data.store import Store
 from galaxy10.data.votes import votes_of
 from galaxy10.errors import Galaxy10Error
 from galaxy10.metrics.calibration_error import calibration_metrics
@@ -21,14 +21,13 @@ from galaxy10.metrics.prediction_sets import set_metrics
 from galaxy10.metrics.predictions import vote_columns
 from galaxy10.prediction.calibration_file import Calibration
 from galaxy10.prediction.conformal import prediction_set_mask
-from galaxy10.prediction.ensemble import Ensemble, Outputs
+from galaxy10.prediction.ensemble import Ensemble
 from galaxy10.prediction.int8 import evenly_spaced
 from galaxy10.prediction.options import INT8, PredictOptions, set_thresholds_of
+from galaxy10.prediction.predict_rows import predict_rows
 from galaxy10.prediction.prediction_columns import prediction_columns
-from galaxy10.progress import progress
 from galaxy10.runs.trained import check_run
 
-BATCH_SIZE = 64
 _BLOCK = 2_048  # galaxies whose samples are in memory in float64
 
 
@@ -90,27 +89,12 @@ def check_same_split(runs: Sequence[Path]) -> dict[str, Any]:
     return provenances[0]
 
 
-def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> tuple[Outputs, float]:
-    """Return the ensemble's outputs for rows (N,) of a store, N at least 1, and the speed in images/s."""
-    if networks.engine == INT8:
-        networks.quantize([networks.prepare(np.array(store.images[rows[i]])) for i in evenly_spaced(len(rows))])
-    outputs, start = [], time.perf_counter()
-    with progress("evaluating", len(rows)) as show:
-        for first in range(0, len(rows), BATCH_SIZE):
-            images = [networks.prepare(np.array(store.images[row])) for row in rows[first : first + BATCH_SIZE]]
-            outputs.append(networks.predict(images))
-            forget_pages(store.images)
-            show(first + len(images))
-    seconds = max(time.perf_counter() - start, 1e-9)
-    return Outputs.concatenate(outputs), len(rows) / seconds
-
-
 def evaluate_ensemble(
     networks: Ensemble, store: Store, rows: np.ndarray, labels: np.ndarray, options: PredictOptions
 ) -> tuple[EnsembleEvaluation, pd.DataFrame]:
     """Evaluate rows (N,) of a store with labels (N,), and return the evaluation and the prediction table.
 
-    options: temperature, coverage and per_class are used; the prior is the ensemble's.
+    options: temperature, coverage and per_class are used; the prior is the ensemble's. N is at least 1.
 
     Raises:
         Galaxy10Error: the ensemble is not calibrated.
@@ -118,7 +102,11 @@ def evaluate_ensemble(
     fitted = networks.calibration()
     uncalibrated = fitted.without_temperature()
     calibration = fitted if options.temperature else uncalibrated
-    outputs, rate = predict_rows(networks, store, rows)
+    if networks.engine == INT8:
+        networks.quantize([networks.prepare(np.array(store.images[rows[i]])) for i in evenly_spaced(len(rows))])
+    start = time.perf_counter()
+    outputs = predict_rows(networks, store, rows, "evaluating")
+    rate = len(rows) / max(time.perf_counter() - start, 1e-9)
     thresholds = set_thresholds_of(calibration, networks.class_names, options)
     assert thresholds is not None
     means: dict[str, list[np.ndarray]] = {"raw": [], "calibrated": [], "used": []}

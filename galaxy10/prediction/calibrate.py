@@ -20,6 +20,7 @@ from galaxy10.prediction.label_smoothing import trained_label_smoothing
 from galaxy10.prediction.mode import PredictMode, resolve_mode
 from galaxy10.prediction.ood import KNNDetector
 from galaxy10.prediction.options import PredictOptions, check_options
+from galaxy10.prediction.predict_rows import predict_rows
 from galaxy10.prediction.prior import ClassShares, class_shares
 from galaxy10.prediction.run_store import run_store
 from galaxy10.progress import progress
@@ -116,21 +117,9 @@ def _calibrate_passes(run: Path, tta_views: int | None, mc_dropout: int, laplace
     if own_mode and calibrate_finished_run(run, store, networks.device) is not None:
         return member.mode
     row, labels = rows["row"].to_numpy(np.int64), rows["label"].to_numpy(np.int64)
-    samples = predict_rows(networks, store, row)
+    samples = predict_rows(networks, store, row, "calibrating").samples
     with atomic_write(RunFiles(run).validation_samples(member.mode.passes_key)) as part, part.open("wb") as file:
         np.savez(file, rows=row, labels=labels, samples=samples)
     calibrations = calibrate_priors(samples, labels, _known_shares(run), trained_label_smoothing(run))
     save_calibrations(run, member.mode, calibrations)
     return member.mode
-
-
-def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray) -> np.ndarray:
-    """Return probabilities (K, n, C) of n rows of a store: K outputs (members, samples of each) for each image."""
-    samples = []
-    with progress("calibrating", len(rows)) as update:
-        for start in range(0, len(rows), BATCH_SIZE):
-            images = [networks.prepare(np.array(store.images[row])) for row in rows[start : start + BATCH_SIZE]]
-            samples.append(networks.predict(images).samples)
-            forget_pages(store.images)
-            update(start + len(images))
-    return np.concatenate(samples, axis=1)

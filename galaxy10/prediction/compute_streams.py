@@ -2,11 +2,12 @@
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +19,7 @@ MOST_STREAMS = 4  # each has activations of its own in memory
 logger = logging.getLogger(__name__)
 
 N = TypeVar("N")
+B = TypeVar("B")
 T = TypeVar("T")
 
 
@@ -53,7 +55,7 @@ class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
             cores = max(1, self._torch_threads // self.number)
             self._pool = ThreadPoolExecutor(self.number, "compute", torch.set_num_threads, (cores,))
 
-    def submit(self, compute: Callable[[N, Any], T], batch: Any) -> "Future[T]":
+    def submit(self, compute: Callable[[N, B], T], batch: B) -> "Future[T]":
         """Return the future result of compute(networks, batch)."""
         if self._pool is not None:
             return self._pool.submit(self._compute, compute, batch)
@@ -61,7 +63,19 @@ class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
         done.set_result(compute(self._networks, batch))
         return done
 
-    def _compute(self, compute: Callable[[N, Any], T], batch: Any) -> T:
+    def map(self, compute: Callable[[N, B], T], batches: Iterable[B]) -> Iterator[tuple[B, T]]:
+        """Yield each batch with compute(networks, batch), in order; few more than `number` batches are in memory."""
+        waiting: deque[tuple[B, Future[T]]] = deque()
+        for batch in batches:
+            waiting.append((batch, self.submit(compute, batch)))
+            if len(waiting) > self.number or self.number == 1:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+
+    def _compute(self, compute: Callable[[N, B], T], batch: B) -> T:
         networks = self._free.get()
         try:
             return compute(networks, batch)
