@@ -5,8 +5,8 @@ python benchmarks/accuracy/timm_script.py TRAIN.PY FILE.h5 SPLIT.csv --seed 0 --
 The script is not in timm's package: TRAIN.PY is train.py of https://github.com/huggingface/pytorch-image-models. It
 reads folders of images, writes its checkpoints, and keeps that of the epoch with the best validation accuracy, which is
 tested. The flags are the best of four sets on validation galaxies (Galaxy10 DECaLS, 69 of them, one or two seeds): the
-script's own crops, colours and smoothing, flips in both directions, and AdamW instead of SGD. Flags that are none of those below are passed on
-to the script. Prints accuracy, macro-F1 and the seconds of the script's process as JSON.
+script's own crops, colours and smoothing, flips in both directions, and AdamW instead of SGD. Other flags than those
+below are passed on to the script. Prints accuracy, macro-F1 and the seconds of the script's process as JSON.
 """
 
 import argparse
