@@ -67,7 +67,7 @@ def write_inputs(folder: Path, images: np.ndarray) -> dict[str, Path]:
 
 def bare_network(run_dir: Path, images: np.ndarray, views: int) -> Callable[[], float]:
     """Return a function that computes all views of prepared images, and returns images/s."""
-    keep_freed_memory()  # as predict does; without it, the system clears the memory of every layer again
+    keep_freed_memory()  # of this process, so of the scripts below, too: otherwise the system clears it again
     module = load_classifier(RunFiles(run_dir).best)
     prepared = module.known_preprocessing.eval_transform(torch.from_numpy(images))
 

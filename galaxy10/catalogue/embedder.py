@@ -1,6 +1,7 @@
 """Compute the features of images, with a trained run or with a pretrained backbone alone."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class FeatureNetwork:
     Args:
         name: of the network, for the record and for messages.
         module: the network, of which `extract` takes the features.
+        loaded_again: returns the same networks, loaded anew.
         extract: inputs (B, 3, S, S) → features (B, D) and, of a trained run, probabilities (B, C).
         pooling: how the features are taken, in words.
         class_names: of a trained run.
@@ -45,6 +47,7 @@ class FeatureNetwork:
         self,
         name: str,
         module: nn.Module,
+        loaded_again: Callable[[], "FeatureNetwork"],
         extract: Extract,
         pooling: str,
         preprocessing: Preprocessing,
@@ -53,7 +56,7 @@ class FeatureNetwork:
         class_names: Sequence[str] = (),
         engine: str = "torch",
     ):
-        self.engine, self.modules = engine, [module]
+        self.engine, self.modules, self.loaded_again = engine, [module], loaded_again
         self.name, self.pooling, self.preprocessing, self.class_names = name, pooling, preprocessing, class_names
         self._extract, self.device, self._views = extract, device, views
 
@@ -73,8 +76,18 @@ class FeatureNetwork:
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(module, extract, preprocessing.image_size, device)
+        again = partial(cls.of_run, run, device, views, engine)
         return cls(
-            name, module, compute, extract.pooling, preprocessing, module.device, views, module.class_names, engine
+            name,
+            module,
+            again,
+            compute,
+            extract.pooling,
+            preprocessing,
+            module.device,
+            views,
+            module.class_names,
+            engine,
         )
 
     @classmethod
@@ -95,8 +108,17 @@ class FeatureNetwork:
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(network, extract, preprocessing.image_size, device)
+        again = partial(cls.of_backbone, backbone, device, views, engine)
         return cls(
-            backbone.source.backbone, network, compute, extract.pooling, preprocessing, where, views, engine=engine
+            backbone.source.backbone,
+            network,
+            again,
+            compute,
+            extract.pooling,
+            preprocessing,
+            where,
+            views,
+            engine=engine,
         )
 
     def prepare(self, pixels: np.ndarray) -> Prepared:

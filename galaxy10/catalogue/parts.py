@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import nn
 
 from galaxy10.catalogue.writer import Catalogue
 from galaxy10.data.galaxy_image import GalaxyImage
@@ -20,8 +19,8 @@ from galaxy10.data.prefetch import read_ahead
 from galaxy10.data.quality import ReadingNotes, quality_line
 from galaxy10.data.sidecars import Failure
 from galaxy10.data.store import pixel_hash
-from galaxy10.prediction.batch_size import MEASURED_FROM, fastest_batch_size
-from galaxy10.prediction.compute_streams import ComputeStreams, number_of_streams
+from galaxy10.prediction.batch_size import DEFAULT_BATCH_SIZE, MEASURED_FROM, fastest_batch_size
+from galaxy10.prediction.compute_streams import ComputeStreams, Networks
 from galaxy10.progress import progress
 
 logger = logging.getLogger(__name__)
@@ -32,12 +31,8 @@ _NO_PIXELS = np.empty((0, 0, 3), dtype=np.uint8)
 Prepared = tuple[list[torch.Tensor], int]  # of Ensemble.prepare
 
 
-class Networks(Protocol):
-    """One or several networks on a device, with their preparation of images."""
-
-    device: torch.device
-    engine: str
-    modules: Sequence[nn.Module]
+class ReadingNetworks(Networks, Protocol):
+    """Networks with their preparation of images."""
 
     def prepare(self, pixels: np.ndarray) -> Prepared:
         """Return an image (H, W, 3) uint8 as inputs of the networks."""
@@ -53,7 +48,7 @@ class ReadImage:
     """An image that has been read.
 
     Attributes:
-        prepared: of Networks.prepare.
+        prepared: of ReadingNetworks.prepare.
         about: the image without its pixels.
         pixel_hash: of the pixels, 64 bits.
     """
@@ -63,7 +58,7 @@ class ReadImage:
     pixel_hash: int
 
     @classmethod
-    def of(cls, image: GalaxyImage, networks: Networks) -> "ReadImage":
+    def of(cls, image: GalaxyImage, networks: ReadingNetworks) -> "ReadImage":
         """Prepare an image for the networks."""
         return cls(networks.prepare(image.pixels), replace(image, pixels=_NO_PIXELS), pixel_hash(image.pixels))
 
@@ -93,7 +88,7 @@ class PartMaker(ABC):
         notes: what is to be said about the images that were read.
     """
 
-    networks: Any  # Networks; a subclass knows more of them
+    networks: Any  # ReadingNetworks; a subclass knows more of them
 
     def __init__(self, options: Any):
         self.options, self.notes = options, ReadingNotes()
@@ -134,13 +129,13 @@ class PartMaker(ABC):
 
         return read_ahead(prepare, batches, self.options.workers)
 
-    def streams(self) -> ComputeStreams[Any]:
-        """Return threads that compute batches."""
-        number = number_of_streams(self.networks.device, self.networks.engine)
-        return ComputeStreams(self.networks, self.networks.modules, number)
+    def streams(self, num_images: int) -> ComputeStreams[Any]:
+        """Return threads that compute the batches of that many images."""
+        batches = -(-num_images // (self.options.batch_size or DEFAULT_BATCH_SIZE))
+        return ComputeStreams(self.networks, most=max(1, batches))
 
     def batch_size(self, num_images: int, streams: ComputeStreams[Any]) -> int:
-        """Return the images per forward pass, for that many images: as given, or measured."""
+        """Return the images per forward pass, for that many images: as given, or measured with all streams at work."""
         if self.options.batch_size is not None:
             return int(self.options.batch_size)
         blank, device = self.networks.placeholder(), self.networks.device
@@ -159,7 +154,7 @@ class PartMaker(ABC):
         """Yield number, rows and unreadable images of each part, computed in batches of a size.
 
         A blank replaces an image that cannot be read, so that the results of the other images in its batch are
-        bitwise the same with and without it, and wherever an earlier command was killed.
+        bitwise the same with and without it, and wherever an earlier command on this machine was killed.
         """
         batches = (range(s, min(s + size, part.stop)) for part in parts.values() for s in range(*_bounds(part, size)))
         computing = streams.map(self._outputs, self.read_batches(inputs, batches))
@@ -217,7 +212,7 @@ def fill(
         mine: the images of this shard.
         doing, done: the work, for the progress and for the last line.
     """
-    with maker.streams() as streams:
+    with maker.streams(len(mine)) as streams:
         batch_size = catalogue.batch_size(lambda: maker.batch_size(len(mine), streams))
         size = batch_size * BATCHES_PER_PART
         parts = [range(start, min(start + size, mine.stop)) for start in range(mine.start, mine.stop, size)] or [mine]

@@ -1,5 +1,6 @@
 """Decompress the chunks of an HDF5 data set on several cores; the HDF5 library decompresses one after another."""
 
+import math
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -54,7 +55,9 @@ def _place(
     skipped_filters, compressed = stored
     if skipped_filters:
         raise ValueError("a chunk without its filters")
-    whole = np.frombuffer(zlib.decompress(compressed), np.uint8).reshape(images.chunks)
+    whole = np.frombuffer(zlib.decompress(compressed, bufsize=math.prod(images.chunks)), np.uint8).reshape(
+        images.chunks
+    )
     ends = (rows.stop, *images.shape[1:])
     inside = tuple(
         slice(0, min(size, end - first)) for first, size, end in zip(corner, images.chunks, ends, strict=True)

@@ -44,7 +44,7 @@ def calibrate(
         prior: one of galaxy10.prediction.prior.PRIORS.
         shares: of the run, or of each of the K samples; needed for a prior.
         label_smoothing: of the training; 0 for none.
-        known: the calibration with another prior, whose temperature is taken; None: fit it.
+        known: the calibration with another prior, whose temperature and label smoothing are taken; None: fit them.
     """
     samples = samples.astype(np.float64)
     natural = None if prior == "none" else offsets_of(shares, 0.0)
@@ -91,7 +91,7 @@ def _fit(
     """Return how much label smoothing is taken back, and the temperature."""
     bounds = (log(_LOWEST_TEMPERATURE), log(_HIGHEST_TEMPERATURE))
     found = []
-    for removed in (round(share * label_smoothing, 6) for share in _SHARES_REMOVED[: 5 if label_smoothing else 1]):
+    for removed in (round(share * label_smoothing, 6) for share in _SHARES_REMOVED[: None if label_smoothing else 1]):
         sharper = remove_label_smoothing(samples, removed)
 
         def objective(log_temperature: float, sharper: np.ndarray = sharper) -> float:

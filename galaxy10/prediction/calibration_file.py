@@ -26,6 +26,8 @@ FORMAT = 2  # of calibration.json: 1 had the scores of all classes in one list
 class Calibration:
     """Temperature and conformal scores of one prediction mode, for one run or an ensemble.
 
+    "Without the temperature" is also without label smoothing taken back.
+
     Attributes:
         temperature: divides the logits; 1 changes nothing.
         conformal_scores: of the validation galaxies with the temperature, one sorted list for each class
@@ -65,7 +67,7 @@ class Calibration:
         return {**found, **strength}
 
     def without_temperature(self) -> "Calibration":
-        """Return the calibration with temperature 1, label smoothing as it is, and their scores and offsets."""
+        """Return the calibration with temperature 1, no label smoothing taken back, and their scores and offsets."""
         return replace(
             self,
             temperature=1.0,

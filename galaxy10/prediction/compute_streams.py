@@ -1,56 +1,70 @@
-"""Compute several batches at the same time on a CPU, each on few cores with its own copy of the networks."""
+"""Compute several batches at the same time on a CPU, each on few cores with networks of its own."""
 
-import copy
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
-from typing import Generic, TypeVar
+from threading import Event
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
 
 from galaxy10.system import memory_is_shared
 
-MOST_STREAMS = 4  # each has activations of its own in memory
+MOST_STREAMS = 4  # each has weights and activations of its own in memory
+_MOST_BYTES = 2**30  # of the weights of all streams but the first
 
-logger = logging.getLogger(__name__)
 
-N = TypeVar("N")
+class Networks(Protocol):
+    """One or several networks on a device.
+
+    Attributes:
+        engine: torch, or what else computes them.
+        modules: the networks.
+    """
+
+    device: torch.device
+    engine: str
+    modules: Sequence[nn.Module]
+
+    def loaded_again(self) -> Any:
+        """Return the same networks, loaded anew, which share nothing with these."""
+        ...
+
+
+N = TypeVar("N", bound=Networks)
 B = TypeVar("B")
 T = TypeVar("T")
 
 
 class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
-    """Threads that share the cores of torch, each with a copy of the networks that shares their weights.
+    """Threads that share the cores of torch, each with networks of its own.
 
     The cores of one batch wait for each other at every layer, and longer while other threads read images: a small
-    network computes more batches in the same time if every batch has one core. Copies, because a network may keep
-    something of a batch, such as its features, in itself.
+    network computes more batches in the same time if every batch has one core. Every thread has networks of its own,
+    because a network may keep something of a batch, such as its features, anywhere.
 
     Args:
-        networks: what computes: its class is free, its modules are given.
-        modules: of the networks; their tensors are shared by the copies.
-        number: of threads; 1 computes in the thread of the caller, with all of torch's threads.
+        networks: of the first thread; the others load theirs again.
+        most: number of threads at most; see number_of_streams.
 
     Attributes:
-        number: of threads; 1 if the networks cannot be copied.
+        number: of threads; 1 computes in the thread of the caller, with all of torch's threads.
     """
 
-    def __init__(self, networks: N, modules: Sequence[nn.Module], number: int):
-        self._torch_threads = torch.get_num_threads()
-        copies = [networks]
-        try:
-            copies += [_copy_with_same_weights(networks, modules) for _ in range(number - 1)]
-        except Exception as error:  # a network may hold anything, such as a lock
-            logger.debug("one batch at a time: the networks cannot be copied (%s)", error)
-        self.number, self._networks = len(copies) if len(copies) == number else 1, networks
+    def __init__(self, networks: N, most: int = MOST_STREAMS):
+        self._torch_threads, self._networks = torch.get_num_threads(), networks
+        self.number = min(most, number_of_streams(networks))
+        self._stopping = Event()
         self._free: SimpleQueue[N] = SimpleQueue()
+        self._hooks: list[Any] = []
         self._pool: ThreadPoolExecutor | None = None
         if self.number > 1:
-            for one in copies:
+            for one in (networks, *(networks.loaded_again() for _ in range(self.number - 1))):
+                parts = [part for module in one.modules for part in module.modules()]
+                self._hooks += [part.register_forward_pre_hook(self._stop) for part in parts]
                 self._free.put(one)
             cores = max(1, self._torch_threads // self.number)
             self._pool = ThreadPoolExecutor(self.number, "compute", torch.set_num_threads, (cores,))
@@ -82,29 +96,29 @@ class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
         finally:
             self._free.put(networks)
 
+    def _stop(self, module: nn.Module, inputs: Any) -> None:
+        if self._stopping.is_set():
+            raise RuntimeError("the batch is not needed any more")
+
     def __exit__(self, *exception: object) -> None:
-        """End the threads, and give torch's threads back to the caller."""
+        """End the threads, within a layer of what they compute, and give torch's threads back to the caller."""
         if self._pool is not None:
+            self._stopping.set()
             self._pool.shutdown(cancel_futures=True)
             torch.set_num_threads(self._torch_threads)
+            for hook in self._hooks:
+                hook.remove()
 
 
-def number_of_streams(device: torch.device, engine: str) -> int:
-    """Return how many batches are computed at the same time: on CPUs one per core, 4 at most; else 1.
+def number_of_streams(networks: Networks) -> int:
+    """Return how many batches of networks are computed at the same time: on CPUs one per core, 4 at most; else 1.
 
-    Also 1 where the system would clear the memory of each batch again (galaxy10.system.share_memory_between_threads).
+    It is less if the weights of all streams would need more than 1 GiB beside the first one's, and 1 where the system
+    would clear the memory of each batch again (galaxy10.system.share_memory_between_threads).
     """
-    if device.type != "cpu" or engine != "torch" or not memory_is_shared():
+    if networks.device.type != "cpu" or networks.engine != "torch" or not memory_is_shared():
         return 1
-    return min(MOST_STREAMS, torch.get_num_threads())
-
-
-def _copy_with_same_weights(networks: N, modules: Sequence[nn.Module]) -> N:
-    """Return a deep copy whose modules have the tensors of the original ones."""
-    tensors = [t for module in modules for part in module.modules() for t in _tensors_of(part)]
-    return copy.deepcopy(networks, {id(tensor): tensor for tensor in tensors})
-
-
-def _tensors_of(module: nn.Module) -> list[torch.Tensor]:
-    own = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
-    return [tensor for tensor in own if isinstance(tensor, torch.Tensor)]
+    weights = sum(
+        weight.numel() * weight.element_size() for module in networks.modules for weight in module.parameters()
+    )
+    return min(MOST_STREAMS, torch.get_num_threads(), 1 + _MOST_BYTES // max(weights, 1))

@@ -164,6 +164,7 @@ class Ensemble:
         engine: str = "torch",
     ):
         keep_freed_memory()
+        self._arguments = (runs, tta_views, mc_dropout, laplace, device, prior, engine)
         self.engine = engine
         self.int8_agreement: float | None = None
         self.device = choose_device(device, engine)
@@ -204,6 +205,19 @@ class Ensemble:
         member.head_samples = head_samples(run, module, mode) if laplace else None
         logger.debug("loaded %s on %s: %s", run, self.device, mode.key)
         return member
+
+    def loaded_again(self) -> "Ensemble":
+        """Return the same networks, loaded anew."""
+        runs, tta_views, mc_dropout, laplace, device, prior, engine = self._arguments
+        return Ensemble(
+            runs,
+            tta_views=tta_views,
+            mc_dropout=mc_dropout,
+            laplace=laplace,
+            device=device,
+            prior=prior,
+            engine=engine,
+        )
 
     @property
     def slugs(self) -> list[str]:

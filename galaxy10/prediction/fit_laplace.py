@@ -17,7 +17,6 @@ from galaxy10.models.features import FeatureHook, linear_head
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.ensemble import choose_device
 from galaxy10.prediction.head_samples import layer_weights, with_ones
-from galaxy10.prediction.label_smoothing import trained_label_smoothing
 from galaxy10.prediction.laplace import LastLayerLaplace, has_laplace, save_laplace
 from galaxy10.prediction.run_store import run_store
 from galaxy10.progress import progress
@@ -53,19 +52,12 @@ def fit_laplace(run: Path, device: str = "auto") -> None:
     features = with_ones(_features(module, layer, store, rows), layer)
     weights, num_train = layer_weights(layer), len(train)
     found = LastLayerLaplace.fit(weights, features[:num_train], PRECISIONS[0])
-    labels, smoothing = val["label"].to_numpy(np.int64), trained_label_smoothing(run)
-    precision = choose_precision(found, weights, features[num_train:], labels, smoothing)
+    precision = choose_precision(found, weights, features[num_train:], val["label"].to_numpy(np.int64))
     save_laplace(run, replace(found, precision=precision))
 
 
-def choose_precision(
-    found: LastLayerLaplace,
-    weights: np.ndarray,
-    features: np.ndarray,
-    labels: np.ndarray,
-    label_smoothing: float = 0.0,
-) -> float:
-    """Return the prior precision of PRECISIONS with the lowest loss on validation galaxies, each calibrated.
+def choose_precision(found: LastLayerLaplace, weights: np.ndarray, features: np.ndarray, labels: np.ndarray) -> float:
+    """Return the prior precision of PRECISIONS with the lowest loss on validation galaxies, each with its temperature.
 
     The loss is the cross-entropy of the mean over 20 samples, as `predict` gives it: with the temperature that suits
     these samples. Without it, the precision would make up for a network that is too confident or not confident enough.
@@ -77,15 +69,12 @@ def choose_precision(
         weights: (C, D) of the layer.
         features: (n, D) of the validation galaxies.
         labels: (n,) class numbers.
-        label_smoothing: of the training.
     """
     losses = []
     for precision in PRECISIONS:
         samples = replace(found, precision=precision).sample(weights, _SAMPLES)
         logits = np.matmul(features.astype(np.float32), samples.transpose(0, 2, 1))
-        losses.append(
-            (calibrate(softmax(logits, axis=-1), labels, label_smoothing=label_smoothing).loss[1], -precision)
-        )
+        losses.append((calibrate(softmax(logits, axis=-1), labels).loss[1], -precision))
     return -min(losses)[1]
 
 

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from galaxy10.config.building import TARGET
 from galaxy10.runs.trained import run_config
 
+_UNEVEN = "galaxy10.models.losses.LogitAdjusted"  # spreads it over the classes in other shares
 SMALLEST_SHARE = 0.1  # of a probability that stays, however small it is: none becomes 0, and their order stays
 
 
@@ -29,6 +31,7 @@ def remove_label_smoothing(samples: np.ndarray, amount: float) -> np.ndarray:
 
 
 def trained_label_smoothing(run: Path) -> float:
-    """Return the label smoothing that a run was trained with: `label_smoothing` of its loss; 0 without one."""
-    value = (run_config(run).get("loss") or {}).get("label_smoothing")
+    """Return the label smoothing that a run was trained with, spread evenly: `label_smoothing` of its loss, or 0."""
+    loss = run_config(run).get("loss") or {}
+    value = loss.get("label_smoothing") if loss.get(TARGET) != _UNEVEN else None
     return float(value) if isinstance(value, int | float) and 0 < value < 1 else 0.0

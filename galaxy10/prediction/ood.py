@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,10 +29,6 @@ class KNNDetector:
     features: np.ndarray
     distances: np.ndarray
     scale: float
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "KNNDetector":
-        """Return the detector itself: nothing changes it, and copies of networks need no features of their own."""
-        return self
 
     def score(self, features: torch.Tensor) -> np.ndarray:
         """Return the scores (B,) float32, from 0, of features (B, D) as the network gives them."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from galaxy10.data.store import Store, forget_pages
-from galaxy10.prediction.compute_streams import ComputeStreams, number_of_streams
+from galaxy10.prediction.compute_streams import ComputeStreams
 from galaxy10.prediction.ensemble import Ensemble, Outputs
 from galaxy10.progress import progress
 
@@ -19,13 +19,12 @@ def predict_rows(networks: Ensemble, store: Store, rows: np.ndarray, doing: str)
         doing: the work, for the progress.
     """
 
-    def compute(copy: Ensemble, some: Sequence[int]) -> Outputs:
-        return copy.predict([copy.prepare(np.array(store.images[row])) for row in some])
+    def compute(own: Ensemble, some: Sequence[int]) -> Outputs:
+        return own.predict([own.prepare(np.array(store.images[row])) for row in some])
 
     batches = [rows[start : start + BATCH_SIZE].tolist() for start in range(0, len(rows), BATCH_SIZE)]
-    number = min(number_of_streams(networks.device, networks.engine), len(batches))
     outputs: list[Outputs] = []
-    with ComputeStreams(networks, networks.modules, number) as streams, progress(doing, len(rows)) as show:
+    with ComputeStreams(networks, most=len(batches)) as streams, progress(doing, len(rows)) as show:
         for done, (_, output) in enumerate(streams.map(compute, batches), 1):
             outputs.append(output)
             forget_pages(store.images)

@@ -155,7 +155,8 @@ def _prediction_options(run: RunRecord) -> tuple[Any, ...] | None:
     if not run.is_evaluation:
         return None
     prediction = run.provenance_section("prediction")
-    tempered = prediction.get("temperature", 1.0) != 1.0  # its value differs between the networks of one experiment
+    # Their values differ between the networks of one experiment.
+    tempered = prediction.get("temperature", 1.0) != 1.0 or bool(prediction.get("label_smoothing_removed"))
     networks = str(run.provenance["trained_run"]).count(", ") + 1
     return (networks, prediction.get("modes"), prediction.get("requested_coverage"), tempered)
 

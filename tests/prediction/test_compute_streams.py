@@ -1,8 +1,8 @@
 """Several batches at the same time give what one after another gives."""
 
-import copy
 import sys
 import threading
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
@@ -12,47 +12,42 @@ from torch import nn
 
 from galaxy10 import system
 from galaxy10.catalogue.predict import predict
+from galaxy10.prediction import compute_streams
 from galaxy10.prediction.compute_streams import MOST_STREAMS, ComputeStreams, number_of_streams
-from galaxy10.prediction.ood import KNNDetector
 from galaxy10.prediction.options import PredictOptions
 from tests.galaxies import galaxy
 
 
-class Forgetful(nn.Module):
-    """Keeps its input in itself, waits until another batch has done so, too, and computes with what it finds."""
+class Keeping(nn.Module):
+    """Keeps its inputs in three ways, waits until another batch has done so, too, and computes with what it finds."""
 
-    def __init__(self):
+    def __init__(self, barrier: threading.Barrier):
         super().__init__()
-        self.layer = nn.Linear(3, 2)
-        self.wait = None
+        kept: dict[str, torch.Tensor] = {}
+        self.first = nn.Identity()
+        self.first.register_forward_hook(lambda module, inputs, output: kept.update(of_hook=output))
+        self.register_buffer("buffer", torch.zeros(5, 3))
+        self.kept, self.barrier = kept, barrier
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        self.inputs = inputs
-        if self.wait:
-            self.wait()
-        return self.layer(self.inputs)
+        self.inputs = self.first(inputs)
+        self.buffer[:] = inputs
+        self.barrier.wait(timeout=60)
+        return torch.stack([self.inputs, self.buffer, self.kept["of_hook"]])
 
 
 class Networks:
-    def __init__(self, module: nn.Module):
-        self.modules = [module]
+    device, engine = torch.device("cpu"), "torch"
+
+    def __init__(self, make: Callable[[], nn.Module]):
+        self.modules, self.make = [make()], make
+
+    def loaded_again(self) -> "Networks":
+        return Networks(self.make)
 
     @torch.inference_mode()
     def compute(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.modules[0](inputs)
-
-
-class Shared:
-    """An object that copies share."""
-
-    def __init__(self, barrier: threading.Barrier):
-        self.barrier = barrier
-
-    def __deepcopy__(self, memo: dict) -> "Shared":
-        return self
-
-    def wait(self) -> None:
-        self.barrier.wait(timeout=60)
 
 
 @pytest.fixture
@@ -65,62 +60,74 @@ def three_threads(monkeypatch):
 
 
 def test_networks_that_keep_their_batch_do_not_mix_batches(three_threads):
-    module = Forgetful()
-    module.wait = Shared(threading.Barrier(2)).wait  # both batches are in the network at the same time
-    batches = torch.randn(8, 5, 3).unbind()
-    with ComputeStreams(Networks(module), [module], 2) as streams:
+    barrier = threading.Barrier(2)  # both batches are in the network at the same time
+    batches = list(torch.randn(8, 5, 3).unbind())
+    with ComputeStreams(Networks(lambda: Keeping(barrier)), most=2) as streams:
         assert streams.number == 2
-        found = [future.result(60) for future in [streams.submit(Networks.compute, batch) for batch in batches]]
+        found = list(streams.map(Networks.compute, batches))
     assert torch.get_num_threads() == 3
-    with torch.inference_mode():
-        assert all(torch.equal(one, module.layer(batch)) for one, batch in zip(found, batches, strict=True))
+    assert [id(batch) for batch, _ in found] == [id(batch) for batch in batches]
+    for batch, kept in found:
+        assert torch.equal(kept, batch.expand(3, 5, 3))
 
 
-def test_copies_have_the_same_weights_in_memory(three_threads):
-    module, seen = Forgetful(), set()
+class Layer(nn.Module):
+    def __init__(self, run: Callable[[], object]):
+        super().__init__()
+        self.run = run
 
-    def where(networks: Networks, batch: int) -> None:
-        barrier.wait(timeout=60)
-        seen.add((id(networks), networks.modules[0].layer.weight.data_ptr()))
-
-    barrier = threading.Barrier(2)
-    with ComputeStreams(Networks(module), [module], 2) as streams:
-        for future in [streams.submit(where, i) for i in range(2)]:
-            future.result(60)
-    assert len(seen) == 2
-    assert {pointer for _, pointer in seen} == {module.layer.weight.data_ptr()}
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.run()
+        return inputs
 
 
-def test_copies_have_the_same_validation_features_in_memory():
-    detector = KNNDetector.fit(torch.randn(20, 4))
-    assert copy.deepcopy(detector) is detector
+def test_a_batch_is_given_up_at_the_next_layer_when_it_is_not_needed_any_more(three_threads):
+    started, stopping, seen = threading.Event(), threading.Event(), []
+
+    def wait() -> None:
+        started.set()
+        assert stopping.wait(60)
+
+    networks = Networks(lambda: nn.Sequential(Layer(wait), Layer(lambda: seen.append("second layer"))))
+    with ComputeStreams(networks, most=2) as streams:
+        streams._stopping = stopping
+        given_up = streams.submit(Networks.compute, torch.zeros(1))
+        assert started.wait(60)
+    with pytest.raises(RuntimeError, match="not needed"):
+        given_up.result()
+    assert seen == []
+    assert not any(module._forward_pre_hooks for module in networks.modules[0].modules())
 
 
-def test_networks_that_cannot_be_copied_compute_one_batch_at_a_time(three_threads):
-    module = Forgetful()
-    module.lock = threading.Lock()
-    with ComputeStreams(Networks(module), [module], 3) as streams:
-        assert streams.number == 1
+def test_one_stream_computes_in_the_thread_of_the_caller(three_threads):
+    with ComputeStreams(Networks(nn.Identity), most=1) as streams:
         future = streams.submit(lambda networks, batch: (threading.current_thread(), torch.get_num_threads()), None)
         assert future.result() == (threading.main_thread(), 3)
 
 
 def test_an_error_in_a_network_reaches_the_caller(three_threads):
-    module = Forgetful()
-    with ComputeStreams(Networks(module), [module], 2) as streams, pytest.raises(RuntimeError, match="shapes"):
+    networks = Networks(lambda: nn.Linear(3, 2))
+    with ComputeStreams(networks, most=2) as streams, pytest.raises(RuntimeError, match="shapes"):
         streams.submit(Networks.compute, torch.randn(5, 4)).result(60)
 
 
-def test_only_the_cpus_own_networks_have_streams(three_threads, monkeypatch):
-    cpu = torch.device("cpu")
-    assert number_of_streams(cpu, "torch") == 3
-    assert number_of_streams(cpu, "onnx") == 1
-    assert number_of_streams(torch.device("cuda"), "torch") == 1
+def test_small_networks_on_a_cpu_have_streams(three_threads, monkeypatch):
+    networks = Networks(lambda: nn.Linear(100, 100, bias=False))
+    assert number_of_streams(networks) == 3
+    monkeypatch.setattr(compute_streams, "_MOST_BYTES", 79_999)
+    assert number_of_streams(networks) == 2  # 40,000 bytes each, beside those of the first
+    monkeypatch.undo()
+    monkeypatch.setattr(system, "_memory_is_shared", True)
     torch.set_num_threads(3 * MOST_STREAMS)
-    assert number_of_streams(cpu, "torch") == MOST_STREAMS
+    assert number_of_streams(networks) == MOST_STREAMS
+    networks.engine = "onnx"
+    assert number_of_streams(networks) == 1
+    networks.engine, networks.device = "torch", torch.device("cuda")
+    assert number_of_streams(networks) == 1
+    networks.device = torch.device("cpu")
     if sys.platform == "linux":
         monkeypatch.setattr(system, "_memory_is_shared", False)
-        assert number_of_streams(cpu, "torch") == 1
+        assert number_of_streams(networks) == 1
 
 
 def test_a_catalogue_is_the_same_with_any_number_of_cores(run, tmp_path, three_threads):

@@ -127,6 +127,9 @@ def test_the_label_smoothing_of_the_runs_loss_is_taken_back(run, tmp_path):
     expected = apply_temperature(remove_label_smoothing(plain, 0.2), found.temperature)
     assert np.allclose(classifier.probabilities(images), expected, atol=1e-6)
     assert classifier._predictor.record()["label_smoothing_removed"] == 0.2
+    config["loss"]["_target_"] = "galaxy10.models.losses.LogitAdjusted"  # spreads it in other shares
+    (smoothed / "config.yaml").write_text(yaml.safe_dump(config))
+    assert trained_label_smoothing(smoothed) == 0
 
 
 def test_a_run_of_an_older_version_is_calibrated_again_without_its_training_file(run, tmp_path):
