@@ -121,6 +121,9 @@ class NoNetwork:
     engine = "torch"
     modules = ()
 
+    def loaded_again(self) -> "NoNetwork":
+        return NoNetwork()
+
     def prepare(self, pixels: np.ndarray) -> tuple[list, int]:
         return [], 0
 
