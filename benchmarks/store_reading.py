@@ -74,7 +74,7 @@ def main() -> None:
     rows = [
         side_by_side(by_batch, from_store, by_index, repeats=given.repeats, target=5000),
         side_by_side("gather ÷ copy of a block of memory", from_store, copied, repeats=3 * given.repeats, target=0.5),
-        side_by_side(conversion, converted, in_order, repeats=given.repeats, target=0.8),
+        side_by_side(conversion, converted, in_order, repeats=given.repeats, target=0.9),
     ]
     shutil.rmtree(stored)
     keep("store_reading", rows, given)
