@@ -48,25 +48,26 @@ class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
 
     Args:
         networks: of the first thread; the others load theirs again.
-        most: number of threads at most; see number_of_streams.
+        most: number of threads at most, such as the number of batches.
 
     Attributes:
-        number: of threads; 1 computes in the thread of the caller, with all of torch's threads.
+        number: of threads. If number_of_streams is 1, the caller's thread computes, with all of torch's threads.
     """
 
     def __init__(self, networks: N, most: int = MOST_STREAMS):
         self._torch_threads, self._networks = torch.get_num_threads(), networks
-        self.number = min(most, number_of_streams(networks))
+        found = number_of_streams(networks)
+        self.number = min(most, found)
         self._stopping = Event()
         self._free: SimpleQueue[N] = SimpleQueue()
         self._hooks: list[Any] = []
         self._pool: ThreadPoolExecutor | None = None
-        if self.number > 1:
+        if found > 1:  # also for one batch, so that its digits do not depend on how many there are
             for one in (networks, *(networks.loaded_again() for _ in range(self.number - 1))):
                 parts = [part for module in one.modules for part in module.modules()]
                 self._hooks += [part.register_forward_pre_hook(self._stop) for part in parts]
                 self._free.put(one)
-            cores = max(1, self._torch_threads // self.number)
+            cores = max(1, self._torch_threads // found)
             self._pool = ThreadPoolExecutor(self.number, "compute", torch.set_num_threads, (cores,))
 
     def submit(self, compute: Callable[[N, B], T], batch: B) -> "Future[T]":
@@ -82,7 +83,7 @@ class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
         waiting: deque[tuple[B, Future[T]]] = deque()
         for batch in batches:
             waiting.append((batch, self.submit(compute, batch)))
-            if len(waiting) > self.number or self.number == 1:
+            if len(waiting) > self.number or self._pool is None:
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:

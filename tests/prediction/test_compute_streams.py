@@ -99,8 +99,15 @@ def test_a_batch_is_given_up_at_the_next_layer_when_it_is_not_needed_any_more(th
     assert not any(module._forward_pre_hooks for module in networks.modules[0].modules())
 
 
-def test_one_stream_computes_in_the_thread_of_the_caller(three_threads):
-    with ComputeStreams(Networks(nn.Identity), most=1) as streams:
+def test_a_single_batch_has_the_cores_that_it_has_among_others(three_threads):
+    networks, threads = Networks(nn.Identity), []
+    for most in (1, 3):
+        with ComputeStreams(networks, most=most) as streams:
+            assert streams.number == most
+            threads.append(streams.submit(lambda networks, batch: torch.get_num_threads(), None).result(60))
+    assert threads == [1, 1]
+    networks.engine = "onnx"
+    with ComputeStreams(networks, most=1) as streams:
         future = streams.submit(lambda networks, batch: (threading.current_thread(), torch.get_num_threads()), None)
         assert future.result() == (threading.main_thread(), 3)
 
