@@ -104,7 +104,7 @@ def share_memory_between_threads() -> bool:
 
     By default other threads than the main one have places of their own, of 64 MiB at most: larger blocks are cleared by
     the system each time, whatever keep_freed_memory says. It has to be called before libraries start threads. Other C
-    libraries have one place.
+    libraries need no such call.
     """
     global _memory_is_shared
     mallopt = _of_glibc("mallopt")

@@ -19,8 +19,8 @@ from galaxy10.metrics.predictions import class_columns
 from galaxy10.models.batch_norm_folding import fold_batch_norm
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import RunFeatures
+from galaxy10.prediction.device import choose_device
 from galaxy10.prediction.engine import OnnxForward
-from galaxy10.prediction.ensemble import choose_device
 from galaxy10.runs.files import RunFiles
 from galaxy10.system import keep_freed_memory
 
@@ -35,11 +35,11 @@ class FeatureNetwork:
     Args:
         name: of the network, for the record and for messages.
         module: the network, of which `extract` takes the features.
-        loaded_again: returns the same networks, loaded anew.
         extract: inputs (B, 3, S, S) → features (B, D) and, of a trained run, probabilities (B, C).
         pooling: how the features are taken, in words.
         class_names: of a trained run.
         views: flips and quarter turns to average.
+        loaded_again: returns the same network, loaded anew.
         engine: torch, or onnx for ONNX Runtime.
     """
 
@@ -47,12 +47,13 @@ class FeatureNetwork:
         self,
         name: str,
         module: nn.Module,
-        loaded_again: Callable[[], "FeatureNetwork"],
         extract: Extract,
+        *,
         pooling: str,
         preprocessing: Preprocessing,
         device: torch.device,
         views: int,
+        loaded_again: Callable[[], "FeatureNetwork"],
         class_names: Sequence[str] = (),
         engine: str = "torch",
     ):
@@ -76,18 +77,17 @@ class FeatureNetwork:
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(module, extract, preprocessing.image_size, device)
-        again = partial(cls.of_run, run, device, views, engine)
         return cls(
             name,
             module,
-            again,
             compute,
-            extract.pooling,
-            preprocessing,
-            module.device,
-            views,
-            module.class_names,
-            engine,
+            pooling=extract.pooling,
+            preprocessing=preprocessing,
+            device=module.device,
+            views=views,
+            class_names=module.class_names,
+            engine=engine,
+            loaded_again=partial(cls.of_run, run, device, views, engine),
         )
 
     @classmethod
@@ -108,17 +108,16 @@ class FeatureNetwork:
         compute: Extract = extract
         if engine == "onnx":
             compute = OnnxForward(network, extract, preprocessing.image_size, device)
-        again = partial(cls.of_backbone, backbone, device, views, engine)
         return cls(
             backbone.source.backbone,
             network,
-            again,
             compute,
-            extract.pooling,
-            preprocessing,
-            where,
-            views,
+            pooling=extract.pooling,
+            preprocessing=preprocessing,
+            device=where,
+            views=views,
             engine=engine,
+            loaded_again=partial(cls.of_backbone, backbone, device, views, engine),
         )
 
     def prepare(self, pixels: np.ndarray) -> Prepared:

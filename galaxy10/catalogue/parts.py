@@ -96,7 +96,7 @@ class PartMaker(ABC):
     @staticmethod
     @abstractmethod
     def forward(networks: Any, prepared: Sequence[Prepared]) -> Any:
-        """Return the outputs of the networks, or of a copy of them, for B prepared images, once they are computed."""
+        """Return the outputs of the networks of a stream for B prepared images, once they are computed."""
 
     @abstractmethod
     def rows(self, batch: Batch, outputs: Any) -> pa.Table:
@@ -178,7 +178,7 @@ class PartMaker(ABC):
             yield number, _beside(given, lines, pa.concat_tables(tables)), failures
 
     def _outputs(self, networks: Any, read: tuple[range, list[ReadImage | str]]) -> Any:
-        """Return the outputs of a copy of the networks for a batch that was read; None if no image could be read."""
+        """Return the outputs of the networks of a stream for a batch that was read; None if no image could be read."""
         images = read[1]
         if all(isinstance(image, str) for image in images):
             return None

@@ -16,9 +16,10 @@ def main() -> None:
     if arguments[:1] and arguments[0] in COMPOSED:
         sys.exit(run_composed(arguments[0], arguments[1:]))
     provide_home()
-    share_memory_between_threads()  # before libraries start their threads
+    # Both before libraries start their threads.
+    share_memory_between_threads()
     cores = limited_cpus()
-    if cores is not None:  # before, too
+    if cores is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(cores))
     from galaxy10.cli.main import main as run_command  # imports typer, which train and sweep do not need
 

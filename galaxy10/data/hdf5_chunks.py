@@ -4,6 +4,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from functools import partial
 from itertools import islice, product
 
 import h5py
@@ -24,12 +25,12 @@ def read_rows(images: h5py.Dataset, rows: slice, pool: Executor) -> np.ndarray:
     """
     if _is_only_gzipped(images):
         pixels = np.empty((rows.stop - rows.start, *images.shape[1:]), images.dtype)
-        corners = _corners(images, rows)
+        places = _places(pixels.shape, images.chunks)
+        place = partial(_place, pixels, images.chunks)
         try:
-            while group := list(islice(corners, _CHUNKS_AT_ONCE)):
-                stored = [images.id.read_direct_chunk(corner) for corner in group]
-                for _ in pool.map(lambda corner, chunk: _place(images, pixels, rows, corner, chunk), group, stored):
-                    pass
+            while group := list(islice(places, _CHUNKS_AT_ONCE)):
+                stored = [images.id.read_direct_chunk((rows.start + first, *others)) for first, *others in group]
+                list(pool.map(place, group, stored))  # raises what a thread has raised
             return pixels
         except Exception:  # a chunk that was never written, or is damaged, or not compressed after all
             pass
@@ -43,25 +44,16 @@ def _is_only_gzipped(images: h5py.Dataset) -> bool:
     return bool(properties.get_nfilters() == 1 and properties.get_filter(0)[0] == _GZIP)
 
 
-def _corners(images: h5py.Dataset, rows: slice) -> Iterator[tuple[int, ...]]:
+def _places(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Yield the position of the first value of each chunk."""
-    sides = zip(images.shape[1:], images.chunks[1:], strict=True)
-    return product(range(rows.start, rows.stop, images.chunks[0]), *(range(0, size, step) for size, step in sides))
+    return product(*(range(0, size, step) for size, step in zip(shape, chunks, strict=True)))
 
 
-def _place(
-    images: h5py.Dataset, pixels: np.ndarray, rows: slice, corner: tuple[int, ...], stored: tuple[int, bytes]
-) -> None:
+def _place(pixels: np.ndarray, chunks: tuple[int, ...], place: tuple[int, ...], stored: tuple[int, bytes]) -> None:
+    """Put a chunk, as (filters that were skipped, bytes), into its place; what lies beyond the pixels is left out."""
     skipped_filters, compressed = stored
     if skipped_filters:
         raise ValueError("a chunk without its filters")
-    whole = np.frombuffer(zlib.decompress(compressed, bufsize=math.prod(images.chunks)), np.uint8).reshape(
-        images.chunks
-    )
-    ends = (rows.stop, *images.shape[1:])
-    inside = tuple(
-        slice(0, min(size, end - first)) for first, size, end in zip(corner, images.chunks, ends, strict=True)
-    )
-    first_row, *others = corner
-    places = (first_row - rows.start, *others)
-    pixels[tuple(slice(p, p + part.stop) for p, part in zip(places, inside, strict=True))] = whole[inside]
+    whole = np.frombuffer(zlib.decompress(compressed, bufsize=math.prod(chunks)), np.uint8).reshape(chunks)
+    target = pixels[tuple(slice(first, first + size) for first, size in zip(place, chunks, strict=True))]
+    target[:] = whole[tuple(slice(size) for size in target.shape)]

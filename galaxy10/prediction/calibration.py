@@ -90,8 +90,8 @@ def _fit(
 ) -> tuple[float, float]:
     """Return how much label smoothing is taken back, and the temperature."""
     bounds = (log(_LOWEST_TEMPERATURE), log(_HIGHEST_TEMPERATURE))
-    found = []
-    for removed in (round(share * label_smoothing, 6) for share in _SHARES_REMOVED[: None if label_smoothing else 1]):
+    found, shares = [], _SHARES_REMOVED if label_smoothing else (0.0,)
+    for removed in (round(share * label_smoothing, 6) for share in shares):
         sharper = remove_label_smoothing(samples, removed)
 
         def objective(log_temperature: float, sharper: np.ndarray = sharper) -> float:

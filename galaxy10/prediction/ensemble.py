@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.calibration_file import Calibration, load_calibration, load_validation_samples
+from galaxy10.prediction.device import choose_device
 from galaxy10.prediction.engine import OnnxForward
 from galaxy10.prediction.head_samples import head_samples, sampled_head_logits
 from galaxy10.prediction.int8 import cpu_has_int8
@@ -164,7 +166,16 @@ class Ensemble:
         engine: str = "torch",
     ):
         keep_freed_memory()
-        self._arguments = (runs, tta_views, mc_dropout, laplace, device, prior, engine)
+        self.loaded_again = partial(
+            Ensemble,
+            runs,
+            tta_views=tta_views,
+            mc_dropout=mc_dropout,
+            laplace=laplace,
+            device=device,
+            prior=prior,
+            engine=engine,
+        )
         self.engine = engine
         self.int8_agreement: float | None = None
         self.device = choose_device(device, engine)
@@ -205,19 +216,6 @@ class Ensemble:
         member.head_samples = head_samples(run, module, mode) if laplace else None
         logger.debug("loaded %s on %s: %s", run, self.device, mode.key)
         return member
-
-    def loaded_again(self) -> "Ensemble":
-        """Return the same networks, loaded anew."""
-        runs, tta_views, mc_dropout, laplace, device, prior, engine = self._arguments
-        return Ensemble(
-            runs,
-            tta_views=tta_views,
-            mc_dropout=mc_dropout,
-            laplace=laplace,
-            device=device,
-            prior=prior,
-            engine=engine,
-        )
 
     @property
     def slugs(self) -> list[str]:
@@ -296,25 +294,3 @@ class Ensemble:
         shares = [class_shares(member.run, prior) for member in self.members]
         of_samples = [share for share, part in zip(shares, samples, strict=True) for _ in part]
         return calibrate(np.concatenate(samples), labels, prior, of_samples, label_smoothing=smoothing)
-
-
-def choose_device(name: str, engine: str = "torch") -> torch.device:
-    """Return the device of a name; auto: a GPU if there is one. ONNX Runtime takes tensors on the CPU.
-
-    Raises:
-        Galaxy10Error: the device is unknown or not available.
-    """
-    if engine != "torch":
-        return torch.device("cpu")
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without CUDA
-        raise Galaxy10Error(
-            f"--device {name} is not available on this machine; type --device auto or --device cpu"
-        ) from error
-    return device

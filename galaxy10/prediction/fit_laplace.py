@@ -15,7 +15,7 @@ from galaxy10.models.factory import load_classifier
 from galaxy10.models.feature_cache import cached_features, features_files
 from galaxy10.models.features import FeatureHook, linear_head
 from galaxy10.prediction.calibration import calibrate
-from galaxy10.prediction.ensemble import choose_device
+from galaxy10.prediction.device import choose_device
 from galaxy10.prediction.head_samples import layer_weights, with_ones
 from galaxy10.prediction.laplace import LastLayerLaplace, has_laplace, save_laplace
 from galaxy10.prediction.run_store import run_store
