@@ -135,7 +135,7 @@ def test_a_folded_network_is_written_as_an_onnx_graph():
     expected = network(images())
     fold_batch_norm(network, network, SIZE)
     assert normalizations(network) == 0
-    graph = OnnxForward(network, lambda inputs: (network(inputs), None), SIZE)
+    graph = OnnxForward.of(network, lambda inputs: (network(inputs), None), SIZE)
     torch.testing.assert_close(graph(images())[0], expected)
 
 

@@ -1,6 +1,7 @@
 """Compute the features of images, with a trained run or with a pretrained backbone alone."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from galaxy10.metrics.predictions import class_columns
 from galaxy10.models.batch_norm_folding import fold_batch_norm
 from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import RunFeatures
-from galaxy10.prediction.device import choose_device
+from galaxy10.prediction.device import choose_device, computes_on_cpu
 from galaxy10.prediction.engine import OnnxForward
 from galaxy10.runs.files import RunFiles
 from galaxy10.system import keep_freed_memory
@@ -38,6 +39,7 @@ class FeatureNetwork:
         extract: inputs (B, 3, S, S) → features (B, D) and, of a trained run, probabilities (B, C).
         pooling: how the features are taken, in words.
         class_names: of a trained run.
+        on_cpu: whether a CPU computes the features.
         views: flips and quarter turns to average.
         loaded_again: returns the same network, loaded anew.
         engine: torch, or onnx for ONNX Runtime.
@@ -52,12 +54,13 @@ class FeatureNetwork:
         pooling: str,
         preprocessing: Preprocessing,
         device: torch.device,
+        on_cpu: bool,
         views: int,
         loaded_again: Callable[[], "FeatureNetwork"],
         class_names: Sequence[str] = (),
         engine: str = "torch",
     ):
-        self.engine, self.modules, self.loaded_again = engine, [module], loaded_again
+        self.engine, self.on_cpu, self._module, self._loaded_again = engine, on_cpu, module, loaded_again
         self.name, self.pooling, self.preprocessing, self.class_names = name, pooling, preprocessing, class_names
         self._extract, self.device, self._views = extract, device, views
 
@@ -76,7 +79,7 @@ class FeatureNetwork:
         module.to(choose_device(device, engine))
         compute: Extract = extract
         if engine == "onnx":
-            compute = OnnxForward(module, extract, preprocessing.image_size, device)
+            compute = OnnxForward.of(module, extract, preprocessing.image_size, device)
         return cls(
             name,
             module,
@@ -84,6 +87,7 @@ class FeatureNetwork:
             pooling=extract.pooling,
             preprocessing=preprocessing,
             device=module.device,
+            on_cpu=computes_on_cpu(device, engine),
             views=views,
             class_names=module.class_names,
             engine=engine,
@@ -107,7 +111,7 @@ class FeatureNetwork:
         network.to(where)
         compute: Extract = extract
         if engine == "onnx":
-            compute = OnnxForward(network, extract, preprocessing.image_size, device)
+            compute = OnnxForward.of(network, extract, preprocessing.image_size, device)
         return cls(
             backbone.source.backbone,
             network,
@@ -115,10 +119,24 @@ class FeatureNetwork:
             pooling=extract.pooling,
             preprocessing=preprocessing,
             device=where,
+            on_cpu=computes_on_cpu(device, engine),
             views=views,
             engine=engine,
             loaded_again=partial(cls.of_backbone, backbone, device, views, engine),
         )
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Return what computes the features."""
+        return [self._extract if isinstance(self._extract, OnnxForward) else self._module]
+
+    def for_streams(self, number: int, threads: int) -> list["FeatureNetwork"]:
+        """Return networks for several threads: this one and new ones; in ONNX Runtime all share one graph."""
+        if not isinstance(self._extract, OnnxForward):
+            return [self, *(self._loaded_again() for _ in range(number - 1))]
+        shared = copy(self)
+        shared._extract = self._extract.with_threads(threads)
+        return [shared] * number
 
     def prepare(self, pixels: np.ndarray) -> Prepared:
         """Return an image (H, W, 3) uint8 as input (3, S, S) float32."""

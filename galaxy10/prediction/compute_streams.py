@@ -21,16 +21,23 @@ class Networks(Protocol):
     """One or several networks on a device.
 
     Attributes:
+        on_cpu: whether a CPU computes them.
         engine: torch, or what else computes them.
-        modules: the networks.
     """
 
-    device: torch.device
+    on_cpu: bool
     engine: str
-    modules: Sequence[nn.Module]
 
-    def loaded_again(self) -> Any:
-        """Return the same networks, loaded anew, which share nothing with these."""
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        """Return what computes the forward passes."""
+        ...
+
+    def for_streams(self, number: int, threads: int) -> Sequence[Any]:
+        """Return the same networks once for each of several threads, which compute with some threads each.
+
+        What one of them keeps of a batch, the others do not see.
+        """
         ...
 
 
@@ -47,7 +54,7 @@ class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
     because a network may keep something of a batch, such as its features, anywhere.
 
     Args:
-        networks: of the first thread; the others load theirs again.
+        networks: with for_streams.
         most: number of threads at most, such as the number of batches.
 
     Attributes:
@@ -63,11 +70,11 @@ class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
         self._hooks: list[Any] = []
         self._pool: ThreadPoolExecutor | None = None
         if found > 1:  # also for one batch, so that its digits do not depend on how many there are
-            for one in (networks, *(networks.loaded_again() for _ in range(self.number - 1))):
+            cores = max(1, self._torch_threads // found)
+            for one in networks.for_streams(self.number, cores):
                 parts = [part for module in one.modules for part in module.modules()]
                 self._hooks += [part.register_forward_pre_hook(self._stop) for part in parts]
                 self._free.put(one)
-            cores = max(1, self._torch_threads // found)
             self._pool = ThreadPoolExecutor(self.number, "compute", torch.set_num_threads, (cores,))
 
     def submit(self, compute: Callable[[N, B], T], batch: B) -> "Future[T]":
@@ -114,11 +121,14 @@ class ComputeStreams(AbstractContextManager["ComputeStreams[N]"], Generic[N]):
 def number_of_streams(networks: Networks) -> int:
     """Return how many batches of networks are computed at the same time: on CPUs one per core, 4 at most; else 1.
 
-    It is less if the weights of all streams would need more than 1 GiB beside the first one's, and 1 where the system
-    would clear the memory of each batch again (galaxy10.system.share_memory_between_threads).
+    In torch it is less if the weights of all streams would need more than 1 GiB beside the first one's; in ONNX Runtime
+    streams share them. It is 1 where the system would clear the memory of each batch again
+    (galaxy10.system.share_memory_between_threads).
     """
-    if networks.device.type != "cpu" or networks.engine != "torch" or not memory_is_shared():
+    if not networks.on_cpu or not memory_is_shared():
         return 1
+    if networks.engine != "torch":
+        return min(MOST_STREAMS, torch.get_num_threads())
     weights = sum(
         weight.numel() * weight.element_size() for module in networks.modules for weight in module.parameters()
     )

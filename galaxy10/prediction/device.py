@@ -5,6 +5,11 @@ import torch
 from galaxy10.errors import Galaxy10Error
 
 
+def computes_on_cpu(name: str, engine: str = "torch") -> bool:
+    """Return whether a CPU computes on the device of a name; ONNX Runtime's auto is the CPU."""
+    return not name.startswith("cuda") if engine != "torch" else choose_device(name).type == "cpu"
+
+
 def choose_device(name: str, engine: str = "torch") -> torch.device:
     """Return the device of a name; auto: a GPU if there is one. ONNX Runtime takes tensors on the CPU.
 

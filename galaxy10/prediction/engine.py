@@ -21,41 +21,56 @@ TOLERANCE = 1e-3  # of the largest output, between torch and the graph
 Forward = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor | None]]
 
 
-class OnnxForward:
+class OnnxForward(nn.Module):
     """A forward pass, inputs (B, 3, S, S) → one or two float32 tensors (B, …), as a graph of ONNX Runtime.
 
-    The graph is made anew by every process, in some seconds, and compared with torch; it uses as many threads as torch.
-    Inputs and outputs are on the CPU, as is the module.
+    Several threads may call it at the same time. Inputs and outputs are on the CPU.
 
     Args:
-        module: owns the weights of the forward pass.
-        forward: the forward pass.
-        image_size: S, pixels.
+        graph: the content of an ONNX file, with one input `inputs`.
         device: auto and cpu compute on the CPU, cuda and cuda:N on a GPU.
-        quantize_on: inputs (N, 3, S, S); if given, the graph computes in whole numbers of 8 bits, whose ranges are
-            those of these inputs, and is not compared with torch.
-
-    Raises:
-        Galaxy10Error: the network cannot be written as such a graph, the graph computes something else, or ONNX
-            Runtime cannot use the GPU.
+        threads: on the CPU; None: as many as torch.
     """
 
-    def __init__(
-        self,
+    def __init__(self, graph: bytes, device: str = "cpu", threads: int | None = None):
+        import onnxruntime
+
+        super().__init__()
+        onnxruntime.set_default_logger_severity(3)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        # Threads that wait for work would take the cores from those that read images.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Without the fallback, with which a failure on the GPU would go on on the CPU.
+        self._session = onnxruntime.InferenceSession(graph, options, providers=_providers(device), enable_fallback=0)
+        self._graph, self._device = graph, device
+
+    @classmethod
+    def of(
+        cls,
         module: nn.Module,
         forward: Forward,
         image_size: int,
         device: str = "cpu",
         quantize_on: torch.Tensor | None = None,
-    ):
-        import onnxruntime
+    ) -> "OnnxForward":
+        """Return the graph of a forward pass, which is made anew, in some seconds, and compared with torch.
 
+        Args:
+            module: owns the weights of the forward pass, on the CPU.
+            forward: the forward pass.
+            image_size: S, pixels.
+            device: that computes the graph.
+            quantize_on: inputs (N, 3, S, S); if given, the graph computes in whole numbers of 8 bits, whose ranges are
+                those of these inputs, and is not compared with torch.
+
+        Raises:
+            Galaxy10Error: the network cannot be written as such a graph, the graph computes something else, or ONNX
+                Runtime cannot use the GPU.
+        """
         example = torch.rand(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
         with torch.inference_mode():
             expected = _tensors(forward(example))  # also computes what a network computes once
-        onnxruntime.set_default_logger_severity(3)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
         name = type(module).__name__
         try:
             with TemporaryDirectory(prefix="galaxy10-onnx-") as folder:
@@ -65,24 +80,21 @@ class OnnxForward:
                     whole = path.with_name("int8.onnx")
                     quietly(write_quantized, path, quantize_on.contiguous().numpy(), whole)
                     path = whole
-                # Without the fallback, with which a failure on the GPU would go on on the CPU.
-                self._session = onnxruntime.InferenceSession(
-                    str(path), options, providers=_providers(device), enable_fallback=0
-                )
-            found = _tensors(self(example))
+                graph = cls(path.read_bytes(), device)
+            found = _tensors(graph(example))
             if [tensor.shape for tensor in found] != [tensor.shape for tensor in expected]:
                 raise ValueError("its outputs have other shapes")
         except Exception as error:  # exporters and runtimes raise anything
             raise Galaxy10Error(
                 f"{name} cannot be written as an ONNX graph: {first_line(error)}; leave out --engine"
             ) from error
-        if device.startswith("cuda") and CUDA_PROVIDER not in self._session.get_providers():
+        if device.startswith("cuda") and CUDA_PROVIDER not in graph._session.get_providers():
             raise Galaxy10Error(
                 f"ONNX Runtime does not find the GPU or its CUDA libraries; leave out --device {device}, or type "
                 "--engine torch"
             )
         if quantize_on is not None:
-            return
+            return graph
         difference = max(
             float((tensor - wanted).abs().max() / wanted.abs().max().clamp_min(1))
             for tensor, wanted in zip(found, expected, strict=True)
@@ -92,8 +104,13 @@ class OnnxForward:
                 f"the ONNX graph of {name} does not compute what the network computes (difference {difference:.1e}); "
                 "leave out --engine"
             )
+        return graph
 
-    def __call__(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def with_threads(self, threads: int) -> "OnnxForward":
+        """Return the same graph, which computes with another number of threads."""
+        return OnnxForward(self._graph, self._device, threads)
+
+    def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return what the forward pass returns, for inputs (B, 3, S, S)."""
         found = [torch.from_numpy(array) for array in self._session.run(None, {"inputs": inputs.contiguous().numpy()})]
         return found[0], found[1] if len(found) == 2 else None

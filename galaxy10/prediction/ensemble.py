@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from galaxy10.models.factory import load_classifier
 from galaxy10.models.features import FeatureHook
 from galaxy10.prediction.calibration import calibrate
 from galaxy10.prediction.calibration_file import Calibration, load_calibration, load_validation_samples
-from galaxy10.prediction.device import choose_device
+from galaxy10.prediction.device import choose_device, computes_on_cpu
 from galaxy10.prediction.engine import OnnxForward
 from galaxy10.prediction.head_samples import head_samples, sampled_head_logits
 from galaxy10.prediction.int8 import cpu_has_int8
@@ -103,7 +104,7 @@ class Member:
             Galaxy10Error: the network cannot be written as an ONNX graph.
         """
         size = self.module.known_preprocessing.image_size
-        self.onnx = OnnxForward(self.module, self.forward, size, device, quantize_on)
+        self.onnx = OnnxForward.of(self.module, self.forward, size, device, quantize_on)
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the probabilities (B, C) and features (B, D) of inputs (B, 3, S, S)."""
@@ -166,7 +167,7 @@ class Ensemble:
         engine: str = "torch",
     ):
         keep_freed_memory()
-        self.loaded_again = partial(
+        self._loaded_again = partial(
             Ensemble,
             runs,
             tta_views=tta_views,
@@ -178,9 +179,8 @@ class Ensemble:
         )
         self.engine = engine
         self.int8_agreement: float | None = None
-        self.device = choose_device(device, engine)
+        self.device, self.on_cpu = choose_device(device, engine), computes_on_cpu(device, engine)
         self.members = [self._member(run, tta_views, mc_dropout, laplace, prior) for run in runs]
-        self.modules: Sequence[nn.Module] = [member.module for member in self.members]
         self.class_names = self.members[0].module.class_names
         for member in self.members[1:]:
             if member.module.class_names != self.class_names:
@@ -216,6 +216,19 @@ class Ensemble:
         member.head_samples = head_samples(run, module, mode) if laplace else None
         logger.debug("loaded %s on %s: %s", run, self.device, mode.key)
         return member
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Return what computes the forward passes."""
+        return [member.onnx or member.module for member in self.members]
+
+    def for_streams(self, number: int, threads: int) -> list["Ensemble"]:
+        """Return ensembles for several threads: this one and new ones; in ONNX Runtime all share one's graphs."""
+        if self.engine == "torch":
+            return [self, *(self._loaded_again() for _ in range(number - 1))]
+        shared = copy(self)
+        shared.members = [replace(m, onnx=m.onnx.with_threads(threads)) for m in self.members if m.onnx]
+        return [shared] * number
 
     @property
     def slugs(self) -> list[str]:

@@ -117,12 +117,12 @@ def test_a_list_of_ten_times_the_lines_takes_the_same_memory(tmp_path, monkeypat
 class NoNetwork:
     """Networks that compute nothing."""
 
-    device = torch.device("cpu")
+    device, on_cpu = torch.device("cpu"), True
     engine = "torch"
     modules = ()
 
-    def loaded_again(self) -> "NoNetwork":
-        return NoNetwork()
+    def for_streams(self, number: int, threads: int) -> list["NoNetwork"]:
+        return [NoNetwork() for _ in range(number)]
 
     def prepare(self, pixels: np.ndarray) -> tuple[list, int]:
         return [], 0

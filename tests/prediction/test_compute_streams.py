@@ -37,13 +37,13 @@ class Keeping(nn.Module):
 
 
 class Networks:
-    device, engine = torch.device("cpu"), "torch"
+    on_cpu, engine = True, "torch"
 
     def __init__(self, make: Callable[[], nn.Module]):
         self.modules, self.make = [make()], make
 
-    def loaded_again(self) -> "Networks":
-        return Networks(self.make)
+    def for_streams(self, number: int, threads: int) -> list["Networks"]:
+        return [self, *(Networks(self.make) for _ in range(number - 1))]
 
     @torch.inference_mode()
     def compute(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -106,7 +106,7 @@ def test_a_single_batch_has_the_cores_that_it_has_among_others(three_threads):
             assert streams.number == most
             threads.append(streams.submit(lambda networks, batch: torch.get_num_threads(), None).result(60))
     assert threads == [1, 1]
-    networks.engine = "onnx"
+    networks.on_cpu = False
     with ComputeStreams(networks, most=1) as streams:
         future = streams.submit(lambda networks, batch: (threading.current_thread(), torch.get_num_threads()), None)
         assert future.result() == (threading.main_thread(), 3)
@@ -128,16 +128,18 @@ def test_small_networks_on_a_cpu_have_streams(three_threads, monkeypatch):
     torch.set_num_threads(3 * MOST_STREAMS)
     assert number_of_streams(networks) == MOST_STREAMS
     networks.engine = "onnx"
+    monkeypatch.setattr(compute_streams, "_MOST_BYTES", 0)
+    assert number_of_streams(networks) == MOST_STREAMS  # which share the weights
+    networks.on_cpu = False
     assert number_of_streams(networks) == 1
-    networks.engine, networks.device = "torch", torch.device("cuda")
-    assert number_of_streams(networks) == 1
-    networks.device = torch.device("cpu")
+    networks.on_cpu = True
     if sys.platform == "linux":
         monkeypatch.setattr(system, "_memory_is_shared", False)
         assert number_of_streams(networks) == 1
 
 
-def test_a_catalogue_is_the_same_with_any_number_of_cores(run, tmp_path, three_threads):
+@pytest.mark.parametrize("engine", ["torch", "onnx"])
+def test_a_catalogue_is_the_same_with_any_number_of_cores(run, tmp_path, three_threads, engine):
     (tmp_path / "images").mkdir()
     for i in range(23):
         Image.fromarray(galaxy(i)).save(tmp_path / "images" / f"{i:02d}.png")
@@ -146,7 +148,7 @@ def test_a_catalogue_is_the_same_with_any_number_of_cores(run, tmp_path, three_t
     for threads in (3, 1):
         torch.set_num_threads(threads)
         path = tmp_path / f"{threads}.parquet"
-        predict([run], [str(tmp_path / "images")], path, PredictOptions(batch_size=4))
+        predict([run], [str(tmp_path / "images")], path, PredictOptions(batch_size=4, engine=engine))
         tables.append(pd.read_parquet(path))
     assert len(tables[0]) == 22
     pd.testing.assert_frame_equal(*tables, check_exact=True)

@@ -1,5 +1,7 @@
 """Which processor ONNX Runtime computes on."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import onnxruntime
 import pytest
 import torch
@@ -43,11 +45,20 @@ def test_a_gpu_is_used_where_it_is_asked_for_in_exact_float32(monkeypatch, devic
     asked = with_providers(monkeypatch, usable=True)
     check_engine("onnx", 0, device)
     module = network()
-    graph = OnnxForward(module, forward_of(module), 16, device)
+    graph = OnnxForward.of(module, forward_of(module), 16, device)
     assert asked == [[(CUDA, {"device_id": number, "use_tf32": "0"}), CPU]]
     inputs = torch.rand(5, 3, 16, 16)
     with torch.inference_mode():
         torch.testing.assert_close(graph(inputs)[0], forward_of(module)(inputs)[0])
+
+
+def test_several_threads_share_a_graph():
+    module = network()
+    graph = OnnxForward.of(module, forward_of(module), 16).with_threads(1)
+    batches = list(torch.rand(6, 5, 3, 16, 16).unbind())
+    with ThreadPoolExecutor(3) as pool, torch.inference_mode():
+        for batch, (found, _) in zip(batches, pool.map(graph, batches), strict=True):
+            torch.testing.assert_close(found, forward_of(module)(batch)[0])
 
 
 def test_a_gpu_that_cannot_be_used_is_no_silent_cpu(monkeypatch):
@@ -56,7 +67,7 @@ def test_a_gpu_that_cannot_be_used_is_no_silent_cpu(monkeypatch):
     with pytest.raises(
         Galaxy10Error, match=r"^ONNX Runtime does not find the GPU or its CUDA libraries; leave out --device cuda, or"
     ):
-        OnnxForward(module, forward_of(module), 16, "cuda")
+        OnnxForward.of(module, forward_of(module), 16, "cuda")
 
 
 def test_the_package_without_cuda_is_named_with_its_remedy():
